@@ -1,0 +1,157 @@
+"""What can go wrong and be acted upon. Anything else is a bug."""
+
+from typing import ClassVar
+
+
+class QuittanceError(Exception):
+    """An error that the caller can act on: a stable code, a sentence, and whether the same call may succeed later."""
+
+    code: ClassVar[str] = "ERROR"
+    retryable: ClassVar[bool] = False
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+
+class ArticleNotFound(QuittanceError):
+    code = "ARTICLE_NOT_FOUND"
+
+    def __init__(self, article_id: str) -> None:
+        super().__init__("no such article; list the articles to find its id")
+        self.article_id = article_id
+
+
+class ArticleHidden(QuittanceError):
+    code = "ARTICLE_HIDDEN"
+
+    def __init__(self, article_id: str) -> None:
+        super().__init__("this article is hidden and cannot be bought; what was bought before stays readable")
+        self.article_id = article_id
+
+
+class InvalidArticle(QuittanceError):
+    """A field of an article breaks a rule; ``field`` names it."""
+
+    code = "INVALID_ARTICLE"
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class InvalidAmount(QuittanceError):
+    code = "INVALID_AMOUNT"
+
+
+class InvalidInput(QuittanceError):
+    """An argument breaks a rule; ``field`` names it."""
+
+    code = "INVALID_INPUT"
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class IdempotencyConflict(QuittanceError):
+    code = "IDEMPOTENCY_CONFLICT"
+
+    def __init__(self, key: str) -> None:
+        super().__init__("this idempotency key was used with another input; send a new key, or the first input again")
+        self.key = key
+
+
+class PaymentNotFound(QuittanceError):
+    code = "PAYMENT_NOT_FOUND"
+
+    def __init__(self, payment_id: str) -> None:
+        super().__init__("no such payment for this key or client secret")
+        self.payment_id = payment_id
+
+
+class PaymentNotPayable(QuittanceError):
+    """The payment's state does not allow what was asked; nothing changed."""
+
+    code = "PAYMENT_NOT_PAYABLE"
+
+    def __init__(self, payment_id: str, status: str) -> None:
+        super().__init__(f"the payment is {status}, which does not allow this")
+        self.payment_id = payment_id
+        self.status = status
+
+
+class PermissionDenied(QuittanceError):
+    code = "PERMISSION_DENIED"
+
+    def __init__(self, needed: str) -> None:
+        super().__init__(f"this call needs an API key with the scope {needed}")
+        self.needed = needed
+
+
+class Unauthenticated(QuittanceError):
+    """The credential is unknown, revoked or malformed; which of them is not told."""
+
+    code = "UNAUTHENTICATED"
+
+    def __init__(self) -> None:
+        super().__init__("the API key or client secret is not valid")
+
+
+class RateLimited(QuittanceError):
+    code = "RATE_LIMITED"
+    retryable = True
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"too many requests; try again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
+class ProviderUnavailable(QuittanceError):
+    """The provider did not answer; nothing was charged, so retrying is safe."""
+
+    code = "PROVIDER_UNAVAILABLE"
+    retryable = True
+
+    def __init__(self, provider: str) -> None:
+        super().__init__(f"provider {provider!r} did not answer; nothing was charged, so retry with the same key")
+        self.provider = provider
+
+
+class ProviderMisconfigured(QuittanceError):
+    """The provider refuses us: wrong credential, network or version. Retrying will not help; the operator must act."""
+
+    code = "PROVIDER_MISCONFIGURED"
+
+    def __init__(self, provider: str, reason: str) -> None:
+        super().__init__(f"provider {provider!r}: {reason}")
+        self.provider = provider
+
+
+class InvoiceRejected(QuittanceError):
+    """The provider refused to make this invoice; nothing was made."""
+
+    code = "INVOICE_REJECTED"
+
+    def __init__(self, provider: str, reason: str) -> None:
+        super().__init__(f"provider {provider!r} refused the invoice: {reason}")
+        self.provider = provider
+
+
+class UnknownProvider(QuittanceError):
+    code = "UNKNOWN_PROVIDER"
+
+    def __init__(self, provider: str) -> None:
+        super().__init__(f"no provider {provider!r} is connected; the query `providers` lists those that are")
+        self.provider = provider
+
+
+class InvalidCursor(QuittanceError):
+    code = "INVALID_CURSOR"
+
+    def __init__(self) -> None:
+        super().__init__("the cursor was not made by this field; pass `after` back exactly as it was given")
+
+
+class IllegalTransition(Exception):
+    """A state change that the table does not allow: a bug, never a caller's mistake."""

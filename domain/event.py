@@ -1,0 +1,46 @@
+"""Events: what happened, in the one order that every reader sees."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from quittance.domain.ids import ArticleId, EventId, MerchantId, PaymentId
+
+
+class EventKind(StrEnum):
+    PAYMENT_SETTLED = "payment.settled"
+    PAYMENT_UPDATED = "payment.updated"
+    ARTICLE_PUBLISHED = "article.published"
+    ARTICLE_UPDATED = "article.updated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One row of the log. ``position`` has no gap for readers: a later number is never visible before an earlier."""
+
+    position: int
+    id: EventId
+    kind: EventKind
+    merchant_id: MerchantId
+    payment_id: PaymentId | None
+    article_id: ArticleId | None
+    status: str | None
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventSelector:
+    """Which events a reader may see and asked for; ``None`` leaves a dimension open."""
+
+    kinds: frozenset[EventKind]
+    merchant_id: MerchantId | None = None
+    payment_id: PaymentId | None = None
+    article_id: ArticleId | None = None
+
+    def matches(self, event: Event) -> bool:
+        return (
+            event.kind in self.kinds
+            and (self.merchant_id is None or event.merchant_id == self.merchant_id)
+            and (self.payment_id is None or event.payment_id == self.payment_id)
+            and (self.article_id is None or event.article_id == self.article_id)
+        )

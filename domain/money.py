@@ -1,0 +1,109 @@
+"""Money: an integer count of an asset's smallest unit. No float anywhere."""
+
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation, localcontext
+from typing import NewType
+
+from quittance.domain.errors import InvalidAmount
+
+Millisatoshi = NewType("Millisatoshi", int)
+
+MONEY_VALUE_MAX = 2**63 - 1
+ASSET_SCALE_MAX = 18
+_MSAT_PER_SAT = 1_000
+_DIGITS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """What is counted: a code, and how many decimal places its smallest unit has (the Open Payments form)."""
+
+    code: str
+    scale: int
+
+    def __post_init__(self) -> None:
+        if not (1 <= len(self.code) <= 12 and self.code.isascii() and self.code.isalnum() and self.code.isupper()):
+            raise InvalidAmount("an asset code is 1 to 12 capital letters or digits, such as BTC or USD")
+        if not 0 <= self.scale <= ASSET_SCALE_MAX:
+            raise InvalidAmount(f"an asset scale lies between 0 and {ASSET_SCALE_MAX}")
+
+
+BTC_MSAT = Asset("BTC", 11)
+BTC_SAT = Asset("BTC", 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """``value`` smallest units of ``asset``; for Lightning that is millisatoshi."""
+
+    value: int
+    asset: Asset
+
+    def __add__(self, other: "Money") -> "Money":
+        return Money(self.value + self._same(other), self.asset)
+
+    def __sub__(self, other: "Money") -> "Money":
+        return Money(self.value - self._same(other), self.asset)
+
+    def _same(self, other: "Money") -> int:
+        if other.asset != self.asset:
+            raise ValueError(f"cannot mix {self.asset} and {other.asset}")
+        return other.value
+
+    @property
+    def decimal(self) -> Decimal:
+        """The exact amount in whole units of the asset, with all its places."""
+        with localcontext() as context:
+            context.prec = _DIGITS
+            return Decimal(self.value).scaleb(-self.asset.scale)
+
+    @property
+    def formatted(self) -> str:
+        """The amount for people: satoshi for Bitcoin, ``12.34 USD`` for the rest."""
+        if self.asset.code == "BTC":
+            sat = self.rescaled_exactly(BTC_MSAT).value
+            whole, rest = divmod(abs(sat), _MSAT_PER_SAT)
+            fraction = f".{rest:03d}".rstrip("0") if rest else ""
+            return f"{'-' if sat < 0 else ''}{whole:,}{fraction} sat"
+        return f"{self.decimal:,f} {self.asset.code}"
+
+    def rescaled_exactly(self, asset: Asset) -> "Money":
+        """Return the same amount counted in another scale of the same asset.
+
+        Raises:
+            InvalidAmount: the amount has a fraction that ``asset`` cannot hold.
+        """
+        if asset.code != self.asset.code:
+            raise ValueError(f"cannot turn {self.asset.code} into {asset.code} without a rate")
+        if asset.scale >= self.asset.scale:
+            return Money(self.value * 10 ** (asset.scale - self.asset.scale), asset)
+        value, rest = divmod(self.value, 10 ** (self.asset.scale - asset.scale))
+        if rest:
+            raise InvalidAmount(f"{self.decimal:f} {self.asset.code} has more than {asset.scale} decimal places")
+        return Money(value, asset)
+
+
+def money_from_decimal(amount: Decimal, asset: Asset) -> Money:
+    """Return ``amount`` whole units as money, exactly.
+
+    Raises:
+        InvalidAmount: not a finite number, or finer than the asset's smallest unit.
+    """
+    try:
+        with localcontext() as context:
+            context.prec = _DIGITS
+            scaled = amount.scaleb(asset.scale)
+            value = scaled.to_integral_value(rounding=ROUND_HALF_EVEN)
+            exact = scaled == value
+    except InvalidOperation as error:
+        raise InvalidAmount("the amount is not a finite decimal number") from error
+    if not amount.is_finite():
+        raise InvalidAmount("the amount is not a finite decimal number")
+    if not exact:
+        raise InvalidAmount(f"the amount has more than {asset.scale} decimal places")
+    return Money(int(value), asset)
+
+
+def msat(value: int) -> Money:
+    """Return ``value`` millisatoshi."""
+    return Money(value, BTC_MSAT)

@@ -1,0 +1,124 @@
+"""A payment, its options, and the only ways their states may move."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from quittance.domain.errors import IllegalTransition
+from quittance.domain.ids import ArticleId, MerchantId, OptionId, PaymentId
+from quittance.domain.money import Money
+
+
+class PaymentStatus(StrEnum):
+    PENDING_INVOICE = "PENDING_INVOICE"
+    PENDING_PAYMENT = "PENDING_PAYMENT"
+    HELD = "HELD"
+    COMPLETE = "COMPLETE"
+    EXPIRED = "EXPIRED"
+    CANCELED = "CANCELED"
+    ERROR = "ERROR"
+
+
+class PaymentPurpose(StrEnum):
+    VIEW = "VIEW"
+    UPVOTE = "UPVOTE"
+    ORDER = "ORDER"
+    OFFER = "OFFER"
+    RESOURCE = "RESOURCE"
+
+
+_NEXT: Mapping[PaymentStatus, frozenset[PaymentStatus]] = {
+    PaymentStatus.PENDING_INVOICE: frozenset(
+        {PaymentStatus.PENDING_PAYMENT, PaymentStatus.ERROR, PaymentStatus.CANCELED}
+    ),
+    PaymentStatus.PENDING_PAYMENT: frozenset(
+        {
+            PaymentStatus.HELD,
+            PaymentStatus.COMPLETE,
+            PaymentStatus.EXPIRED,
+            PaymentStatus.CANCELED,
+            PaymentStatus.ERROR,
+        }
+    ),
+    PaymentStatus.HELD: frozenset(
+        {PaymentStatus.COMPLETE, PaymentStatus.CANCELED, PaymentStatus.EXPIRED, PaymentStatus.ERROR}
+    ),
+    PaymentStatus.EXPIRED: frozenset({PaymentStatus.COMPLETE}),  # money that comes late still counts
+    PaymentStatus.CANCELED: frozenset({PaymentStatus.COMPLETE}),
+    PaymentStatus.ERROR: frozenset({PaymentStatus.PENDING_INVOICE, PaymentStatus.COMPLETE}),
+    PaymentStatus.COMPLETE: frozenset(),
+}
+assert _NEXT.keys() == set(PaymentStatus)
+
+
+def may_advance(status: PaymentStatus, to: PaymentStatus) -> bool:
+    """Tell whether the table allows this move; staying is always allowed."""
+    return to is status or to in _NEXT[status]
+
+
+def sources_of(to: PaymentStatus) -> frozenset[PaymentStatus]:
+    """Return every status from which ``to`` can be reached in one step."""
+    return frozenset(status for status, following in _NEXT.items() if to in following)
+
+
+class OptionState(StrEnum):
+    """One attempt on one rail. UNKNOWN means that the provider's answer was lost and must be looked up."""
+
+    PENDING = "PENDING"
+    OPEN = "OPEN"
+    SETTLED = "SETTLED"
+    CLOSED = "CLOSED"
+    FAILED = "FAILED"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentOption:
+    """One way to pay one payment: an invoice, an address, a challenge on one rail."""
+
+    id: OptionId
+    payment_id: PaymentId
+    provider: str
+    state: OptionState
+    reference: str
+    amount: Money
+    payment_request: str | None
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payment:
+    """Money asked for, and perhaps received. ``viewer`` is the principal whose access it buys."""
+
+    id: PaymentId
+    merchant_id: MerchantId
+    viewer: str
+    status: PaymentStatus
+    status_reason: str | None
+    purpose: PaymentPurpose
+    provider: str
+    amount: Money
+    received: Money | None
+    article_id: ArticleId | None
+    description: str | None
+    correlation_id: str | None
+    refund_address: str | None
+    expires_in_s: int
+    created_at: datetime
+    modified_at: datetime
+    expires_at: datetime | None
+    settled_at: datetime | None
+
+    def advance(self, to: PaymentStatus, *, at: datetime) -> "Payment":
+        """Return this payment in status ``to``; the same status again is a no-op.
+
+        Raises:
+            IllegalTransition: the table does not allow it.
+        """
+        if to is self.status:
+            return self
+        if not may_advance(self.status, to):
+            raise IllegalTransition(f"{self.id}: {self.status} -> {to}")
+        return replace(self, status=to, modified_at=at)

@@ -1,0 +1,1 @@
+"""The GraphQL face: schema, roots, types, errors, limits and live streams."""

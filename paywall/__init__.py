@@ -1,0 +1,1 @@
+"""The paywall's decision and the 402 methods."""

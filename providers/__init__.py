@@ -1,0 +1,1 @@
+"""The rails: their ports, and one package an adapter."""

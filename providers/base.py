@@ -1,0 +1,130 @@
+"""Ports: what every rail can do for us, in our own words. Adapters let nothing foreign through."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from quittance.domain.ids import Preimage
+from quittance.domain.money import Asset, Money
+
+
+class InvoiceStatus(StrEnum):
+    """What the provider says of one invoice. MISSING: it knows none, or has forgotten it; never read as paid."""
+
+    OPEN = "OPEN"
+    HELD = "HELD"
+    SETTLED = "SETTLED"
+    CANCELED = "CANCELED"
+    MISSING = "MISSING"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceRequest:
+    """What to ask the provider for. ``preimage`` is ours, so that a lost answer is found by its hash."""
+
+    amount: Money
+    description: str
+    expires_in_s: int
+    preimage: Preimage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invoice:
+    """An invoice as the provider holds it. ``reference`` is the payment hash in lower-case hex."""
+
+    reference: str
+    status: InvoiceStatus
+    payment_request: str | None
+    received: Money | None
+    expires_at: datetime | None
+    settled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedPosition:
+    """How far a settlement feed was read. ``source`` names the node whose counter ``index`` is."""
+
+    source: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """Money that arrived. Delivered at least once; ``position`` is stored in the unit that books it."""
+
+    reference: str
+    received: Money
+    settled_at: datetime
+    position: FeedPosition | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderHealth:
+    ready: bool
+    detail: str
+
+
+class ReceivingProvider(Protocol):
+    """A rail that takes money."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def asset(self) -> Asset:
+        """The asset and scale that invoices of this rail are made in."""
+        ...
+
+    def reference(self, preimage: Preimage) -> str:
+        """Return the reference that an invoice made from ``preimage`` will have."""
+        ...
+
+    async def create_invoice(self, request: InvoiceRequest) -> Invoice:
+        """Make an invoice; the same preimage again returns the first one.
+
+        Raises:
+            ProviderUnavailable: the outcome is unknown; look up the reference or repeat with the same preimage.
+            InvoiceRejected: nothing was made.
+            ProviderMisconfigured: the operator must act.
+        """
+        ...
+
+    async def lookup_invoice(self, reference: str) -> Invoice:
+        """Return what the provider holds; status MISSING when it holds nothing.
+
+        Raises:
+            ProviderUnavailable: no answer.
+            ProviderMisconfigured: the operator must act.
+        """
+        ...
+
+    async def cancel_invoice(self, reference: str) -> Invoice:
+        """Cancel an open invoice and return how it stands afterwards; a settled one stays settled.
+
+        Raises:
+            ProviderUnavailable: the outcome is unknown; look up the reference.
+            ProviderMisconfigured: the operator must act.
+        """
+        ...
+
+    async def health(self) -> ProviderHealth:
+        """Tell whether the rail can take money now; never raises."""
+        ...
+
+
+class SettlementFeed(Protocol):
+    """A rail that reports settlements as they happen."""
+
+    def settlements(self, *, resume: FeedPosition | None) -> AsyncIterator[Settlement | FeedPosition]:
+        """Yield what settled after ``resume``, then what settles from now on, until the connection ends.
+
+        A bare :class:`FeedPosition` says that everything up to it was yielded; it replaces the stored one even
+        when it is lower (the node's counter began again, or another node answers).
+
+        Raises:
+            ProviderUnavailable: the connection broke; call again with the last stored position.
+            ProviderMisconfigured: the operator must act.
+        """
+        ...

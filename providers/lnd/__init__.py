@@ -1,0 +1,1 @@
+"""Receives over Lightning through an own LND node."""

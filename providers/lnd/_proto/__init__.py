@@ -1,0 +1,1 @@
+"""LND's wire definitions, as far as we speak them."""

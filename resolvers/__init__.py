@@ -1,0 +1,1 @@
+"""Use cases, one module a noun; they know no framework."""

@@ -1,0 +1,1 @@
+"""Simulated rails that speak the real wire protocols."""

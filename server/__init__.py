@@ -1,0 +1,1 @@
+"""The only place that wires: settings, application, command line, doors."""

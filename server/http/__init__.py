@@ -1,0 +1,1 @@
+"""HTTP doors: GraphQL, checkout, health, metrics."""

@@ -1,0 +1,1 @@
+"""Quittance: open payments for the web, proved and booked once."""

@@ -1,0 +1,1 @@
+"""Rows, sessions, queries, dataloaders, the event log and its migrations."""

@@ -1,0 +1,1 @@
+"""Loops that call resolvers: settlement feeds, reconciliation, expiry."""
