@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 _HERE = Path(__file__).parent
+_LINE_MAX = 120
 _PACKAGE = Path("quittance/providers/lnd/_proto")
 _PROTOBUF_CHECK = re.compile(
     r"^from google\.protobuf import runtime_version as _runtime_version\n"
@@ -35,7 +36,8 @@ def _stub_types(module: str) -> str:
                 home = Path(message.file.name).stem + "_pb2"
                 used.add(home)
                 names.append(f"{home}.{message.name}")
-            lines += [f"    {method.name}: grpc.aio.{kind}MultiCallable[", f"        {', '.join(names)}", "    ]"]
+            line = f"    {method.name}: grpc.aio.{kind}MultiCallable[{', '.join(names)}]"
+            lines.append(line if len(line) <= _LINE_MAX else line.replace("[", "[\n        ").replace("]", "\n    ]"))
         classes.append("\n".join(lines) + "\n")
     imports = f"import grpc.aio\n\nfrom {package} import {', '.join(sorted(used))}\n\n"
     return imports + "\n".join(classes)

@@ -10,12 +10,6 @@ class InvoicesStub:
     AddHoldInvoice: grpc.aio.UnaryUnaryMultiCallable[
         invoicesrpc_pb2.AddHoldInvoiceRequest, invoicesrpc_pb2.AddHoldInvoiceResp
     ]
-    SettleInvoice: grpc.aio.UnaryUnaryMultiCallable[
-        invoicesrpc_pb2.SettleInvoiceMsg, invoicesrpc_pb2.SettleInvoiceResp
-    ]
-    CancelInvoice: grpc.aio.UnaryUnaryMultiCallable[
-        invoicesrpc_pb2.CancelInvoiceMsg, invoicesrpc_pb2.CancelInvoiceResp
-    ]
-    LookupInvoiceV2: grpc.aio.UnaryUnaryMultiCallable[
-        invoicesrpc_pb2.LookupInvoiceMsg, lnrpc_pb2.Invoice
-    ]
+    SettleInvoice: grpc.aio.UnaryUnaryMultiCallable[invoicesrpc_pb2.SettleInvoiceMsg, invoicesrpc_pb2.SettleInvoiceResp]
+    CancelInvoice: grpc.aio.UnaryUnaryMultiCallable[invoicesrpc_pb2.CancelInvoiceMsg, invoicesrpc_pb2.CancelInvoiceResp]
+    LookupInvoiceV2: grpc.aio.UnaryUnaryMultiCallable[invoicesrpc_pb2.LookupInvoiceMsg, lnrpc_pb2.Invoice]
