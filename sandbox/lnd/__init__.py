@@ -1,0 +1,1 @@
+"""Sandbox LND nodes: real gRPC, TLS, macaroons and BOLT11, on regtest."""
