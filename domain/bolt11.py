@@ -1,19 +1,22 @@
 """BOLT11 invoices: read strictly, write shortly. The curve is the caller's."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
 from quittance.domain import bech32
 from quittance.domain.errors import QuittanceError
+from quittance.domain.money import MONEY_VALUE_MAX
 
 DESCRIPTION_BYTES_MAX: Final = 639
 _TEXT_MAX: Final = 7_089  # what the largest QR code holds; LND's limit too
 _TIMESTAMP_SYMBOLS: Final = 7
 _SIGNATURE_SYMBOLS: Final = 104
-_EXPIRY_S_MAX: Final = 2**35 - 1  # as wide as the timestamp, so that their sum is always a date
+_NUMBER_MAX: Final = 2**35 - 1  # as wide as the timestamp, so that timestamp and expiry always add up to a date
+_SCHEME: Final = "lightning:"
+_FALLBACK_VERSION_MAX: Final = 18
 _HOP_BYTES: Final = 51
 _HALF_ORDER: Final = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 _FEATURES_KNOWN: Final = frozenset({8, 14, 16, 48})  # onion in TLV, payment secret, several parts, metadata
@@ -159,14 +162,14 @@ def _packed(invoice: UnsignedInvoice) -> tuple[int, int]:
 
 def _fields(invoice: UnsignedInvoice) -> list[tuple[int, int, int]]:
     """Return tag, content and its width in bits; a content is aligned to the left of its symbols."""
-    features = sum(1 << bit for bit in invoice.features)
+    features = [_number_field(_FEATURES, sum(1 << bit for bit in invoice.features))] if invoice.features else []
     return [
         _bytes_field(_HASH, invoice.payment_hash, size=32),
         _description_field(invoice),
         _number_field(_CLTV, invoice.min_final_cltv_delta),
         _number_field(_EXPIRY, invoice.expiry_s),
         _bytes_field(_SECRET, invoice.payment_secret, size=32),
-        _number_field(_FEATURES, features),
+        *features,
     ]
 
 
@@ -191,3 +194,165 @@ def _number_field(tag: int, number: int) -> tuple[int, int, int]:
     if number < 0:
         raise ValueError(f"field {tag} is not negative")
     return tag, number, (number.bit_length() + 4) // 5 * 5
+
+
+def decode(text: str, *, recover: Callable[[bytes, bytes], bytes], require_secret: bool = True) -> Bolt11:
+    """Read and verify an invoice; ``lightning:`` may precede it.
+
+    ``recover(digest, signature)`` takes R, S and the recovery id, gives the compressed key that signed, and raises
+    :class:`ValueError` where there is none.
+
+    Raises:
+        MalformedInvoice: whatever is wrong with it, for every text.
+    """
+    prefix, symbols = _symbols(text)
+    currency, amount_msat = _read_prefix(prefix)
+    if len(symbols) < _TIMESTAMP_SYMBOLS + _SIGNATURE_SYMBOLS:
+        raise MalformedInvoice("it is too short")
+    body = symbols[:-_SIGNATURE_SYMBOLS]
+    fields = _read_fields(body[_TIMESTAMP_SYMBOLS:])
+    if _HASH not in fields or (require_secret and _SECRET not in fields):
+        raise MalformedInvoice("it has no payment hash or no payment secret")
+    if (_DESCRIPTION in fields) is (_DESCRIPTION_HASH in fields):
+        raise MalformedInvoice("it needs a description or its hash, and not both")
+    digest = sha256(prefix.encode() + _padded(bech32.int_from_symbols(body), len(body))).digest()
+    signature = bech32.bytes_from_symbols(symbols[-_SIGNATURE_SYMBOLS:])
+    return Bolt11(
+        prefix=currency,
+        amount_msat=amount_msat,
+        timestamp=bech32.int_from_symbols(body[:_TIMESTAMP_SYMBOLS]),
+        payment_hash=_hex(fields, _HASH) or "",
+        payment_secret=_hex(fields, _SECRET),
+        description=_read_description(fields),
+        description_hash=_hex(fields, _DESCRIPTION_HASH),
+        expiry_s=_number(fields, _EXPIRY, default=3600),
+        min_final_cltv_delta=_number(fields, _CLTV, default=18),
+        payee=_payee(_hex(fields, _PAYEE), digest=digest, signature=signature, recover=recover),
+        features=_read_features(fields),
+        route_hints=tuple(_read_hops(symbols) for symbols in fields.get(_HINT, ())),
+        fallbacks=tuple(_read_fallbacks(fields.get(_FALLBACK, ()))),
+        metadata=bech32.bytes_from_symbols(fields[_METADATA][0]) if _METADATA in fields else None,
+    )
+
+
+def _symbols(text: str) -> tuple[str, bytes]:
+    bare = text[len(_SCHEME) :] if text[: len(_SCHEME)].lower() == _SCHEME else text
+    if len(bare) > _TEXT_MAX:
+        raise MalformedInvoice("it is too long")
+    try:
+        return bech32.decode(bare)
+    except bech32.MalformedBech32 as error:
+        raise MalformedInvoice(str(error)) from error
+
+
+def _read_prefix(prefix: str) -> tuple[str, int | None]:
+    found = _PREFIX.fullmatch(prefix)
+    if found is None:
+        raise MalformedInvoice("its currency or amount is unknown")
+    currency, digits, multiplier = found.groups()
+    if digits is None:
+        return currency, None
+    amount_msat, rest = divmod(int(digits) * _TENTHS_OF_MSAT[multiplier], 10)
+    if rest:
+        raise MalformedInvoice("its amount is finer than a millisatoshi")
+    if not 0 < amount_msat <= MONEY_VALUE_MAX:
+        raise MalformedInvoice("its amount is zero or larger than all the money there is")
+    return currency, amount_msat
+
+
+def _read_fields(symbols: bytes) -> dict[int, list[bytes]]:
+    """Return the content of each known field; what has another length than its kind must have is skipped."""
+    fields: dict[int, list[bytes]] = {}
+    place = 0
+    while place < len(symbols):
+        if place + 3 > len(symbols):
+            raise MalformedInvoice("its last field is cut off")
+        tag, length = symbols[place], symbols[place + 1] << 5 | symbols[place + 2]
+        content = symbols[place + 3 : place + 3 + length]
+        place += 3 + length
+        if place > len(symbols):
+            raise MalformedInvoice("its last field is cut off")
+        if tag not in _KNOWN or length != _FIXED_SYMBOLS.get(tag, length):
+            continue
+        if tag in fields and tag not in _REPEATABLE:
+            raise MalformedInvoice("it says the same thing twice")
+        fields.setdefault(tag, []).append(content)
+    return fields
+
+
+def _hex(fields: Mapping[int, list[bytes]], tag: int) -> str | None:
+    return bech32.bytes_from_symbols(fields[tag][0]).hex() if tag in fields else None
+
+
+def _number(fields: Mapping[int, list[bytes]], tag: int, *, default: int) -> int:
+    if tag not in fields:
+        return default
+    number = bech32.int_from_symbols(fields[tag][0])
+    if number > _NUMBER_MAX:
+        raise MalformedInvoice("its expiry or its CLTV delta is beyond reason")
+    return number
+
+
+def _read_description(fields: Mapping[int, list[bytes]]) -> str | None:
+    if _DESCRIPTION not in fields:
+        return None
+    try:
+        return bech32.bytes_from_symbols(fields[_DESCRIPTION][0]).decode()
+    except UnicodeDecodeError as error:
+        raise MalformedInvoice("its description is not UTF-8") from error
+
+
+def _read_features(fields: Mapping[int, list[bytes]]) -> frozenset[int]:
+    value = bech32.int_from_symbols(fields[_FEATURES][0]) if _FEATURES in fields else 0
+    bits = frozenset(bit for bit in range(value.bit_length()) if value >> bit & 1)
+    unknown = sorted(bit for bit in bits - _FEATURES_KNOWN if bit % 2 == 0)
+    if unknown:
+        raise MalformedInvoice(f"it requires the unknown feature {unknown[0]}")
+    return bits
+
+
+def _read_hops(symbols: bytes) -> tuple[RouteHop, ...]:
+    content = bech32.bytes_from_symbols(symbols)
+    if len(content) % _HOP_BYTES:
+        raise MalformedInvoice("a route hint is cut off")
+    hops = (content[place : place + _HOP_BYTES] for place in range(0, len(content), _HOP_BYTES))
+    return tuple(
+        RouteHop(
+            node=hop[:33].hex(),
+            channel=int.from_bytes(hop[33:41]),
+            fee_base_msat=int.from_bytes(hop[41:45]),
+            fee_ppm=int.from_bytes(hop[45:49]),
+            cltv_delta=int.from_bytes(hop[49:]),
+        )
+        for hop in hops
+    )
+
+
+def _read_fallbacks(fields: Iterable[bytes]) -> Iterator[Fallback]:
+    """Yield the addresses of the versions we know."""
+    for symbols in fields:
+        if symbols and symbols[0] <= _FALLBACK_VERSION_MAX:
+            yield Fallback(version=symbols[0], payload=bech32.bytes_from_symbols(symbols[1:]))
+
+
+def _payee(named: str | None, *, digest: bytes, signature: bytes, recover: Callable[[bytes, bytes], bytes]) -> str:
+    """Return who signed. A named payee must have, with a low S; the recovery id then does not count."""
+    if signature[64] > 3:
+        raise MalformedInvoice("its recovery id is not 0 to 3")
+    if named is None:
+        payee = _recovered(digest, signature, recover)
+        if payee is None:
+            raise MalformedInvoice("its signature gives no key")
+        return payee
+    if int.from_bytes(signature[32:64]) > _HALF_ORDER:
+        raise MalformedInvoice("its signature is not canonical")
+    if not any(_recovered(digest, signature[:64] + bytes([id_]), recover) == named for id_ in range(4)):
+        raise MalformedInvoice("its signature is not the payee's")
+    return named
+
+
+def _recovered(digest: bytes, signature: bytes, recover: Callable[[bytes, bytes], bytes]) -> str | None:
+    try:
+        return recover(digest, signature).hex()
+    except ValueError:
+        return None
