@@ -1,0 +1,102 @@
+"""QR codes of payment requests, as SVG and PNG, without an imaging library."""
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import groupby
+
+import qrcode  # type: ignore[import-untyped]
+from qrcode import constants, util
+from qrcode.exceptions import DataOverflowError  # type: ignore[import-untyped]
+
+TEXT_LENGTH_MAX = 2_900
+_MEDIUM_LENGTH_MAX = 800  # a longer text makes modules too fine for a phone's camera, so it spends less on correction
+_QUIET_MODULES = 4  # ISO/IEC 18004, 9.1
+_MASK = 0  # each of the eight masks is a valid symbol; searching the prettiest costs three times the rest
+_CACHE_SIZE = 256
+_DARK, _LIGHT = b"\x00", b"\xff"  # eight pixels of a 1-bit PNG: one byte is one module
+
+_INVOICE = re.compile(r"(?:lightning:)?ln[a-z0-9]+1[02-9ac-hj-np-z]{6,}", re.ASCII)
+
+
+@lru_cache(maxsize=_CACHE_SIZE)
+def qr_svg(text: str) -> str:
+    """Return the QR code of ``text`` as an ``<svg>`` element: dark on white, quiet zone included.
+
+    Raises:
+        ValueError: the text is empty or too long for one symbol.
+    """
+    matrix = _matrix(text)
+    side = len(matrix) + 2 * _QUIET_MODULES
+    path = "".join(
+        f"M{start + _QUIET_MODULES} {row + _QUIET_MODULES}h{length}v1h-{length}z"
+        for row, modules in enumerate(matrix)
+        for start, length in _dark_runs(modules)
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side} {side}" role="img" aria-label="QR code" '
+        f'shape-rendering="crispEdges"><path fill="#fff" d="M0 0h{side}v{side}H0z"/>'
+        f'<path fill="#000" d="{path}"/></svg>'
+    )
+
+
+@lru_cache(maxsize=_CACHE_SIZE)
+def qr_png(text: str) -> bytes:
+    """Return the QR code of ``text`` as a 1-bit greyscale PNG, eight pixels a module, quiet zone included.
+
+    Raises:
+        ValueError: the text is empty or too long for one symbol.
+    """
+    matrix = _matrix(text)
+    side = len(matrix) + 2 * _QUIET_MODULES
+    margin = _LIGHT * _QUIET_MODULES
+    quiet = _png_rows(_LIGHT * side) * _QUIET_MODULES
+    rows = b"".join(
+        _png_rows(margin + b"".join(_DARK if dark else _LIGHT for dark in modules) + margin) for modules in matrix
+    )
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + _png_chunk(b"IHDR", struct.pack(">IIBBBBB", side * 8, side * 8, 1, 0, 0, 0, 0))
+        + _png_chunk(b"IDAT", zlib.compress(quiet + rows + quiet))
+        + _png_chunk(b"IEND", b"")
+    )
+
+
+def _matrix(text: str) -> Sequence[Sequence[bool]]:
+    if not 0 < len(text) <= TEXT_LENGTH_MAX:
+        raise ValueError(f"a QR code here holds 1 to {TEXT_LENGTH_MAX:,} characters, not {len(text):,}")
+    medium = len(text) <= _MEDIUM_LENGTH_MAX
+    symbol = qrcode.QRCode(
+        error_correction=constants.ERROR_CORRECT_M if medium else constants.ERROR_CORRECT_L, mask_pattern=_MASK
+    )
+    if _INVOICE.fullmatch(text):  # bech32 means the same in capitals, which a QR code packs in 5.5 bits instead of 8
+        symbol.add_data(util.QRData(text.upper(), mode=util.MODE_ALPHA_NUM))
+    else:
+        symbol.add_data(util.QRData(text.encode(), mode=util.MODE_8BIT_BYTE))
+    try:
+        symbol.make(fit=True)
+    except (DataOverflowError, ValueError) as error:  # the library's own search ends in a ValueError of its own
+        raise ValueError("the text has too many bytes for one QR code") from error
+    modules: Sequence[Sequence[bool]] = symbol.modules
+    return modules
+
+
+def _dark_runs(modules: Sequence[bool]) -> Iterator[tuple[int, int]]:
+    """Yield start and length of each run of dark modules."""
+    start = 0
+    for dark, run in groupby(modules):
+        length = sum(1 for _ in run)
+        if dark:
+            yield start, length
+        start += length
+
+
+def _png_rows(modules: bytes) -> bytes:
+    """Return eight scan lines of one row of modules, each with filter type 0."""
+    return (b"\x00" + modules) * 8
+
+
+def _png_chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
