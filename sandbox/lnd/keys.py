@@ -53,7 +53,7 @@ def recover_signer(message: bytes, signature: str) -> bytes | None:
     raw = zbase32.decode(signature)
     if len(raw) != _SIGNATURE_BYTES:
         raise ValueError("a signature has 65 bytes")
-    if not 0 <= raw[0] - _COMPRESSED <= 3:  # noqa: PLR2004
+    if not 0 <= raw[0] - _COMPRESSED <= 3:
         return None
     try:
         return recover(_digest(message, single_hash=False), raw[1:] + bytes([raw[0] - _COMPRESSED]))

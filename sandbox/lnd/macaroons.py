@@ -149,7 +149,7 @@ def _members(message: bytes) -> Iterator[tuple[int, bytes]]:
     at = 0
     while at < len(message):
         tag, content, at = _read_field(message, at)
-        if tag & 7 != 2:  # noqa: PLR2004
+        if tag & 7 != 2:
             raise ValueError("not a field with a length")
         yield tag >> 3, content
 
@@ -159,14 +159,14 @@ def _read_varint(raw: bytes, at: int) -> tuple[int, int]:
     for shift in range(0, 35, 7):
         value |= (raw[at] & 0x7F) << shift
         at += 1
-        if raw[at - 1] < 0x80:  # noqa: PLR2004
+        if raw[at - 1] < 0x80:
             return value, at
     raise ValueError("a number too long")
 
 
 def _varint(value: int) -> bytes:
     out = bytearray()
-    while value >= 0x80:  # noqa: PLR2004
+    while value >= 0x80:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes([*out, value])

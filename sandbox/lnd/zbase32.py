@@ -25,6 +25,6 @@ def decode(text: str) -> bytes:
             raise ValueError(f"{symbol!r} is no zbase32 symbol")
         value = value << 5 | _VALUES[symbol]
     size, filling = divmod(len(text) * 5, 8)
-    if filling >= 5 or value & (1 << filling) - 1:  # noqa: PLR2004
+    if filling >= 5 or value & (1 << filling) - 1:
         raise ValueError("the last symbol is not filled with zero bits")
     return (value >> filling).to_bytes(size)

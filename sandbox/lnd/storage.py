@@ -1,0 +1,61 @@
+"""The nodes' memory on disk: one SQLite file for all of them, so that a payment is written whole or not at all."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, TypeVar
+
+from quittance.sandbox.lnd.records import InvoiceRecord, NodeRecord, PaymentRecord
+
+Record = NodeRecord | InvoiceRecord | PaymentRecord
+_Kept = TypeVar("_Kept", NodeRecord, InvoiceRecord, PaymentRecord)
+
+_TABLES: dict[type[Record], tuple[str, str]] = {
+    NodeRecord: ("node", "name"),
+    InvoiceRecord: ("invoice", "node, payment_hash"),
+    PaymentRecord: ("payment", "node, payment_hash"),
+}
+_FLAGS = frozenset({"private", "hold", "unheard", "stuck"})
+
+
+class Storage:
+    """Keeps records. What :meth:`save` returned from survives the death of the process, not of the machine."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._connection = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = OFF")
+        self._statements: dict[type[Record], tuple[str, Callable[[Record], tuple[object, ...]]]] = {}
+        for kind, (table, key) in _TABLES.items():
+            names = [field.name for field in fields(kind)]
+            self._connection.execute(
+                f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(names)}, PRIMARY KEY ({key})) WITHOUT ROWID"
+            )
+            places = ", ".join("?" * len(names))
+            statement = f"INSERT OR REPLACE INTO {table} ({', '.join(names)}) VALUES ({places})"  # noqa: S608
+            self._statements[kind] = (statement, attrgetter(*names))
+
+    def save(self, *records: Record) -> None:
+        """Write all of ``records``, or none of them."""
+        execute = self._connection.execute
+        execute("BEGIN IMMEDIATE")
+        try:
+            for record in records:
+                statement, values = self._statements[type(record)]
+                execute(statement, values(record))
+        except BaseException:
+            execute("ROLLBACK")
+            raise
+        execute("COMMIT")
+
+    def load(self, kind: type[_Kept]) -> Iterator[_Kept]:
+        """Yield every record of one kind, in no particular order."""
+        names = [field.name for field in fields(kind)]
+        for row in self._connection.execute(f"SELECT {', '.join(names)} FROM {_TABLES[kind][0]}"):  # noqa: S608
+            values: dict[str, Any] = dict(zip(names, row, strict=True))
+            yield kind(**{name: bool(value) if name in _FLAGS else value for name, value in values.items()})
+
+    def close(self) -> None:
+        self._connection.close()
