@@ -1,0 +1,67 @@
+"""The connection to one node: its own certificate, a macaroon on every call, pings that notice a dead peer."""
+
+import os
+from dataclasses import dataclass, field
+from typing import Final
+
+import grpc
+import grpc.aio
+from pydantic import SecretStr
+
+from quittance.domain.errors import ProviderMisconfigured
+
+_MESSAGE_BYTES_MAX: Final = 200 * 1024 * 1024
+_OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
+    ("grpc.keepalive_time_ms", 30_000),  # a node cuts off who pings more often than every 5 s
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.http2.max_pings_without_data", 0),  # a settlement feed may be silent for days, and must still be pinged
+    ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LndConnection:
+    """Where a node listens, the certificate it shows (PEM), and the macaroon that opens it, in hex.
+
+    ``tls_name_override`` is a name in the certificate, for an address that is not.
+    """
+
+    address: str
+    tls_cert: bytes = field(repr=False)
+    macaroon: SecretStr
+    tls_name_override: str | None = None
+
+
+def open_channel(connection: LndConnection) -> grpc.aio.Channel:
+    """Return a channel that connects when it is first used. Call this inside the event loop that will use it.
+
+    Raises:
+        ProviderMisconfigured: the macaroon is not hex.
+    """
+    os.environ.setdefault("GRPC_SSL_CIPHER_SUITES", "HIGH+ECDSA")  # read by the first channel of the process
+    tls = grpc.ssl_channel_credentials(root_certificates=connection.tls_cert)
+    macaroon = grpc.metadata_call_credentials(_Macaroon(connection.macaroon), name="macaroon")
+    options = list(_OPTIONS)
+    if connection.tls_name_override is not None:
+        options.append(("grpc.ssl_target_name_override", connection.tls_name_override))
+    return grpc.aio.secure_channel(
+        connection.address, grpc.composite_channel_credentials(tls, macaroon), options=options
+    )
+
+
+class _Macaroon(grpc.AuthMetadataPlugin):
+    """Puts the macaroon on every call, in lower-case hex."""
+
+    def __init__(self, macaroon: SecretStr) -> None:
+        try:
+            text = bytes.fromhex(macaroon.get_secret_value()).hex()
+        except ValueError:
+            raise ProviderMisconfigured("lnd", "the macaroon is not hex; give the file's bytes in hex") from None
+        if not text:
+            raise ProviderMisconfigured("lnd", "the macaroon is empty")
+        self._metadata = (("macaroon", text),)
+
+    def __call__(self, context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback) -> None:
+        del context  # every call gets the same
+        callback(self._metadata, None)

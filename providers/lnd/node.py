@@ -1,0 +1,113 @@
+"""Questions to one node: every call has a deadline, and no error of the wire gets past here."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, TypeAlias, TypeVar
+
+import grpc
+import grpc.aio
+
+from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
+from quittance.providers.lnd._proto import lnrpc_pb2, staterpc_pb2
+from quittance.providers.lnd._proto.invoicesrpc_pb2_grpc import InvoicesStub
+from quittance.providers.lnd._proto.lnrpc_pb2_grpc import LightningStub
+from quittance.providers.lnd._proto.staterpc_pb2_grpc import StateStub
+from quittance.providers.lnd.errors import Fault, NodeRefusal, to_quittance_error
+
+_PAGE: Final = 1_000
+
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
+InvoiceStream: TypeAlias = "grpc.aio.UnaryStreamCall[lnrpc_pb2.InvoiceSubscription, lnrpc_pb2.Invoice]"
+
+
+class Node:
+    """One LND node behind a channel."""
+
+    def __init__(self, channel: grpc.aio.Channel, *, name: str, timeout_s: float) -> None:
+        self.name = name
+        self.lightning = LightningStub(channel)
+        self.invoices = InvoicesStub(channel)
+        self._state = StateStub(channel)
+        self._timeout_s = timeout_s
+
+    async def ask(self, method: grpc.aio.UnaryUnaryMultiCallable[Question, Answer], question: Question) -> Answer:
+        """Return the node's answer within the deadline.
+
+        Raises:
+            ProviderUnavailable: no answer; what the call did is unknown.
+            ProviderMisconfigured: the operator must act; a :class:`NodeRefusal` may mean something to this call.
+            InvoiceRejected: the node refuses the terms.
+        """
+        with self._our_errors():
+            return self._parsed(await method(question, timeout=self._timeout_s))
+
+    def subscribe(self, *, settle_index: int) -> InvoiceStream:
+        """Start a stream of what settles after ``settle_index``, with other news between; 0 means from now on."""
+        with self._our_errors():
+            return self.lightning.SubscribeInvoices(lnrpc_pb2.InvoiceSubscription(settle_index=settle_index))
+
+    async def read(self, stream: InvoiceStream) -> AsyncGenerator[lnrpc_pb2.Invoice]:
+        """Yield what the stream brings; cancel it when the reader leaves.
+
+        Raises:
+            ProviderUnavailable: the stream ended, with or without an error.
+            ProviderMisconfigured: the operator must act.
+        """
+        try:
+            with self._our_errors():
+                async for invoice in stream:
+                    yield self._parsed(invoice)
+        finally:
+            stream.cancel()
+        raise ProviderUnavailable(self.name)
+
+    async def pages(self, *, newest_first: bool) -> AsyncIterator[Sequence[lnrpc_pb2.Invoice]]:
+        """Yield all invoices, in pages in the order they were made or the reverse, each page oldest first."""
+        offset = 0
+        while True:
+            question = lnrpc_pb2.ListInvoiceRequest(index_offset=offset, num_max_invoices=_PAGE, reversed=newest_first)
+            page = await self.ask(self.lightning.ListInvoices, question)
+            following = page.first_index_offset if newest_first else page.last_index_offset
+            if page.invoices:
+                yield page.invoices
+            if not page.invoices or following == 0:
+                return
+            if offset and (following < offset) is not newest_first:
+                raise ProviderMisconfigured(self.name, "the node's list of invoices does not advance")
+            offset = following
+
+    async def wallet_state(self) -> staterpc_pb2.WalletState:
+        answer = await self.ask(self._state.GetState, staterpc_pb2.GetStateRequest())
+        return answer.state
+
+    async def facts(self) -> lnrpc_pb2.GetInfoResponse | None:
+        """Return what the node says of itself, None if the macaroon does not allow to ask."""
+        try:
+            return await self.ask(self.lightning.GetInfo, lnrpc_pb2.GetInfoRequest())
+        except NodeRefusal as refusal:
+            if refusal.fault is Fault.FORBIDDEN:
+                return None
+            raise
+
+    def _parsed(self, answer: Answer | None) -> Answer:
+        if answer is None:  # grpcio's way to say that the bytes are no such message
+            raise ProviderMisconfigured(self.name, "what answers does not speak LND's protocol")
+        return answer
+
+    @contextmanager
+    def _our_errors(self) -> Iterator[None]:
+        """Turn the wire's errors into ours, so that none gets past this module."""
+        try:
+            yield
+        except grpc.aio.AioRpcError as error:
+            raise to_quittance_error(error, provider=self.name) from error
+        except grpc.aio.UsageError as error:  # the channel is closed
+            raise ProviderUnavailable(self.name) from error
+        except asyncio.CancelledError as error:
+            # grpcio cancels us, too, when the node answers CANCELLED or the channel is closed under a call.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise ProviderUnavailable(self.name) from error

@@ -1,0 +1,195 @@
+"""Receives over Lightning with an LND node of one's own."""
+
+from collections.abc import AsyncIterator, Mapping
+from hashlib import sha256
+from typing import Final
+
+import grpc.aio
+
+from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, QuittanceError
+from quittance.domain.ids import Preimage
+from quittance.domain.money import BTC_MSAT, Asset
+from quittance.providers.base import (
+    FeedPosition,
+    Invoice,
+    InvoiceRequest,
+    InvoiceStatus,
+    ProviderHealth,
+    Settlement,
+)
+from quittance.providers.lnd import feed
+from quittance.providers.lnd._proto import invoicesrpc_pb2, lnrpc_pb2, staterpc_pb2
+from quittance.providers.lnd.errors import Fault, NodeRefusal
+from quittance.providers.lnd.identity import newest_invoice
+from quittance.providers.lnd.invoices import memo_of, missing, moment, read_payment_request, to_invoice
+from quittance.providers.lnd.node import Node
+
+_PREIMAGE_BYTES: Final = 32
+_PREFIXES: Final[Mapping[str, str]] = {
+    "mainnet": "bc",
+    "testnet": "tb",
+    "testnet4": "tb",
+    "signet": "tbs",
+    "simnet": "sb",
+    "regtest": "bcrt",
+}
+_NOT_ACTIVE: Final[Mapping[int, str]] = {
+    staterpc_pb2.NON_EXISTING: "the node has no wallet; create one",
+    staterpc_pb2.LOCKED: "the node's wallet is locked; unlock it",
+    staterpc_pb2.UNLOCKED: "the node is starting",
+    staterpc_pb2.RPC_ACTIVE: "the node is starting",
+    staterpc_pb2.WAITING_TO_START: "the node waits to become the leader of its cluster",
+}
+
+
+class LndProvider:
+    """An LND node, 0.18 or later. The macaroon may do as little as ``invoice.macaroon``; ``info:read`` adds checks."""
+
+    asset: Asset = BTC_MSAT
+
+    def __init__(self, channel: grpc.aio.Channel, *, network: str, name: str = "lnd", timeout_s: float = 10.0) -> None:
+        if network not in _PREFIXES:
+            raise ValueError(f"{network!r} is not one of {', '.join(_PREFIXES)}")
+        self.name = name
+        self._network = network
+        self._channel = channel
+        self._node = Node(channel, name=name, timeout_s=timeout_s)
+
+    async def aclose(self) -> None:
+        """Close the channel; calls under way and feeds end as if the node had gone."""
+        await self._channel.close(grace=None)
+
+    def reference(self, preimage: Preimage) -> str:
+        return sha256(preimage).hexdigest()
+
+    async def create_invoice(self, request: InvoiceRequest) -> Invoice:
+        """Make an invoice and verify it; the same preimage again returns the first one.
+
+        Raises:
+            ProviderUnavailable: the outcome is unknown; look up the reference or repeat with the same preimage.
+            InvoiceRejected: the node refuses the terms, or holds other terms for the same preimage.
+            ProviderMisconfigured: the operator must act; no invoice of such a node is handed out.
+        """
+        amount_msat = request.amount.rescaled_exactly(BTC_MSAT).value
+        if amount_msat <= 0:  # the node would let the payer choose
+            raise InvoiceRejected(self.name, "an invoice asks for a positive amount")
+        if len(request.preimage) != _PREIMAGE_BYTES:
+            raise ValueError("a preimage has 32 bytes")
+        message = lnrpc_pb2.Invoice(
+            memo=memo_of(request.description),
+            r_preimage=request.preimage,
+            value_msat=amount_msat,
+            expiry=request.expires_in_s,
+        )
+        payment_request = await self._add(message, reference=self.reference(request.preimage))
+        return self._verified(payment_request, reference=self.reference(request.preimage), amount_msat=amount_msat)
+
+    async def _add(self, message: lnrpc_pb2.Invoice, *, reference: str) -> str:
+        """Return the text of a new invoice, or of the one that was made from the same preimage before."""
+        try:
+            answer = await self._node.ask(self._node.lightning.AddInvoice, message)
+        except NodeRefusal as refusal:
+            if refusal.fault is Fault.COLLISION:
+                answer = await self._node.ask(self._node.lightning.AddInvoice, message)
+            elif refusal.fault is Fault.DUPLICATE:
+                return (await self._find(reference)).payment_request or ""
+            else:
+                raise
+        return answer.payment_request
+
+    def _verified(self, payment_request: str, *, reference: str, amount_msat: int) -> Invoice:
+        """Return the invoice if it asks for this payment on our network, and for this amount."""
+        decoded = read_payment_request(payment_request, provider=self.name)
+        if decoded.prefix != _PREFIXES[self._network]:
+            raise ProviderMisconfigured(self.name, f"the node makes invoices for another network than {self._network}")
+        if decoded.payment_hash != reference:
+            raise ProviderMisconfigured(self.name, "the node made an invoice with another payment hash")
+        if decoded.amount_msat != amount_msat:
+            raise InvoiceRejected(self.name, "the node holds an invoice for another amount under this preimage")
+        return Invoice(
+            reference=reference,
+            status=InvoiceStatus.OPEN,
+            payment_request=payment_request,
+            received=None,
+            expires_at=moment(decoded.expires_at_s, provider=self.name),
+            settled_at=None,
+        )
+
+    async def lookup_invoice(self, reference: str) -> Invoice:
+        """Return what the node holds; status MISSING when it holds nothing, which is never read as paid.
+
+        Raises:
+            ProviderUnavailable: no answer.
+            ProviderMisconfigured: the operator must act.
+        """
+        try:
+            return await self._find(reference)
+        except NodeRefusal as refusal:
+            if refusal.fault is Fault.MISSING:
+                return missing(reference)
+            raise
+
+    async def _find(self, reference: str) -> Invoice:
+        question = lnrpc_pb2.PaymentHash(r_hash=bytes.fromhex(reference))
+        message = await self._node.ask(self._node.lightning.LookupInvoice, question)
+        if message.r_hash != question.r_hash:
+            raise ProviderMisconfigured(self.name, "the node answers with another invoice than the one asked for")
+        return to_invoice(message, provider=self.name)
+
+    async def cancel_invoice(self, reference: str) -> Invoice:
+        """Cancel an open invoice and return how it stands afterwards; a settled one stays settled.
+
+        Raises:
+            ProviderUnavailable: the outcome is unknown; look up the reference.
+            ProviderMisconfigured: the operator must act.
+        """
+        question = invoicesrpc_pb2.CancelInvoiceMsg(payment_hash=bytes.fromhex(reference))
+        try:
+            await self._node.ask(self._node.invoices.CancelInvoice, question)
+        except NodeRefusal as refusal:
+            if refusal.fault is Fault.MISSING:
+                return missing(reference)
+            if refusal.fault is not Fault.FINAL:
+                raise
+        return await self.lookup_invoice(reference)
+
+    def settlements(self, *, resume: FeedPosition | None) -> AsyncIterator[Settlement | FeedPosition]:
+        """Yield what settled after ``resume``, then what settles from now on, until the connection ends.
+
+        Raises:
+            ProviderUnavailable: the connection broke; call again with the last stored position.
+            ProviderMisconfigured: the operator must act.
+        """
+        return feed.follow(self._node, resume=resume)
+
+    async def health(self) -> ProviderHealth:
+        """Tell whether the node can take money now, on the right network; never raises."""
+        try:
+            return await self._health()
+        except QuittanceError as error:
+            return ProviderHealth(ready=False, detail=error.message)
+
+    async def _health(self) -> ProviderHealth:
+        state = await self._node.wallet_state()
+        if state != staterpc_pb2.SERVER_ACTIVE:
+            return ProviderHealth(ready=False, detail=_NOT_ACTIVE.get(state, "the node is in a state we do not know"))
+        facts = await self._node.facts()
+        if facts is None:
+            return await self._health_without_facts()
+        networks = sorted({chain.network for chain in facts.chains})
+        if networks != [self._network]:
+            found = ", ".join(networks) or "no network"
+            return ProviderHealth(ready=False, detail=f"the node is on {found}, we are set to {self._network}")
+        if not facts.synced_to_chain:
+            return ProviderHealth(ready=False, detail="the node is not synced to the chain")
+        return ProviderHealth(ready=True, detail=f"synced on {self._network}")
+
+    async def _health_without_facts(self) -> ProviderHealth:
+        """Judge a node whose macaroon may not ask for facts, by its newest invoice."""
+        invoice = await newest_invoice(self._node)
+        if invoice is None:
+            return ProviderHealth(ready=True, detail="network not verified: macaroon lacks info:read")
+        if invoice.prefix != _PREFIXES[self._network]:
+            detail = f"the node makes invoices for another network than {self._network}"
+            return ProviderHealth(ready=False, detail=detail)
+        return ProviderHealth(ready=True, detail=f"makes invoices for {self._network}; macaroon lacks info:read")
