@@ -68,6 +68,11 @@ def restrict(raw: bytes, caveat: str) -> bytes:
     return body + _field(_IDENTIFIER, caveat.encode()) + bytes([_END, _END]) + _field(_SIGNATURE, signature)
 
 
+def is_lasting(raw: bytes) -> bool:
+    """Tell whether a macaroon that was verified once holds for ever: it has no caveat."""
+    return not _parsed(raw).caveats
+
+
 def _check_caveat(caveat: str, now: datetime) -> None:
     condition, _, argument = caveat.partition(" ")
     if condition != "time-before":

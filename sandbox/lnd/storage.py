@@ -53,9 +53,10 @@ class Storage:
     def load(self, kind: type[_Kept]) -> Iterator[_Kept]:
         """Yield every record of one kind, in no particular order."""
         names = [field.name for field in fields(kind)]
+        make: Callable[..., _Kept] = kind
         for row in self._connection.execute(f"SELECT {', '.join(names)} FROM {_TABLES[kind][0]}"):  # noqa: S608
             values: dict[str, Any] = dict(zip(names, row, strict=True))
-            yield kind(**{name: bool(value) if name in _FLAGS else value for name, value in values.items()})
+            yield make(**{name: bool(value) if name in _FLAGS else value for name, value in values.items()})
 
     def close(self) -> None:
         self._connection.close()
