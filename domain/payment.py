@@ -44,7 +44,8 @@ _NEXT: Mapping[PaymentStatus, frozenset[PaymentStatus]] = {
     PaymentStatus.HELD: frozenset(
         {PaymentStatus.COMPLETE, PaymentStatus.CANCELED, PaymentStatus.EXPIRED, PaymentStatus.ERROR}
     ),
-    PaymentStatus.EXPIRED: frozenset({PaymentStatus.COMPLETE}),  # money that comes late still counts
+    # money that comes late still counts; an expired payment may get another invoice
+    PaymentStatus.EXPIRED: frozenset({PaymentStatus.COMPLETE, PaymentStatus.PENDING_INVOICE}),
     PaymentStatus.CANCELED: frozenset({PaymentStatus.COMPLETE}),
     PaymentStatus.ERROR: frozenset({PaymentStatus.PENDING_INVOICE, PaymentStatus.COMPLETE}),
     PaymentStatus.COMPLETE: frozenset(),
@@ -122,3 +123,12 @@ class Payment:
         if not may_advance(self.status, to):
             raise IllegalTransition(f"{self.id}: {self.status} -> {to}")
         return replace(self, status=to, modified_at=at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentFilter:
+    """What a list of payments is narrowed to; None leaves a dimension open."""
+
+    status: PaymentStatus | None = None
+    article_id: ArticleId | None = None
+    correlation_id: str | None = None

@@ -3,7 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import strawberry
+
 from quittance.domain.access import Principal
+from quittance.domain.ids import PaymentId
+from quittance.gql.loaders import Loaders
+from quittance.gql.streams import EventSource
+from quittance.resolvers.services import Services
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,3 +47,17 @@ class Access(Protocol):
     def new_context(self, principal: Principal) -> object:
         """Return a fresh execution context, with loaders of its own."""
         ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """Handed to every resolver of one execution. ``opened`` are payments whose client secret was shown in it."""
+
+    services: Services
+    principal: Principal
+    loaders: Loaders
+    events: EventSource
+    opened: set[PaymentId] = field(default_factory=set)
+
+
+QuittanceInfo = strawberry.Info[Context, None]

@@ -1,0 +1,115 @@
+"""A merchant, and what it wants done with money that does not come as asked."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from quittance.domain.ids import MerchantId
+from quittance.domain.money import Money
+
+_PPM = 1_000_000
+NAME_MAX = 191
+
+
+class LatePolicy(StrEnum):
+    ACCEPT = "ACCEPT"
+    REFUND = "REFUND"
+
+
+class UnderPolicy(StrEnum):
+    """WAIT keeps what came and the payment open; REFUND owes it back."""
+
+    WAIT = "WAIT"
+    REFUND = "REFUND"
+
+
+class OverPolicy(StrEnum):
+    """KEEP and CREDIT book the excess to the merchant; REFUND owes it back."""
+
+    KEEP = "KEEP"
+    CREDIT = "CREDIT"
+    REFUND = "REFUND"
+
+
+class Disposition(StrEnum):
+    """What was done with one settlement."""
+
+    ACCEPTED = "ACCEPTED"
+    ACCEPTED_EXCESS_REFUNDABLE = "ACCEPTED_EXCESS_REFUNDABLE"
+    PARTIAL = "PARTIAL"
+    UNDERPAID_REFUNDABLE = "UNDERPAID_REFUNDABLE"
+    LATE_REFUNDABLE = "LATE_REFUNDABLE"
+    SURPLUS = "SURPLUS"
+    SURPLUS_REFUNDABLE = "SURPLUS_REFUNDABLE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettlementPolicy:
+    """``late_grace_s``: how long after expiry money still counts as in time when late money is refunded."""
+
+    late: LatePolicy = LatePolicy.ACCEPT
+    late_grace_s: int = 300
+    under: UnderPolicy = UnderPolicy.WAIT
+    under_tolerance_ppm: int = 0
+    over: OverPolicy = OverPolicy.KEEP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merchant:
+    id: MerchantId
+    name: str
+    default_provider: str
+    policy: SettlementPolicy
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """How one settlement is split: ``accepted`` to the merchant, ``refundable`` owed back; they sum to what came."""
+
+    disposition: Disposition
+    accepted: Money
+    refundable: Money
+    completes: bool
+
+
+def decide(
+    policy: SettlementPolicy,
+    *,
+    asked: Money,
+    before: Money,
+    received: Money,
+    complete: bool,
+    late_by: timedelta | None,
+) -> Decision:
+    """Say what becomes of ``received``.
+
+    ``before`` is what was accepted earlier for the same payment; ``late_by`` is how long after expiry the money
+    settled, None for money in time. Money for a payment that is complete is a surplus.
+    """
+    nothing = Money(0, received.asset)
+    if complete:
+        if policy.over is OverPolicy.REFUND:
+            return Decision(
+                disposition=Disposition.SURPLUS_REFUNDABLE, accepted=nothing, refundable=received, completes=False
+            )
+        return Decision(disposition=Disposition.SURPLUS, accepted=received, refundable=nothing, completes=False)
+    if late_by is not None and policy.late is LatePolicy.REFUND and late_by > timedelta(seconds=policy.late_grace_s):
+        return Decision(disposition=Disposition.LATE_REFUNDABLE, accepted=nothing, refundable=received, completes=False)
+    missing = asked.value - before.value - received.value
+    if missing > asked.value * policy.under_tolerance_ppm // _PPM:
+        if policy.under is UnderPolicy.REFUND:
+            return Decision(
+                disposition=Disposition.UNDERPAID_REFUNDABLE, accepted=nothing, refundable=received, completes=False
+            )
+        return Decision(disposition=Disposition.PARTIAL, accepted=received, refundable=nothing, completes=False)
+    excess = max(0, -missing)
+    if excess and policy.over is OverPolicy.REFUND:
+        excess = min(excess, received.value)
+        return Decision(
+            disposition=Disposition.ACCEPTED_EXCESS_REFUNDABLE,
+            accepted=Money(received.value - excess, received.asset),
+            refundable=Money(excess, received.asset),
+            completes=True,
+        )
+    return Decision(disposition=Disposition.ACCEPTED, accepted=received, refundable=nothing, completes=True)

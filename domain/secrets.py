@@ -1,0 +1,49 @@
+"""What is derived from the installation's secret key, so that none of it is stored.
+
+A database dump holds neither client secrets nor preimages: both are HMAC-SHA256 over a purpose and an id.
+"""
+
+import hashlib
+import hmac
+
+from quittance.domain.ids import OptionId, PaymentId, Preimage
+
+_SEPARATOR = "_secret_"
+SECRET_KEY_BYTES_MIN = 32
+
+
+class SecretDeriver:
+    """Derives per-payment secrets from one key of at least 32 bytes."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) < SECRET_KEY_BYTES_MIN:
+            raise ValueError(f"the secret key needs at least {SECRET_KEY_BYTES_MIN} bytes")
+        self._key = key
+
+    def __repr__(self) -> str:
+        return "SecretDeriver(…)"
+
+    def fingerprint(self) -> str:
+        """Return a public name of the key: equal keys have equal fingerprints, and it tells nothing else."""
+        return self._mac("fingerprint", "").hex()[:16]
+
+    def preimage(self, option_id: OptionId) -> Preimage:
+        """Return the 32 bytes whose SHA-256 is the payment hash of this option's invoice."""
+        return Preimage(self._mac("preimage", option_id))
+
+    def client_secret(self, payment_id: PaymentId) -> str:
+        """Return what opens one payment and what it bought, nothing else."""
+        return f"{payment_id}{_SEPARATOR}{self._mac('client-secret', payment_id).hex()}"
+
+    def payment_opened_by(self, client_secret: str) -> PaymentId | None:
+        """Return the payment that this client secret opens, compared in constant time; None for a forged one."""
+        payment_id, separator, _ = client_secret.partition(_SEPARATOR)
+        expected = self.client_secret(PaymentId(payment_id))
+        if separator and hmac.compare_digest(expected.encode(), client_secret.encode()):
+            return PaymentId(payment_id)
+        return None
+
+    def _mac(self, purpose: str, subject: str) -> bytes:
+        return hmac.digest(self._key, f"{purpose}\x00{subject}".encode(), hashlib.sha256)

@@ -1,0 +1,125 @@
+"""Expected errors as data: one GraphQL type for each, and the handlers that turn exceptions into them.
+
+A handler applies only where the field's union lists its type, so the SDL tells the truth.
+"""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import strawberry
+
+from quittance.domain import errors
+
+E = TypeVar("E", bound=errors.QuittanceError)
+
+
+@strawberry.interface(description="Something the caller can act upon. `... on UserError { code message }` sees them all.")
+class UserError:
+    code: str = strawberry.field(description="A stable code, such as ARTICLE_NOT_FOUND.")
+    message: str = strawberry.field(description="A sentence for people: what is wrong, and what to do next.")
+    retryable: bool = strawberry.field(description="Whether the very same call may succeed later.")
+
+
+@strawberry.type(description="There is no such article.")
+class ArticleNotFoundError(UserError):
+    article_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
+
+
+@strawberry.type(description="The article is hidden and cannot be bought.")
+class ArticleHiddenError(UserError):
+    article_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
+
+
+@strawberry.type(description="A field of the article breaks a rule.")
+class InvalidArticleError(UserError):
+    field: str = strawberry.field(description="The field that is wrong.")
+
+
+@strawberry.type(description="The amount is zero, negative, above the limit, finer than the asset's smallest unit, or missing.")
+class InvalidAmountError(UserError):
+    pass
+
+
+@strawberry.type(description="An argument breaks a rule.")
+class InvalidInputError(UserError):
+    field: str = strawberry.field(description="The argument that is wrong.")
+
+
+@strawberry.type(description="The idempotency key was used with another input; nothing was made.")
+class IdempotencyConflictError(UserError):
+    key: str = strawberry.field(description="The key in question.")
+
+
+@strawberry.type(description="There is no such payment that this caller may see.")
+class PaymentNotFoundError(UserError):
+    payment_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
+
+
+@strawberry.type(description="The payment's status does not allow this; nothing changed.")
+class PaymentNotPayableError(UserError):
+    payment_id: strawberry.ID = strawberry.field(description="The payment in question.")
+    status: str = strawberry.field(description="The status it is in.")
+
+
+@strawberry.type(description="The key lacks the scope for this, or there is no key.")
+class PermissionDeniedError(UserError):
+    needed: str = strawberry.field(description="The scope that is needed.")
+
+
+@strawberry.type(description="Too many requests.")
+class RateLimitedError(UserError):
+    retry_after_s: int = strawberry.field(description="After how many seconds to try again.")
+
+
+@strawberry.type(description="The provider did not answer. Nobody was charged; the same idempotency key again is safe.")
+class ProviderUnavailableError(UserError):
+    provider: str = strawberry.field(description="The provider in question.")
+
+
+@strawberry.type(description="The provider refuses us; its operator must act.")
+class ProviderMisconfiguredError(UserError):
+    provider: str = strawberry.field(description="The provider in question.")
+
+
+@strawberry.type(description="The provider refused to make this invoice; nothing was made.")
+class InvoiceRejectedError(UserError):
+    provider: str = strawberry.field(description="The provider in question.")
+
+
+@strawberry.type(description="No provider of this name is connected; `providers` lists those that are.")
+class UnknownProviderError(UserError):
+    pass
+
+
+class _Handler(Generic[E]):
+    """Turns one exception into its GraphQL type; ``extra`` names the members that both carry."""
+
+    def __init__(self, exception_type: type[E], error_type: Callable[..., UserError], *extra: str) -> None:
+        self.exception_type = exception_type
+        self.error_type = error_type
+        self._extra = extra
+
+    def handle(self, exception: E, *, field: Any, info: Any) -> UserError:
+        del field, info
+        members = {name: getattr(exception, name) for name in self._extra}
+        return self.error_type(
+            code=exception.code, message=exception.message, retryable=exception.retryable, **members
+        )
+
+
+EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
+    _Handler(errors.ArticleNotFound, ArticleNotFoundError, "article_id"),
+    _Handler(errors.ArticleHidden, ArticleHiddenError, "article_id"),
+    _Handler(errors.InvalidArticle, InvalidArticleError, "field"),
+    _Handler(errors.InvalidAmount, InvalidAmountError),
+    _Handler(errors.InvalidInput, InvalidInputError, "field"),
+    _Handler(errors.IdempotencyConflict, IdempotencyConflictError, "key"),
+    _Handler(errors.PaymentNotFound, PaymentNotFoundError, "payment_id"),
+    _Handler(errors.PaymentNotPayable, PaymentNotPayableError, "payment_id", "status"),
+    _Handler(errors.PermissionDenied, PermissionDeniedError, "needed"),
+    _Handler(errors.RateLimited, RateLimitedError, "retry_after_s"),
+    _Handler(errors.ProviderUnavailable, ProviderUnavailableError, "provider"),
+    _Handler(errors.ProviderMisconfigured, ProviderMisconfiguredError, "provider"),
+    _Handler(errors.InvoiceRejected, InvoiceRejectedError, "provider"),
+    _Handler(errors.UnknownProvider, UnknownProviderError),
+)

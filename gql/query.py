@@ -1,0 +1,217 @@
+"""Queries: null for what is absent, or not this caller's to see."""
+
+from typing import Annotated
+
+import strawberry
+
+from quittance.domain import ids, payment
+from quittance.domain.article import ArticleOrder
+from quittance.domain.cursor import decode_key, encode_key
+from quittance.domain.errors import InvalidCursor, InvalidInput
+from quittance.domain.ids import ArticleId, PaymentId
+from quittance.domain.payment import PaymentFilter as Narrowed
+from quittance.gql.context import QuittanceInfo
+from quittance.gql.types.article import Article, ArticleConnection, ArticleEdge
+from quittance.gql.types.node import Node, PageInfo, page_info
+from quittance.gql.types.payment import Payment, PaymentEdge, PaymentFilter
+from quittance.gql.types.server import Merchant, Provider, ProviderCapability, Rate, Viewer, ViewerKind
+from quittance.resolvers import articles, merchants, payments, rates
+
+PAGE_MAX = 100
+
+First = Annotated[int, strawberry.argument(description="How many, at most 100.")]
+After = Annotated[str | None, strawberry.argument(description="The cursor of the last one seen.")]
+Id = Annotated[strawberry.ID, strawberry.argument(description="The id.")]
+ClientSecret = Annotated[
+    str | None, strawberry.argument(description="The client secret of the payment, for a caller without a key.")
+]
+
+
+@strawberry.type(description="A page of payments.")
+class PaymentConnection:
+    narrowed: strawberry.Private[Narrowed]
+    edges: list[PaymentEdge] = strawberry.field(description="The payments of this page, the newest first.")
+    page_info: PageInfo = strawberry.field(description="Where this page begins and ends.")
+
+    @strawberry.field(description="How many payments the whole list has.")
+    async def total_count(self, info: QuittanceInfo) -> int:
+        return await payments.count_payments(info.context.services, info.context.principal, narrowed=self.narrowed)
+
+
+def check_first(first: int) -> int:
+    """Return the page size.
+
+    Raises:
+        InvalidInput: below 1 or above the limit.
+    """
+    if not 1 <= first <= PAGE_MAX:
+        raise InvalidInput("first", f"first lies between 1 and {PAGE_MAX}")
+    return first
+
+
+@strawberry.type(description="Everything that can be asked.")
+class Query:
+    @strawberry.field(description="Find an article or a payment again by its id.")
+    async def node(self, info: QuittanceInfo, id: Id) -> Node | None:  # noqa: A002
+        prefix = ids.prefix_of(id)
+        if prefix == ids.ARTICLE:
+            return await _article(info, ArticleId(id))
+        if prefix == ids.PAYMENT:
+            return await _payment(info, PaymentId(id), None)
+        return None
+
+    @strawberry.field(description="Who calls, as the server understands it.")
+    async def viewer(self, info: QuittanceInfo) -> Viewer:
+        principal = info.context.principal
+        if principal.merchant_id is None:
+            kind = ViewerKind.ANONYMOUS if principal.payment_id is None else ViewerKind.CLIENT_SECRET
+            return Viewer(kind=kind, merchant=None, key_name=None, scopes=[])
+        found = await merchants.find_merchant(info.context.services, principal.merchant_id)
+        merchant = found and Merchant(
+            id=strawberry.ID(found.id), name=found.name, default_provider=found.default_provider
+        )
+        return Viewer(
+            kind=ViewerKind.MERCHANT,
+            merchant=merchant,
+            key_name=principal.key_name,
+            scopes=sorted(principal.scopes),
+        )
+
+    @strawberry.field(description="An article; null when there is none, or it is hidden from this caller.")
+    async def article(self, info: QuittanceInfo, id: Id) -> Article | None:  # noqa: A002
+        return await _article(info, ArticleId(id))
+
+    @strawberry.field(description="Articles that can be bought, and the caller's own hidden ones.")
+    async def articles(
+        self,
+        info: QuittanceInfo,
+        first: First = 25,
+        after: After = None,
+        order_by: Annotated[
+            ArticleOrder | None, strawberry.argument(description="The order; NEWEST unless said otherwise.")
+        ] = None,
+    ) -> ArticleConnection:
+        order = order_by or ArticleOrder.NEWEST
+        found = await articles.list_articles(
+            info.context.services,
+            info.context.principal,
+            order=order,
+            after=None if after is None else _article_key(after, order),
+            limit=check_first(first) + 1,
+        )
+        edges = [
+            ArticleEdge(cursor=encode_key(order.value, one.views, one.id), node=Article.from_domain(one))
+            for one in found[:first]
+        ]
+        return ArticleConnection(
+            edges=edges,
+            page_info=page_info([edge.cursor for edge in edges], more=len(found) > first, resumed=after is not None),
+        )
+
+    @strawberry.field(description="A payment; null when there is none that this key or client secret may see.")
+    async def payment(
+        self,
+        info: QuittanceInfo,
+        id: Id,  # noqa: A002
+        client_secret: ClientSecret = None,
+    ) -> Payment | None:
+        return await _payment(info, PaymentId(id), client_secret)
+
+    @strawberry.field(description="The merchant's payments, the newest first.")
+    async def payments(
+        self,
+        info: QuittanceInfo,
+        first: First = 25,
+        after: After = None,
+        filter: Annotated[  # noqa: A002
+            PaymentFilter | None, strawberry.argument(description="What to narrow the list to.")
+        ] = None,
+    ) -> PaymentConnection:
+        narrowed = Narrowed() if filter is None else _narrowed(filter)
+        found = await payments.list_payments(
+            info.context.services,
+            info.context.principal,
+            narrowed=narrowed,
+            after_id=None if after is None else _payment_key(after),
+            limit=check_first(first) + 1,
+        )
+        edges = [PaymentEdge(cursor=encode_key("payment", one.id), node=_primed(info, one)) for one in found[:first]]
+        return PaymentConnection(
+            narrowed=narrowed,
+            edges=edges,
+            page_info=page_info([edge.cursor for edge in edges], more=len(found) > first, resumed=after is not None),
+        )
+
+    @strawberry.field(description="The payment that this idempotency key was first used for.")
+    async def payment_by_idempotency_key(
+        self, info: QuittanceInfo, key: Annotated[str, strawberry.argument(description="The key.")]
+    ) -> Payment | None:
+        found = await payments.find_by_idempotency_key(info.context.services, info.context.principal, key)
+        return None if found is None else Payment.from_domain(found)
+
+    @strawberry.field(description="An exchange rate; null when no source knows the pair or answers.")
+    async def rate(
+        self,
+        info: QuittanceInfo,
+        base: Annotated[str, strawberry.argument(description="The asset to be priced, such as BTC.")],
+        quote: Annotated[str, strawberry.argument(description="The asset to price it in, such as USD.")],
+    ) -> Rate | None:
+        found = await rates.find_rate(info.context.services, base=base.upper(), quote=quote.upper())
+        return found and Rate(
+            base=found.base, quote=found.quote, value=found.value, observed_at=found.observed_at, source=found.source
+        )
+
+    @strawberry.field(description="The connected rails.")
+    def providers(self, info: QuittanceInfo) -> list[Provider]:
+        return [
+            Provider(
+                name=rail.name,
+                asset_code=rail.asset.code,
+                asset_scale=rail.asset.scale,
+                capabilities=list(ProviderCapability),
+            )
+            for rail in info.context.services.rails.values()
+        ]
+
+
+async def _article(info: QuittanceInfo, article_id: ArticleId) -> Article | None:
+    found = await info.context.loaders.article.load(article_id)
+    if found is None or not articles.may_list(info.context.principal, found):
+        return None
+    return Article.from_domain(found)
+
+
+async def _payment(info: QuittanceInfo, payment_id: PaymentId, client_secret: str | None) -> Payment | None:
+    found = await info.context.loaders.payment.load(payment_id)
+    if found is None or not payments.may_see(info.context.services, info.context.principal, found, client_secret):
+        return None
+    return Payment.from_domain(found)
+
+
+def _primed(info: QuittanceInfo, found: payment.Payment) -> Payment:
+    info.context.loaders.payment.prime(found.id, found)
+    return Payment.from_domain(found)
+
+
+def _narrowed(chosen: PaymentFilter) -> Narrowed:
+    return Narrowed(
+        status=chosen.status,
+        article_id=None if chosen.article_id is None else ArticleId(chosen.article_id),
+        correlation_id=chosen.correlation_id,
+    )
+
+
+def _article_key(after: str, order: ArticleOrder) -> tuple[int, str]:
+    match decode_key(after):
+        case (order.value, int(views), str(article_id)):
+            return views, article_id
+        case _:
+            raise InvalidCursor
+
+
+def _payment_key(after: str) -> str:
+    match decode_key(after):
+        case ("payment", str(payment_id)):
+            return payment_id
+        case _:
+            raise InvalidCursor

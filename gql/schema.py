@@ -1,0 +1,25 @@
+"""The schema: three roots, the scalars, the errors. ``schema.graphql`` is written from it."""
+
+import strawberry
+from strawberry.schema.config import StrawberryConfig
+
+from quittance.gql.errors import EXCEPTION_HANDLERS
+from quittance.gql.mutation import Mutation
+from quittance.gql.query import Query
+from quittance.gql.scalars import SCALARS
+from quittance.gql.subscription import Subscription
+from quittance.gql.types.payment import LightningOption
+
+schema = strawberry.Schema(
+    query=Query,
+    mutation=Mutation,
+    subscription=Subscription,
+    types=[LightningOption],
+    config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
+    exception_handlers=EXCEPTION_HANDLERS,
+)
+
+
+def sdl() -> str:
+    """Return the contract, as ``schema.graphql`` holds it."""
+    return schema.as_str().rstrip() + "\n"

@@ -1,0 +1,140 @@
+"""Subscriptions: the event log, live, resumable by cursor without a gap or a duplicate."""
+
+from collections.abc import AsyncGenerator
+from datetime import datetime
+from typing import Annotated
+
+import strawberry
+
+from quittance.domain.access import Scope
+from quittance.domain.cursor import decode_position, encode_position
+from quittance.domain.errors import PaymentNotFound, Unauthenticated
+from quittance.domain.event import Event, EventKind, EventSelector
+from quittance.domain.ids import ArticleId, PaymentId
+from quittance.gql.context import QuittanceInfo
+from quittance.gql.query import ClientSecret
+from quittance.gql.streams import EventStream
+from quittance.gql.types.article import Article
+from quittance.gql.types.payment import Payment
+from quittance.resolvers import payments
+
+After = Annotated[
+    str | None,
+    strawberry.argument(description="The cursor of the last event seen: what was missed is sent first, then live ones."),
+]
+PaymentIdArgument = Annotated[strawberry.ID | None, strawberry.argument(description="Only this payment.")]
+
+_SETTLED = frozenset({EventKind.PAYMENT_SETTLED})
+_UPDATED = frozenset({EventKind.PAYMENT_SETTLED, EventKind.PAYMENT_UPDATED})
+_PUBLISHED = frozenset({EventKind.ARTICLE_PUBLISHED})
+
+
+@strawberry.interface(description="Something that happened, in the order of the log.")
+class LogEvent:
+    subject: strawberry.Private[Event]
+    event_id: strawberry.ID = strawberry.field(description="The id, the same wherever this event is told.")
+    cursor: str = strawberry.field(description="Pass it as `after` to resume behind this event.")
+    occurred_at: datetime = strawberry.field(description="When it was booked.")
+
+
+@strawberry.type(description="A payment is complete: its money arrived and is booked.")
+class PaymentSettled(LogEvent):
+    @strawberry.field(description="The payment, as it stands now.")
+    async def payment(self, info: QuittanceInfo) -> Payment:
+        return await _payment(info, self.subject)
+
+
+@strawberry.type(description="A payment changed.")
+class PaymentUpdated(LogEvent):
+    @strawberry.field(description="The payment, as it stands now.")
+    async def payment(self, info: QuittanceInfo) -> Payment:
+        return await _payment(info, self.subject)
+
+
+@strawberry.type(description="An article can be bought from now on.")
+class ArticlePublished(LogEvent):
+    @strawberry.field(description="The article, as it stands now; null once it is hidden.")
+    async def article(self, info: QuittanceInfo) -> Article | None:
+        found = await info.context.loaders.article.load(self.subject.article_id or ArticleId(""))
+        return None if found is None else Article.from_domain(found)
+
+
+async def _payment(info: QuittanceInfo, subject: Event) -> Payment:
+    found = await info.context.loaders.payment.load(subject.payment_id or PaymentId(""))
+    if found is None:
+        raise PaymentNotFound(subject.payment_id or "")
+    return Payment.from_domain(found)
+
+
+@strawberry.type(description="Everything that can be watched.")
+class Subscription:
+    @strawberry.subscription(description="Payments as they complete: the merchant's, or the one of a client secret.")
+    async def payment_settled(
+        self,
+        info: QuittanceInfo,
+        payment_id: PaymentIdArgument = None,
+        client_secret: ClientSecret = None,
+        article_id: Annotated[strawberry.ID | None, strawberry.argument(description="Only for this article.")] = None,
+        after: After = None,
+    ) -> AsyncGenerator[PaymentSettled, None]:
+        selector = await _selector(info, _SETTLED, payment_id, client_secret, article_id)
+        return _stream(info, selector, after, PaymentSettled)
+
+    @strawberry.subscription(description="Every change of a payment, settlement included.")
+    async def payment_updated(
+        self,
+        info: QuittanceInfo,
+        payment_id: PaymentIdArgument = None,
+        client_secret: ClientSecret = None,
+        after: After = None,
+    ) -> AsyncGenerator[PaymentUpdated, None]:
+        selector = await _selector(info, _UPDATED, payment_id, client_secret, None)
+        return _stream(info, selector, after, PaymentUpdated)
+
+    @strawberry.subscription(description="Articles as they are published.")
+    async def article_published(
+        self, info: QuittanceInfo, after: After = None
+    ) -> AsyncGenerator[ArticlePublished, None]:
+        return _stream(info, EventSelector(kinds=_PUBLISHED), after, ArticlePublished)
+
+
+async def _selector(
+    info: QuittanceInfo,
+    kinds: frozenset[EventKind],
+    payment_id: str | None,
+    client_secret: str | None,
+    article_id: str | None,
+) -> EventSelector:
+    """Return what this caller may watch.
+
+    Raises:
+        Unauthenticated: neither a key nor a client secret.
+        PaymentNotFound: no such payment for this caller.
+    """
+    principal = info.context.principal
+    services = info.context.services
+    wanted = payment_id or principal.payment_id
+    if wanted is None and client_secret is not None:
+        wanted = services.derive.payment_opened_by(client_secret)
+    article = None if article_id is None else ArticleId(article_id)
+    if wanted is None:
+        if principal.merchant_id is None:
+            raise Unauthenticated
+        return EventSelector(kinds=kinds, merchant_id=principal.require(Scope.PAYMENTS_READ), article_id=article)
+    found = await payments.find_payment(services, principal, PaymentId(wanted), client_secret)
+    if found is None:
+        raise PaymentNotFound(wanted)
+    return EventSelector(kinds=kinds, merchant_id=found.merchant_id, payment_id=found.id, article_id=article)
+
+
+def _stream(info: QuittanceInfo, selector: EventSelector, after: str | None, kind: type[LogEvent]) -> EventStream:
+    def to_type(event: Event) -> LogEvent:
+        return kind(
+            subject=event,
+            event_id=strawberry.ID(event.id),
+            cursor=encode_position(event.position),
+            occurred_at=event.occurred_at,
+        )
+
+    position = None if after is None else decode_position(after)
+    return EventStream(source=info.context.events, selector=selector, after=position, to_type=to_type)

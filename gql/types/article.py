@@ -1,0 +1,133 @@
+"""Articles on the wire."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import strawberry
+
+from quittance.domain import article
+from quittance.domain.article import ArticleOrder, ArticleStatus
+from quittance.domain.ids import ArticleId, PaymentId
+from quittance.domain.payment import PaymentPurpose, PaymentStatus
+from quittance.gql.context import Context, QuittanceInfo
+from quittance.gql.types.money import AmountInput, Money
+from quittance.gql.types.node import Node, PageInfo
+
+if TYPE_CHECKING:
+    from quittance.gql.types.payment import Payment
+
+strawberry.enum(ArticleStatus, description="Whether an article is listed and can be bought.")
+strawberry.enum(ArticleOrder, description="In which order articles are listed.")
+
+
+@strawberry.type(description="Something to read for money.")
+class Article(Node):
+    subject: strawberry.Private[article.Article]
+    opened: strawberry.Private[bool]
+    title: str = strawberry.field(description="The headline.")
+    summary: str | None = strawberry.field(description="What everybody may read.")
+    status: ArticleStatus = strawberry.field(description="Whether it is listed and can be bought.")
+    price: Money = strawberry.field(description="What a view costs.")
+    views: int = strawberry.field(description="How many complete view payments it has.")
+    upvotes: int = strawberry.field(description="How many complete upvote payments it has.")
+    created_at: datetime = strawberry.field(description="When it was written.")
+
+    @strawberry.field(description="The text; null until this viewer, or the client secret that led here, has paid.")
+    async def content(self, info: QuittanceInfo) -> str | None:
+        return self.subject.content if await self._unlocked(info.context) else None
+
+    @strawberry.field(description="Whether `content` is still to be paid for.")
+    async def locked(self, info: QuittanceInfo) -> bool:
+        return not await self._unlocked(info.context)
+
+    @strawberry.field(description="The text as its merchant wrote it; null for everybody else.")
+    async def manuscript(self, info: QuittanceInfo) -> str | None:
+        own = info.context.principal.merchant_id == self.subject.merchant_id
+        return self.subject.content if own else None
+
+    @strawberry.field(description="This viewer's own newest view payment.")
+    async def payment(
+        self, info: QuittanceInfo
+    ) -> Annotated["Payment", strawberry.lazy("quittance.gql.types.payment")] | None:
+        from quittance.gql.types.payment import Payment
+
+        payment_id = await _own_payment(info.context, self.subject.id)
+        found = None if payment_id is None else await info.context.loaders.payment.load(payment_id)
+        return None if found is None else Payment.from_domain(found)
+
+    async def _unlocked(self, context: Context) -> bool:
+        if self.opened:
+            return True
+        if context.principal.payment_id is not None:
+            held = await context.loaders.payment.load(context.principal.payment_id)
+            return held is not None and opens_article(held.article_id == self.subject.id, held.purpose, held.status)
+        if not context.principal.viewer:
+            return False
+        return await context.loaders.bought.load(self.subject.id) is not None
+
+    @staticmethod
+    def from_domain(subject: article.Article, *, opened: bool = False) -> "Article":
+        """``opened``: the caller reached it through a payment that bought it."""
+        return Article(
+            id=strawberry.ID(subject.id),
+            subject=subject,
+            opened=opened,
+            title=subject.title,
+            summary=subject.summary,
+            status=subject.status,
+            price=Money.from_domain(subject.price),
+            views=subject.views,
+            upvotes=subject.upvotes,
+            created_at=subject.created_at,
+        )
+
+
+def opens_article(same_article: bool, purpose: PaymentPurpose, status: PaymentStatus) -> bool:
+    """Tell whether a payment gives its holder the article's text."""
+    return same_article and purpose is PaymentPurpose.VIEW and status is PaymentStatus.COMPLETE
+
+
+async def _own_payment(context: Context, article_id: ArticleId) -> PaymentId | None:
+    if context.principal.payment_id is not None:
+        held = await context.loaders.payment.load(context.principal.payment_id)
+        return held.id if held is not None and held.article_id == article_id else None
+    return await context.loaders.view_payment.load(article_id)
+
+
+@strawberry.type(description="An article in a page.")
+class ArticleEdge:
+    cursor: str = strawberry.field(description="Where this article stands in the list.")
+    node: Article = strawberry.field(description="The article.")
+
+
+@strawberry.type(description="A page of articles.")
+class ArticleConnection:
+    edges: list[ArticleEdge] = strawberry.field(description="The articles of this page.")
+    page_info: PageInfo = strawberry.field(description="Where this page begins and ends.")
+
+    @strawberry.field(description="How many articles the whole list has.")
+    async def total_count(self, info: QuittanceInfo) -> int:
+        from quittance.resolvers import articles
+
+        return await articles.count_articles(info.context.services, info.context.principal)
+
+
+@strawberry.input(description="A new article.")
+class CreateArticleInput:
+    title: str = strawberry.field(description="The headline, at most 191 characters.")
+    content: str = strawberry.field(description="The text that is paid for.")
+    price: AmountInput = strawberry.field(description="What a view costs.")
+    summary: str | None = strawberry.field(default=None, description="What everybody may read.")
+    status: ArticleStatus | None = strawberry.field(default=None, description="VISIBLE unless said otherwise.")
+
+
+@strawberry.input(description="What to change of an article; what is left out stays as it is.")
+class UpdateArticleInput:
+    id: strawberry.ID = strawberry.field(description="The article.")
+    title: str | None = strawberry.field(default=strawberry.UNSET, description="The headline; cannot be null.")
+    content: str | None = strawberry.field(default=strawberry.UNSET, description="The text; cannot be null.")
+    price: AmountInput | None = strawberry.field(default=strawberry.UNSET, description="The price; cannot be null.")
+    summary: str | None = strawberry.field(default=strawberry.UNSET, description="The summary; null takes it away.")
+    status: ArticleStatus | None = strawberry.field(
+        default=strawberry.UNSET, description="VISIBLE or HIDDEN; cannot be null."
+    )

@@ -1,0 +1,69 @@
+"""Money on the wire, in and out."""
+
+from decimal import Decimal
+
+import strawberry
+
+from quittance.domain import money
+from quittance.domain.errors import InvalidAmount
+from quittance.domain.money import BTC_MSAT, BTC_SAT, Asset
+from quittance.gql.scalars import BigInt
+
+
+@strawberry.type(description="An amount: an integer count of an asset's smallest unit.")
+class Money:
+    value: BigInt = strawberry.field(description="How many smallest units; millisatoshi for Lightning.")
+    asset_code: str = strawberry.field(description="The asset, such as BTC or USD.")
+    asset_scale: int = strawberry.field(description="How many decimal places the smallest unit has: BTC at 11 is msat.")
+
+    @strawberry.field(description="The exact amount in whole units of the asset.")
+    def decimal(self) -> Decimal:
+        return self._domain().decimal
+
+    @strawberry.field(description="The amount for people, such as `1,000 sat`.")
+    def formatted(self) -> str:
+        return self._domain().formatted
+
+    def _domain(self) -> money.Money:
+        return money.Money(self.value, Asset(self.asset_code, self.asset_scale))
+
+    @staticmethod
+    def from_domain(amount: money.Money) -> "Money":
+        return Money(value=BigInt(amount.value), asset_code=amount.asset.code, asset_scale=amount.asset.scale)
+
+
+@strawberry.input(description="An amount of a national currency, to be converted at the current rate.")
+class FiatInput:
+    currency: str = strawberry.field(description="An ISO 4217 code, such as USD.")
+    value: Decimal = strawberry.field(description="The amount in whole units, such as `12.34`.")
+
+
+@strawberry.input(description="An amount as an integer count of an asset's smallest unit.")
+class AssetAmountInput:
+    asset_code: str = strawberry.field(description="The asset, such as BTC.")
+    asset_scale: int = strawberry.field(description="How many decimal places the smallest unit has.")
+    value: BigInt = strawberry.field(description="How many smallest units.")
+
+
+@strawberry.input(one_of=True, description="An amount, said in exactly one way.")
+class AmountInput:
+    sat: BigInt | None = strawberry.field(default=strawberry.UNSET, description="Satoshi.")
+    msat: BigInt | None = strawberry.field(default=strawberry.UNSET, description="Millisatoshi.")
+    fiat: FiatInput | None = strawberry.field(default=strawberry.UNSET, description="A national currency.")
+    asset: AssetAmountInput | None = strawberry.field(
+        default=strawberry.UNSET, description="Any asset, in its smallest unit."
+    )
+
+    def to_domain(self) -> money.Money:
+        """Return the amount.
+
+        Raises:
+            InvalidAmount: a national currency, which needs a rate source that no connected rail has.
+        """
+        if self.sat is not None and self.sat is not strawberry.UNSET:
+            return money.Money(self.sat, BTC_SAT)
+        if self.msat is not None and self.msat is not strawberry.UNSET:
+            return money.Money(self.msat, BTC_MSAT)
+        if isinstance(self.asset, AssetAmountInput):
+            return money.Money(self.asset.value, Asset(self.asset.asset_code, self.asset.asset_scale))
+        raise InvalidAmount("a price in a national currency is not accepted on this rail; use sat, msat or asset")

@@ -1,0 +1,242 @@
+"""Payments on the wire."""
+
+import asyncio
+import base64
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+import strawberry
+
+from quittance.domain import event, payment
+from quittance.domain.cursor import decode_position, encode_position
+from quittance.domain.errors import InvalidInput
+from quittance.domain.payment import OptionState, PaymentPurpose, PaymentStatus
+from quittance.gql.context import QuittanceInfo
+from quittance.gql.types.article import Article, opens_article
+from quittance.gql.types.money import AmountInput, Money
+from quittance.gql.types.node import Node, PageInfo, page_info
+from quittance.web.qr import qr_png, qr_svg
+
+EVENTS_MAX = 100
+
+strawberry.enum(PaymentStatus, description="Where a payment stands. EXPIRED, CANCELED and ERROR may still complete.")
+strawberry.enum(PaymentPurpose, description="What a payment is for.")
+PaymentOptionState = strawberry.enum(
+    OptionState, name="PaymentOptionState", description="Where one attempt stands. UNKNOWN is being looked up."
+)
+
+
+@strawberry.enum(description="How a QR code is drawn.")
+class QrFormat(StrEnum):
+    SVG = "SVG"
+    PNG = "PNG"
+
+
+def _qr_data_uri(text: str, drawn_as: QrFormat) -> str:
+    if drawn_as is QrFormat.SVG:
+        return "data:image/svg+xml;base64," + base64.b64encode(qr_svg(text).encode()).decode()
+    return "data:image/png;base64," + base64.b64encode(qr_png(text)).decode()
+
+
+@strawberry.interface(description="One way to pay a payment, on one rail.")
+class PaymentOption:
+    id: strawberry.ID = strawberry.field(description="The option's id.")
+    provider: str = strawberry.field(description="The rail.")
+    state: OptionState = strawberry.field(description="Where this attempt stands.")
+    amount: Money = strawberry.field(description="What is asked on this rail.")
+    expires_at: datetime = strawberry.field(description="Until when it can be paid.")
+
+
+@strawberry.type(description="A Lightning invoice.")
+class LightningOption(PaymentOption):
+    payment_request: str | None = strawberry.field(description="The BOLT11 invoice; null until the node has made it.")
+    payment_hash: str = strawberry.field(description="The payment hash in hex.")
+
+    @staticmethod
+    def from_domain(option: payment.PaymentOption) -> "LightningOption":
+        return LightningOption(
+            id=strawberry.ID(option.id),
+            provider=option.provider,
+            state=option.state,
+            amount=Money.from_domain(option.amount),
+            expires_at=option.expires_at,
+            payment_request=option.payment_request,
+            payment_hash=option.reference,
+        )
+
+
+@strawberry.type(description="Something that happened to a payment.")
+class PaymentEvent:
+    event_id: strawberry.ID = strawberry.field(description="The id, the same in subscriptions and notices.")
+    cursor: str = strawberry.field(description="Where the event stands in the log: pass it as `after` to resume.")
+    type: str = strawberry.field(description="What happened, such as payment.settled.")
+    status: PaymentStatus = strawberry.field(description="The status the payment came to.")
+    occurred_at: datetime = strawberry.field(description="When it was booked.")
+
+    @staticmethod
+    def from_domain(subject: event.Event) -> "PaymentEvent":
+        return PaymentEvent(
+            event_id=strawberry.ID(subject.id),
+            cursor=encode_position(subject.position),
+            type=subject.kind.value,
+            status=PaymentStatus(subject.status or ""),
+            occurred_at=subject.occurred_at,
+        )
+
+
+@strawberry.type(description="An event in a page.")
+class PaymentEventEdge:
+    cursor: str = strawberry.field(description="Where this event stands in the log.")
+    node: PaymentEvent = strawberry.field(description="The event.")
+
+
+@strawberry.type(description="A page of a payment's events.")
+class PaymentEventConnection:
+    edges: list[PaymentEventEdge] = strawberry.field(description="The events of this page, the oldest first.")
+    page_info: PageInfo = strawberry.field(description="Where this page begins and ends.")
+    total_count: int = strawberry.field(description="How many events the payment has.")
+
+
+@strawberry.type(description="Money asked for, and perhaps received.")
+class Payment(Node):
+    subject: strawberry.Private[payment.Payment]
+    status: PaymentStatus = strawberry.field(description="Where it stands.")
+    status_reason: str | None = strawberry.field(description="Why it was canceled or failed, as a code.")
+    purpose: PaymentPurpose = strawberry.field(description="What it is for.")
+    provider: str = strawberry.field(description="The rail it was first asked on.")
+    amount: Money = strawberry.field(description="What was asked.")
+    received: Money | None = strawberry.field(description="What came in so far, over all options; null before.")
+    fiat_amount: Money | None = strawberry.field(description="The price in a national currency, if it was asked in one.")
+    description: str | None = strawberry.field(description="What the payer is shown.")
+    correlation_id: str | None = strawberry.field(description="The merchant's own reference.")
+    refund_address: str | None = strawberry.field(description="Where money that must go back is sent.")
+    created_at: datetime = strawberry.field(description="When it was asked for.")
+    modified_at: datetime = strawberry.field(description="When it last changed.")
+    expires_at: datetime | None = strawberry.field(description="Until when it can be paid in time.")
+    settled_at: datetime | None = strawberry.field(description="When the money arrived, by the rail's own clock.")
+
+    @strawberry.field(description="What it pays for; its `content` is readable once the payment is complete.")
+    async def article(self, info: QuittanceInfo) -> Article | None:
+        if self.subject.article_id is None:
+            return None
+        found = await info.context.loaders.article.load(self.subject.article_id)
+        opened = opens_article(True, self.subject.purpose, self.subject.status)
+        return None if found is None else Article.from_domain(found, opened=opened)
+
+    @strawberry.field(description="Every way to pay it, the oldest first.")
+    async def options(self, info: QuittanceInfo) -> list[PaymentOption]:
+        found = await info.context.loaders.options.load(self.subject.id)
+        return [LightningOption.from_domain(option) for option in found]
+
+    @strawberry.field(description="The newest BOLT11 invoice.")
+    async def payment_request(self, info: QuittanceInfo) -> str | None:
+        option = await self._newest(info)
+        return None if option is None else option.payment_request
+
+    @strawberry.field(description="The newest invoice's payment hash, in hex.")
+    async def payment_hash(self, info: QuittanceInfo) -> str | None:
+        option = await self._newest(info)
+        return None if option is None else option.reference
+
+    @strawberry.field(description="The newest invoice as a QR code: a data: URI.")
+    async def qr_code(
+        self,
+        info: QuittanceInfo,
+        format: Annotated[QrFormat, strawberry.argument(description="How to draw it.")] = QrFormat.SVG,  # noqa: A002
+    ) -> str | None:
+        option = await self._newest(info)
+        if option is None or option.payment_request is None:
+            return None
+        return await asyncio.to_thread(_qr_data_uri, option.payment_request, format)
+
+    @strawberry.field(description="Where an interactive wallet approves; null for Lightning.")
+    def redirect_url(self) -> str | None:
+        return None
+
+    @strawberry.field(description="A page that a person can pay on. It carries the client secret: treat it as one.")
+    def checkout_url(self, info: QuittanceInfo) -> str:
+        services = info.context.services
+        secret = services.derive.client_secret(self.subject.id)
+        return f"{services.public_url}/pay/{self.subject.id}?client_secret={secret}"
+
+    @strawberry.field(description="What happened to it, the oldest first.")
+    async def events(
+        self,
+        info: QuittanceInfo,
+        first: Annotated[int, strawberry.argument(description="How many, at most 100.")] = 20,
+        after: Annotated[str | None, strawberry.argument(description="The cursor of the last one seen.")] = None,
+    ) -> PaymentEventConnection:
+        if not 1 <= first <= EVENTS_MAX:
+            raise InvalidInput("first", f"first lies between 1 and {EVENTS_MAX}")
+        position = 0 if after is None else decode_position(after)
+        every = await info.context.loaders.events.load(self.subject.id)
+        following = [found for found in every if found.position > position]
+        nodes = [PaymentEvent.from_domain(found) for found in following[:first]]
+        return PaymentEventConnection(
+            edges=[PaymentEventEdge(cursor=node.cursor, node=node) for node in nodes],
+            page_info=page_info(
+                [node.cursor for node in nodes], more=len(following) > first, resumed=after is not None
+            ),
+            total_count=len(every),
+        )
+
+    async def _newest(self, info: QuittanceInfo) -> payment.PaymentOption | None:
+        found = await info.context.loaders.options.load(self.subject.id)
+        return found[-1] if found else None
+
+    @staticmethod
+    def from_domain(subject: payment.Payment) -> "Payment":
+        return Payment(
+            id=strawberry.ID(subject.id),
+            subject=subject,
+            status=subject.status,
+            status_reason=subject.status_reason,
+            purpose=subject.purpose,
+            provider=subject.provider,
+            amount=Money.from_domain(subject.amount),
+            received=None if subject.received is None else Money.from_domain(subject.received),
+            fiat_amount=None,
+            description=subject.description,
+            correlation_id=subject.correlation_id,
+            refund_address=subject.refund_address,
+            created_at=subject.created_at,
+            modified_at=subject.modified_at,
+            expires_at=subject.expires_at,
+            settled_at=subject.settled_at,
+        )
+
+
+@strawberry.type(description="A payment in a page.")
+class PaymentEdge:
+    cursor: str = strawberry.field(description="Where this payment stands in the list.")
+    node: Payment = strawberry.field(description="The payment.")
+
+
+@strawberry.input(description="What a list of payments is narrowed to.")
+class PaymentFilter:
+    status: PaymentStatus | None = strawberry.field(default=None, description="Only payments in this status.")
+    article_id: strawberry.ID | None = strawberry.field(default=None, description="Only payments for this article.")
+    correlation_id: str | None = strawberry.field(default=None, description="Only payments with this reference.")
+
+
+@strawberry.input(description="What to ask money for.")
+class GenerateInvoiceInput:
+    article_id: strawberry.ID | None = strawberry.field(
+        default=None, description="Price and purpose come from this article."
+    )
+    purpose: PaymentPurpose | None = strawberry.field(
+        default=None, description="VIEW for an article unless UPVOTE is asked; ORDER without one."
+    )
+    amount: AmountInput | None = strawberry.field(default=None, description="Required without an article.")
+    provider: str | None = strawberry.field(default=None, description="The merchant's default rail unless said.")
+    also_accept: list[str] | None = strawberry.field(
+        default=None, description="Further rails to offer the same price on."
+    )
+    description: str | None = strawberry.field(default=None, description="What the payer is shown.")
+    correlation_id: str | None = strawberry.field(default=None, description="The merchant's own reference.")
+    refund_address: str | None = strawberry.field(default=None, description="Where money that must go back is sent.")
+    expires_in: int | None = strawberry.field(default=None, description="Seconds until the invoice lapses.")
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="Same key and same input: the same payment again. Another input: an error."
+    )

@@ -1,0 +1,77 @@
+"""What a caller may know of the server and of itself."""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+import strawberry
+
+from quittance.domain.ledger import AccountKind
+from quittance.gql.context import QuittanceInfo
+from quittance.gql.types.money import Money
+
+
+@strawberry.enum(description="Who calls.")
+class ViewerKind(StrEnum):
+    ANONYMOUS = "ANONYMOUS"
+    CLIENT_SECRET = "CLIENT_SECRET"
+    MERCHANT = "MERCHANT"
+
+
+@strawberry.enum(description="What a rail can do.")
+class ProviderCapability(StrEnum):
+    RECEIVE = "RECEIVE"
+    CANCEL = "CANCEL"
+    SETTLEMENT_FEED = "SETTLEMENT_FEED"
+
+
+@strawberry.type(description="A shop: it owns articles, payments and keys.")
+class Merchant:
+    id: strawberry.ID = strawberry.field(description="The merchant's id.")
+    name: str = strawberry.field(description="The merchant's name.")
+    default_provider: str = strawberry.field(description="The rail of payments that name none.")
+
+
+@strawberry.type(description="Who calls, as the server understands it.")
+class Viewer:
+    kind: ViewerKind = strawberry.field(description="By what the caller proved itself.")
+    merchant: Merchant | None = strawberry.field(description="The merchant of the API key.")
+    key_name: str | None = strawberry.field(description="The name of the API key.")
+    scopes: list[str] = strawberry.field(description="What the API key may do.")
+
+    @strawberry.field(description="What is booked to the merchant, one amount per asset.")
+    async def balances(self, info: QuittanceInfo) -> list[Money]:
+        from quittance.resolvers import ledger
+
+        found = await ledger.balances_of_caller(info.context.services, info.context.principal)
+        return [Money.from_domain(amount) for kind, amount in found if kind is AccountKind.MERCHANT]
+
+
+@strawberry.type(description="Whether a rail can take money now.")
+class ProviderHealth:
+    ready: bool = strawberry.field(description="Whether it can.")
+    detail: str = strawberry.field(description="Why, or why not.")
+
+
+@strawberry.type(description="A connected rail.")
+class Provider:
+    name: str = strawberry.field(description="The name to ask for it by.")
+    asset_code: str = strawberry.field(description="The asset its invoices are made in.")
+    asset_scale: int = strawberry.field(description="How many decimal places that asset's smallest unit has.")
+    capabilities: list[ProviderCapability] = strawberry.field(description="What it can do.")
+
+    @strawberry.field(description="Whether it can take money now; the rail is asked.")
+    async def health(self, info: QuittanceInfo) -> ProviderHealth:
+        from quittance.resolvers import rails
+
+        health = await rails.health(info.context.services, self.name)
+        return ProviderHealth(ready=health.ready, detail=health.detail)
+
+
+@strawberry.type(description="How much of `quote` one whole unit of `base` is worth.")
+class Rate:
+    base: str = strawberry.field(description="The asset that is priced, such as BTC.")
+    quote: str = strawberry.field(description="The asset it is priced in, such as USD.")
+    value: Decimal = strawberry.field(description="Units of `quote` for one unit of `base`.")
+    observed_at: datetime = strawberry.field(description="When the source observed it.")
+    source: str = strawberry.field(description="Who says so.")

@@ -1,0 +1,47 @@
+"""Reading many things by their keys at once: the queries behind dataloaders."""
+
+from collections.abc import Sequence
+
+from quittance.domain.article import Article
+from quittance.domain.event import Event
+from quittance.domain.ids import ArticleId, PaymentId
+from quittance.domain.payment import Payment, PaymentOption
+from quittance.resolvers.services import Services
+from quittance.store import articles, events, options, payments
+
+
+class Batches:
+    """Each method answers one entry per key, in order, with one statement."""
+
+    def __init__(self, services: Services, *, viewer: str) -> None:
+        self._database = services.database
+        self._viewer = viewer
+
+    async def payments(self, ids: list[PaymentId]) -> Sequence[Payment | None]:
+        return await self._database.read(lambda transaction: payments.payments_by_id(transaction, ids))
+
+    async def articles(self, ids: list[ArticleId]) -> Sequence[Article | None]:
+        return await self._database.read(lambda transaction: articles.articles_by_id(transaction, ids))
+
+    async def options(self, ids: list[PaymentId]) -> Sequence[list[PaymentOption]]:
+        """Each payment's options, the oldest first."""
+        return await self._database.read(lambda transaction: options.options_of_payments(transaction, ids))
+
+    async def events(self, ids: list[PaymentId]) -> Sequence[list[Event]]:
+        """Each payment's events in order."""
+        return await self._database.read(lambda transaction: events.events_of_payments(transaction, ids))
+
+    async def bought(self, ids: list[ArticleId]) -> Sequence[PaymentId | None]:
+        """The viewer's complete view payment of each article."""
+        return await self._view_payments(ids, complete=True)
+
+    async def view_payments(self, ids: list[ArticleId]) -> Sequence[PaymentId | None]:
+        """The viewer's newest view payment of each article, in whatever status."""
+        return await self._view_payments(ids, complete=False)
+
+    async def _view_payments(self, ids: list[ArticleId], *, complete: bool) -> Sequence[PaymentId | None]:
+        if not self._viewer:
+            return [None] * len(ids)
+        return await self._database.read(
+            lambda transaction: payments.view_payments(transaction, ids, viewer=self._viewer, complete=complete)
+        )

@@ -1,0 +1,336 @@
+"""Making invoices: remembered before the provider is asked, so that a lost answer is found and never repeated."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from quittance.domain.access import Principal, Scope
+from quittance.domain.errors import (
+    IdempotencyConflict,
+    InvoiceRejected,
+    PaymentNotFound,
+    PaymentNotPayable,
+    ProviderMisconfigured,
+    ProviderUnavailable,
+)
+from quittance.domain.event import EventKind
+from quittance.domain.ids import OPTION, PAYMENT, MerchantId, OptionId, PaymentId
+from quittance.domain.payment import OptionState, Payment, PaymentOption, PaymentStatus, may_advance
+from quittance.providers.base import Invoice, InvoiceRequest, InvoiceStatus, ReceivingProvider
+from quittance.resolvers.orders import InvoiceOrder, article_of, check_order, payment_of, rails_of
+from quittance.resolvers.services import PaymentRules, Services
+from quittance.store import idempotency, merchants, options, payments
+from quittance.store.transaction import EventDraft, Transaction
+
+_POLL_S = 0.02
+INVOICE_BUDGET = "invoices"
+_UNDECIDED = frozenset({OptionState.PENDING, OptionState.UNKNOWN})
+_ALIVE = frozenset({OptionState.PENDING, OptionState.UNKNOWN, OptionState.OPEN})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratedInvoice:
+    payment: Payment
+    client_secret: str
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """A payment, and the attempts that this caller has just claimed; none when the payment stood before."""
+
+    payment_id: PaymentId
+    payment: Payment | None = None
+    claimed: Sequence[PaymentOption] = ()
+
+
+async def generate_invoice(services: Services, principal: Principal, order: InvoiceOrder) -> GeneratedInvoice:
+    """Create a payment and have every asked rail make its invoice.
+
+    The same idempotency key with the same order returns the same payment, whatever became of it since; if its
+    invoice was never made, making it is taken up again.
+
+    Raises:
+        PermissionDenied: the key may not create payments.
+        ArticleNotFound, ArticleHidden, InvalidAmount, InvalidInput, UnknownProvider, IdempotencyConflict: nothing made.
+        ProviderUnavailable: nobody was charged; the same key again is safe.
+        InvoiceRejected, ProviderMisconfigured: the payment is in ERROR and can be retried.
+        RateLimited: later.
+    """
+    merchant_id = principal.require(Scope.PAYMENTS_WRITE)
+    check_order(order, services.rules)
+    await services.limiter.hit(INVOICE_BUDGET, principal.label)
+    payment_id = PaymentId(services.new_id(PAYMENT))
+    plan = await services.database.write(
+        lambda transaction: _plan(transaction, services, order, merchant_id=merchant_id, payment_id=payment_id)
+    )
+    payment = await _finish(services, plan)
+    return GeneratedInvoice(
+        payment=payment,
+        client_secret=services.derive.client_secret(plan.payment_id),
+        replayed=plan.payment is None,
+    )
+
+
+async def retry_payment(services: Services, principal: Principal, payment_id: PaymentId) -> Payment:
+    """Give a payment that failed or expired a new invoice; the old one stays as history and may still be paid.
+
+    Raises:
+        PermissionDenied, PaymentNotFound, UnknownProvider: nothing changed.
+        PaymentNotPayable: its status does not allow another try.
+        ProviderUnavailable, InvoiceRejected, ProviderMisconfigured: as for ``generate_invoice``.
+    """
+    merchant_id = principal.require(Scope.PAYMENTS_WRITE)
+
+    def unit(transaction: Transaction) -> _Plan:
+        payment = payments.lock_payment(transaction, payment_id)
+        if payment is None or payment.merchant_id != merchant_id:
+            raise PaymentNotFound(payment_id)
+        if payment.status is PaymentStatus.PENDING_INVOICE:
+            return _Plan(payment_id=payment_id)
+        if not may_advance(payment.status, PaymentStatus.PENDING_INVOICE):
+            raise PaymentNotPayable(payment_id, payment.status)
+        return _Plan(payment_id=payment_id, payment=payment, claimed=_begin_again(transaction, services, payment))
+
+    return await _finish(services, await services.database.write(unit))
+
+
+def _plan(
+    transaction: Transaction, services: Services, order: InvoiceOrder, *, merchant_id: MerchantId, payment_id: PaymentId
+) -> _Plan:
+    now = services.now()
+    if order.idempotency_key is not None:
+        asked = idempotency.FirstUse(fingerprint=order.fingerprint(), payment_id=payment_id)
+        first = idempotency.remember_key(
+            transaction, merchant_id=merchant_id, key=order.idempotency_key, first_use=asked, at=now
+        )
+        if first.fingerprint != asked.fingerprint:
+            raise IdempotencyConflict(order.idempotency_key)
+        if first.payment_id != payment_id:
+            return _Plan(payment_id=first.payment_id)
+    merchant = merchants.merchant_by_id(transaction, merchant_id)
+    if merchant is None:
+        raise RuntimeError(f"key of an unknown merchant {merchant_id}")
+    article = None if order.article_id is None else article_of(transaction, order.article_id, merchant_id)
+    rails = rails_of(services, order, merchant)
+    payment = payment_of(services, order, merchant=merchant, article=article, payment_id=payment_id, rails=rails)
+    payments.insert_payment(transaction, payment)
+    claimed = [_claimed_option(transaction, services, payment, rail=rail) for rail in rails]
+    transaction.emit(changed(payment))
+    return _Plan(payment_id=payment_id, payment=payment, claimed=claimed)
+
+
+def _begin_again(transaction: Transaction, services: Services, payment: Payment) -> list[PaymentOption]:
+    """Move a failed or expired payment back to PENDING_INVOICE and claim a new attempt on each of its rails."""
+    earlier = options.options_of_payments(transaction, [payment.id])[0]
+    rails = [services.rail(name) for name in dict.fromkeys(option.provider for option in earlier)]
+    after = payment.advance(PaymentStatus.PENDING_INVOICE, at=services.now())
+    payments.change_payment(transaction, payment, replace(after, expires_at=None, status_reason=None))
+    transaction.emit(changed(after))
+    return [_claimed_option(transaction, services, payment, rail=rail) for rail in rails]
+
+
+def _claimed_option(
+    transaction: Transaction, services: Services, payment: Payment, *, rail: ReceivingProvider
+) -> PaymentOption:
+    """Remember that ``rail`` is about to be asked, by this caller, for an invoice of this payment."""
+    now = services.now()
+    option_id = OptionId(services.new_id(OPTION))
+    claimed_until = now + timedelta(seconds=services.rules.claim_s)
+    option = PaymentOption(
+        id=option_id,
+        payment_id=payment.id,
+        provider=rail.name,
+        state=OptionState.PENDING,
+        reference=rail.reference(services.derive.preimage(option_id)),
+        amount=payment.amount,
+        payment_request=None,
+        created_at=now,
+        expires_at=now + timedelta(seconds=payment.expires_in_s),
+    )
+    options.insert_option(transaction, option, claimed_until=claimed_until, check_at=claimed_until)
+    return option
+
+
+async def _finish(services: Services, plan: _Plan) -> Payment:
+    """Return the payment once its invoices are decided; callers in one process share one attempt.
+
+    The attempt goes on when the caller goes away: what was begun at a provider is always brought to an end.
+    """
+    task = services.making.get(plan.payment_id)
+    if task is None:
+        if plan.payment is None:
+            payment, undecided = await _stand(services, plan.payment_id)
+            if payment.status is PaymentStatus.ERROR:
+                return await _revive(services, payment)
+            if not undecided or payment.status is not PaymentStatus.PENDING_INVOICE:
+                return payment
+        task = services.making.get(plan.payment_id) or asyncio.create_task(_make_invoices(services, plan))
+        services.making[plan.payment_id] = task
+        task.add_done_callback(lambda _: services.making.pop(plan.payment_id, None))
+    await asyncio.shield(task)
+    payment, _ = await _stand(services, plan.payment_id)
+    return payment
+
+
+async def _revive(services: Services, payment: Payment) -> Payment:
+    """Take up a payment whose invoice could not be made, because its caller asks for it again."""
+
+    def unit(transaction: Transaction) -> _Plan:
+        current = payments.lock_payment(transaction, payment.id)
+        if current is None or current.status is not PaymentStatus.ERROR:
+            return _Plan(payment_id=payment.id)
+        return _Plan(payment_id=payment.id, payment=current, claimed=_begin_again(transaction, services, current))
+
+    return await _finish(services, await services.database.write(unit))
+
+
+async def _stand(services: Services, payment_id: PaymentId) -> tuple[Payment, list[PaymentOption]]:
+    """Return the payment as it stands, and its undecided attempts."""
+
+    def query(transaction: Transaction) -> tuple[Payment | None, list[PaymentOption]]:
+        payment = payments.payments_by_id(transaction, [payment_id])[0]
+        return payment, options.options_of_payments(transaction, [payment_id])[0]
+
+    payment, every = await services.database.read(query)
+    if payment is None:
+        raise RuntimeError(f"payment {payment_id} is missing after its commit")
+    return payment, [option for option in every if option.state in _UNDECIDED]
+
+
+async def _make_invoices(services: Services, plan: _Plan) -> None:
+    """Have each attempt's rail make its invoice.
+
+    Raises:
+        ProviderUnavailable, InvoiceRejected, ProviderMisconfigured: the first failure, when no rail made one.
+    """
+    failures: list[Exception] = []
+    if plan.payment is not None:
+        for option in plan.claimed:
+            await _attempt(services, plan.payment, option, failures)
+    else:
+        await _take_over(services, plan.payment_id, failures)
+    if failures:
+        payment, _ = await _stand(services, plan.payment_id)
+        if payment.status in {PaymentStatus.PENDING_INVOICE, PaymentStatus.ERROR}:
+            raise failures[0]
+
+
+async def _take_over(services: Services, payment_id: PaymentId, failures: list[Exception]) -> None:
+    """Make what another caller began and has not finished, once its claim lapses; until then, wait for it."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + services.rules.wait_for_invoice_s
+    while loop.time() < deadline:
+        payment, undecided = await _stand(services, payment_id)
+        if not undecided or payment.status is not PaymentStatus.PENDING_INVOICE:
+            return
+        taken = [option for option in undecided if await claim(services, option)]
+        for option in taken:
+            await _attempt(services, payment, option, failures)
+        if failures:
+            return
+        if not taken:
+            await asyncio.sleep(_POLL_S)
+    failures.append(ProviderUnavailable((await _stand(services, payment_id))[0].provider))
+
+
+async def claim(services: Services, option: PaymentOption) -> bool:
+    """Take an undecided attempt over, if nobody works on it."""
+    now = services.now()
+    until = now + timedelta(seconds=services.rules.claim_s)
+    return await services.database.write(
+        lambda transaction: options.claim_option(transaction, option.id, now=now, until=until)
+    )
+
+
+async def _attempt(services: Services, payment: Payment, option: PaymentOption, failures: list[Exception]) -> None:
+    request = InvoiceRequest(
+        amount=option.amount,
+        description=payment.description or f"Payment {payment.id}",
+        expires_in_s=payment.expires_in_s,
+        preimage=services.derive.preimage(option.id),
+    )
+    try:
+        invoice = await services.rail(option.provider).create_invoice(request)
+    except ProviderUnavailable as error:
+        await _mark_unknown(services, option)
+        failures.append(error)
+    except (InvoiceRejected, ProviderMisconfigured) as error:
+        await fail_option(services, option, reason=error.code)
+        failures.append(error)
+    else:
+        await services.database.write(
+            lambda transaction: open_invoice(transaction, services, option=option, invoice=invoice)
+        )
+
+
+async def _mark_unknown(services: Services, option: PaymentOption) -> None:
+    """The provider may have acted: what became of it is looked up soon, never guessed."""
+
+    def unit(transaction: Transaction) -> None:
+        options.set_option_state(transaction, option.id, OptionState.UNKNOWN, check_at=services.now())
+
+    await services.database.write(unit)
+
+
+def open_invoice(transaction: Transaction, services: Services, *, option: PaymentOption, invoice: Invoice) -> None:
+    """Remember an invoice that the provider made, and that its payment can be paid now."""
+    now = services.now()
+    payment = payments.lock_payment(transaction, option.payment_id)
+    if payment is None:
+        raise RuntimeError(f"option {option.id} has no payment")
+    expires_at = invoice.expires_at or option.expires_at
+    wanted = payment.status in {PaymentStatus.PENDING_INVOICE, PaymentStatus.PENDING_PAYMENT}
+    settled_soon = wanted and invoice.status is InvoiceStatus.OPEN
+    check_at = next_check(services.rules, now=now, option=replace(option, expires_at=expires_at))
+    opened = options.open_option(
+        transaction,
+        option.id,
+        payment_request=invoice.payment_request,
+        expires_at=expires_at,
+        check_at=check_at if settled_soon else now,
+    )
+    if opened and payment.status is PaymentStatus.PENDING_INVOICE:
+        after = payment.advance(PaymentStatus.PENDING_PAYMENT, at=now)
+        payments.change_payment(transaction, payment, replace(after, expires_at=expires_at, status_reason=None))
+        transaction.emit(changed(after))
+    elif opened and not wanted:
+        options.set_option_state(transaction, option.id, OptionState.CLOSED, check_at=now)
+
+
+def next_check(rules: PaymentRules, *, now: datetime, option: PaymentOption) -> datetime:
+    """Return when the provider is asked again: often at first, rarer with age, and always at expiry."""
+    interval = timedelta(seconds=rules.reconcile_interval_s)
+    if now >= option.expires_at:
+        return now + interval / 2
+    return min(now + max(interval, (now - option.created_at) / 4), option.expires_at)
+
+
+async def fail_option(services: Services, option: PaymentOption, *, reason: str) -> None:
+    """Give an attempt up for good; the payment is in ERROR when no other attempt is left."""
+
+    def unit(transaction: Transaction) -> None:
+        payment = payments.lock_payment(transaction, option.payment_id)
+        if payment is None:
+            raise RuntimeError(f"option {option.id} has no payment")
+        options.set_option_state(transaction, option.id, OptionState.FAILED, check_at=None)
+        others = options.options_of_payments(transaction, [payment.id])[0]
+        if payment.status is not PaymentStatus.PENDING_INVOICE or any(other.state in _ALIVE for other in others):
+            return
+        after = replace(payment.advance(PaymentStatus.ERROR, at=services.now()), status_reason=reason)
+        payments.change_payment(transaction, payment, after)
+        transaction.emit(changed(after))
+
+    await services.database.write(unit)
+
+
+def changed(payment: Payment) -> EventDraft:
+    """Return the event that says in which status a payment is now."""
+    return EventDraft(
+        kind=EventKind.PAYMENT_UPDATED,
+        merchant_id=payment.merchant_id,
+        payment_id=payment.id,
+        article_id=payment.article_id,
+        status=payment.status.value,
+    )

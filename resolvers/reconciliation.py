@@ -1,0 +1,132 @@
+"""Asking the provider how an attempt stands, and booking the answer. Finds what a feed never sent."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from quittance.domain.errors import ProviderUnavailable
+from quittance.domain.payment import OptionState, Payment, PaymentOption, PaymentStatus
+from quittance.providers.base import Invoice, InvoiceStatus, Settlement
+from quittance.resolvers.invoices import changed, claim, fail_option, next_check, open_invoice
+from quittance.resolvers.services import Services
+from quittance.resolvers.settlements import book_settlement
+from quittance.store import options, payments
+from quittance.store.transaction import Transaction
+
+_UNDECIDED = frozenset({OptionState.PENDING, OptionState.UNKNOWN})
+
+
+async def options_due(services: Services, *, limit: int) -> list[PaymentOption]:
+    """Return attempts that the provider should be asked about now."""
+    return await services.database.read(
+        lambda transaction: options.options_due(transaction, now=services.now(), limit=limit)
+    )
+
+
+async def reconcile_option(services: Services, option: PaymentOption) -> None:
+    """Look one attempt up at its provider and bring our books to what it says.
+
+    Raises:
+        ProviderUnavailable: no answer; the attempt stays due, and an overdue payment is shown as expired.
+        ProviderMisconfigured: the operator must act; nothing changed.
+    """
+    rail = services.rails.get(option.provider)
+    if rail is None:
+        await postpone(services, option)
+        return
+    if option.state in _UNDECIDED and not await claim(services, option):
+        return
+    try:
+        invoice = await rail.lookup_invoice(option.reference)
+        if invoice.status is InvoiceStatus.OPEN and option.state is OptionState.CLOSED:
+            invoice = await rail.cancel_invoice(option.reference)
+    except ProviderUnavailable:
+        await postpone(services, option)
+        raise
+    await apply_lookup(services, option, invoice)
+
+
+async def apply_lookup(services: Services, option: PaymentOption, invoice: Invoice) -> None:
+    """Book what the provider says of one attempt."""
+    if option.state in _UNDECIDED:
+        if invoice.status is InvoiceStatus.MISSING:
+            await fail_option(services, option, reason=ProviderUnavailable.code)
+            return
+        await services.database.write(
+            lambda transaction: open_invoice(transaction, services, option=option, invoice=invoice)
+        )
+    if invoice.status is InvoiceStatus.SETTLED and invoice.received is not None:
+        settlement = Settlement(
+            reference=option.reference,
+            received=invoice.received,
+            settled_at=invoice.settled_at or services.now(),
+            position=None,
+        )
+        await services.database.write(
+            lambda transaction: book_settlement(
+                transaction, services, provider=option.provider, settlement=settlement
+            )
+        )
+    elif invoice.status in {InvoiceStatus.CANCELED, InvoiceStatus.MISSING}:
+        await services.database.write(lambda transaction: _close(transaction, services, option, invoice))
+    else:
+        await services.database.write(lambda transaction: _keep_watching(transaction, services, option))
+
+
+async def postpone(services: Services, option: PaymentOption) -> None:
+    """Ask again later; a payment whose time is long over is shown as expired meanwhile."""
+    await services.database.write(lambda transaction: _keep_watching(transaction, services, option))
+
+
+def _keep_watching(transaction: Transaction, services: Services, option: PaymentOption) -> None:
+    now = services.now()
+    payment = _locked(transaction, option)
+    overdue = option.expires_at + timedelta(seconds=services.rules.expiry_grace_s)
+    if now >= overdue and option.state is OptionState.OPEN:
+        _expire(transaction, payment, option, now=now)
+    options.check_option_at(transaction, option.id, next_check(services.rules, now=now, option=option))
+
+
+def _close(transaction: Transaction, services: Services, option: PaymentOption, invoice: Invoice) -> None:
+    """The provider takes no more money on this attempt: let the payment follow, and stop asking."""
+    now = services.now()
+    payment = _locked(transaction, option)
+    current = options.option_by_reference(transaction, provider=option.provider, reference=option.reference)
+    if current is None or current.state is OptionState.SETTLED:
+        return
+    expired = now >= option.expires_at
+    if invoice.status is InvoiceStatus.MISSING and not expired:
+        options.check_option_at(transaction, option.id, next_check(services.rules, now=now, option=option))
+        return
+    options.set_option_state(transaction, option.id, OptionState.CLOSED, check_at=None)
+    if _others_open(transaction, option):
+        return
+    if expired:
+        _expire(transaction, payment, option, now=now)
+    elif payment.status is PaymentStatus.PENDING_PAYMENT:
+        _move(transaction, payment, PaymentStatus.CANCELED, reason="CANCELED_AT_PROVIDER", now=now)
+
+
+def _expire(transaction: Transaction, payment: Payment, option: PaymentOption, *, now: datetime) -> None:
+    if payment.status is PaymentStatus.PENDING_PAYMENT and not _others_open(transaction, option):
+        _move(transaction, payment, PaymentStatus.EXPIRED, reason=None, now=now)
+
+
+def _others_open(transaction: Transaction, option: PaymentOption) -> bool:
+    alive = {OptionState.OPEN, OptionState.PENDING, OptionState.UNKNOWN}
+    every = options.options_of_payments(transaction, [option.payment_id])[0]
+    return any(other.state in alive for other in every if other.id != option.id)
+
+
+def _locked(transaction: Transaction, option: PaymentOption) -> Payment:
+    payment = payments.lock_payment(transaction, option.payment_id)
+    if payment is None:
+        raise RuntimeError(f"option {option.id} has no payment")
+    return payment
+
+
+def _move(
+    transaction: Transaction, payment: Payment, to: PaymentStatus, *, reason: str | None, now: datetime
+) -> None:
+    after = replace(payment.advance(to, at=now), status_reason=reason)
+    if payments.change_payment(transaction, payment, after):
+        transaction.emit(changed(after))

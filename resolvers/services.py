@@ -1,0 +1,76 @@
+"""What a use case works with. Built once by the server, handed down, replaced in tests by argument."""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from quittance.domain.errors import UnknownProvider
+from quittance.domain.ids import PaymentId, new_id
+from quittance.domain.secrets import SecretDeriver
+from quittance.providers.base import ReceivingProvider
+from quittance.providers.rates.base import RateSource
+from quittance.store.database import Database
+
+_ENTROPY_BYTES = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentRules:
+    """Limits on what may be asked for. Amounts in millisatoshi, times in seconds, texts in characters."""
+
+    amount_msat_max: int = 100_000_000_000
+    upvote_msat_min: int = 1_000_000
+    expires_in_s_default: int = 3_600
+    expires_in_s_max: int = 30 * 86_400
+    description_max: int = 639
+    reference_max: int = 255
+    claim_s: int = 15
+    wait_for_invoice_s: int = 20
+    reconcile_interval_s: int = 60
+    expiry_grace_s: int = 60
+
+
+class Limiter(Protocol):
+    """Counts uses of a budget."""
+
+    async def hit(self, budget: str, label: str) -> None:
+        """Count one use.
+
+        Raises:
+            RateLimited: the budget of ``label`` is used up.
+        """
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Services:
+    """The store, the rails, the clock and the rules."""
+
+    database: Database
+    rails: Mapping[str, ReceivingProvider]
+    default_provider: str
+    rates: RateSource | None
+    now: Callable[[], datetime]
+    derive: SecretDeriver
+    limiter: Limiter
+    public_url: str
+    rules: PaymentRules = field(default_factory=PaymentRules)
+    entropy: Callable[[int], bytes] = os.urandom
+    making: dict[PaymentId, "asyncio.Task[None]"] = field(default_factory=dict)
+
+    def new_id(self, prefix: str) -> str:
+        return new_id(prefix, at=self.now(), entropy=self.entropy(_ENTROPY_BYTES))
+
+    def rail(self, name: str) -> ReceivingProvider:
+        """Return a connected rail.
+
+        Raises:
+            UnknownProvider: none has this name.
+        """
+        try:
+            return self.rails[name]
+        except KeyError:
+            raise UnknownProvider(name) from None

@@ -1,0 +1,188 @@
+"""Payment options: the attempts on the rails, and who works on them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, insert, select, update
+
+from quittance.domain.ids import OptionId, PaymentId
+from quittance.domain.money import Asset, Money
+from quittance.domain.payment import OptionState, PaymentOption
+from quittance.store.models import PaymentOptionRow, table_of
+from quittance.store.statement import BatchStatement, Statement
+from quittance.store.transaction import Transaction, from_us, to_us
+
+_OPTION = table_of(PaymentOptionRow)
+_UNDECIDED = (OptionState.PENDING.value, OptionState.UNKNOWN.value)
+
+_INSERT = Statement(lambda _: insert(_OPTION).values({column.name: bindparam(column.name) for column in _OPTION.c}))
+_OF_PAYMENTS = BatchStatement(
+    lambda _, keys: select(*_OPTION.c).where(_OPTION.c.payment_id.in_(keys)).order_by(_OPTION.c.id)
+)
+_BY_REFERENCE = Statement(
+    lambda _: select(*_OPTION.c).where(
+        _OPTION.c.provider == bindparam("provider"), _OPTION.c.reference == bindparam("reference")
+    )
+)
+_CLAIM = Statement(
+    lambda _: (
+        update(_OPTION)
+        .where(
+            _OPTION.c.id == bindparam("option_id"),
+            _OPTION.c.state.in_(_UNDECIDED),
+            _OPTION.c.claimed_until_us <= bindparam("now_us"),
+        )
+        .values(claimed_until_us=bindparam("until_us"))
+    )
+)
+_RELEASE_ALL = Statement(lambda _: update(_OPTION).where(_OPTION.c.state.in_(_UNDECIDED)).values(claimed_until_us=0))
+_SET_STATE = Statement(
+    lambda _: (
+        update(_OPTION)
+        .where(_OPTION.c.id == bindparam("option_id"))
+        .values(state=bindparam("state"), check_at_us=bindparam("check_at_us"), claimed_until_us=0)
+    )
+)
+_OPEN = Statement(
+    lambda _: (
+        update(_OPTION)
+        .where(_OPTION.c.id == bindparam("option_id"), _OPTION.c.state.in_(_UNDECIDED))
+        .values(
+            state=OptionState.OPEN.value,
+            payment_request=bindparam("payment_request"),
+            expires_at_us=bindparam("expires_at_us"),
+            check_at_us=bindparam("check_at_us"),
+            claimed_until_us=0,
+        )
+    )
+)
+_CHECK_AT = Statement(
+    lambda _: update(_OPTION).where(_OPTION.c.id == bindparam("option_id")).values(check_at_us=bindparam("check_at_us"))
+)
+_CLOSE_SIBLINGS = Statement(
+    lambda _: (
+        update(_OPTION)
+        .where(
+            _OPTION.c.payment_id == bindparam("of_payment_id"),
+            _OPTION.c.id != bindparam("but_id"),
+            _OPTION.c.state == OptionState.OPEN.value,
+        )
+        .values(state=OptionState.CLOSED.value, check_at_us=bindparam("check_at_us"))
+    )
+)
+_DUE = Statement(
+    lambda _: (
+        select(*_OPTION.c)
+        .where(_OPTION.c.check_at_us <= bindparam("now_us"))
+        .order_by(_OPTION.c.check_at_us)
+        .limit(bindparam("limit"))
+    )
+)
+
+
+def insert_option(
+    transaction: Transaction, option: PaymentOption, *, claimed_until: datetime, check_at: datetime
+) -> None:
+    """Add an attempt that is about to be made by whoever holds the claim."""
+    transaction.execute(
+        _INSERT,
+        {
+            "id": option.id,
+            "payment_id": option.payment_id,
+            "provider": option.provider,
+            "state": option.state.value,
+            "reference": option.reference,
+            "amount_value": option.amount.value,
+            "asset_code": option.amount.asset.code,
+            "asset_scale": option.amount.asset.scale,
+            "payment_request": option.payment_request,
+            "created_at_us": to_us(option.created_at),
+            "expires_at_us": to_us(option.expires_at),
+            "claimed_until_us": to_us(claimed_until),
+            "check_at_us": to_us(check_at),
+        },
+    )
+
+
+def options_of_payments(transaction: Transaction, payment_ids: Sequence[PaymentId]) -> list[list[PaymentOption]]:
+    """Return each payment's options, oldest first, one list per id, in order."""
+    statement, parameters = _OF_PAYMENTS.sized(payment_ids)
+    found: dict[str, list[PaymentOption]] = {payment_id: [] for payment_id in payment_ids}
+    for row in transaction.all(statement, parameters):
+        found[row[1]].append(_to_domain(row))
+    return [found[payment_id] for payment_id in payment_ids]
+
+
+def option_by_reference(transaction: Transaction, *, provider: str, reference: str) -> PaymentOption | None:
+    row = transaction.first(_BY_REFERENCE, {"provider": provider, "reference": reference})
+    return None if row is None else _to_domain(row)
+
+
+def claim_option(transaction: Transaction, option_id: OptionId, *, now: datetime, until: datetime) -> bool:
+    """Take an undecided attempt over, if nobody works on it."""
+    parameters = {"option_id": option_id, "now_us": to_us(now), "until_us": to_us(until)}
+    return transaction.execute(_CLAIM, parameters) == 1
+
+
+def release_claims(transaction: Transaction) -> int:
+    """Void every claim; only for a database with a single process, when it starts."""
+    return transaction.execute(_RELEASE_ALL)
+
+
+def open_option(
+    transaction: Transaction,
+    option_id: OptionId,
+    *,
+    payment_request: str | None,
+    expires_at: datetime,
+    check_at: datetime,
+) -> bool:
+    """Remember the invoice of an undecided attempt; False when somebody decided it first."""
+    parameters = {
+        "option_id": option_id,
+        "payment_request": payment_request,
+        "expires_at_us": to_us(expires_at),
+        "check_at_us": to_us(check_at),
+    }
+    return transaction.execute(_OPEN, parameters) == 1
+
+
+def set_option_state(
+    transaction: Transaction, option_id: OptionId, state: OptionState, *, check_at: datetime | None
+) -> None:
+    """Move an attempt; with ``check_at`` None the provider is never asked about it again."""
+    check_at_us = None if check_at is None else to_us(check_at)
+    transaction.execute(_SET_STATE, {"option_id": option_id, "state": state.value, "check_at_us": check_at_us})
+
+
+def check_option_at(transaction: Transaction, option_id: OptionId, check_at: datetime | None) -> None:
+    """Say when the provider is asked about this attempt next."""
+    transaction.execute(
+        _CHECK_AT, {"option_id": option_id, "check_at_us": None if check_at is None else to_us(check_at)}
+    )
+
+
+def close_other_options(transaction: Transaction, payment_id: PaymentId, *, but: OptionId, check_at: datetime) -> None:
+    """Close the open options that a settlement left over; they are checked until no money can come on them."""
+    transaction.execute(_CLOSE_SIBLINGS, {"of_payment_id": payment_id, "but_id": but, "check_at_us": to_us(check_at)})
+
+
+def options_due(transaction: Transaction, *, now: datetime, limit: int) -> list[PaymentOption]:
+    """Return attempts that the provider should be asked about now."""
+    return [_to_domain(row) for row in transaction.all(_DUE, {"now_us": to_us(now), "limit": limit})]
+
+
+def _to_domain(row: Any) -> PaymentOption:
+    id_, payment_id, provider, state, reference, amount, code, scale, request, created, expires, _, _ = row
+    return PaymentOption(
+        id=OptionId(id_),
+        payment_id=PaymentId(payment_id),
+        provider=provider,
+        state=OptionState(state),
+        reference=reference,
+        amount=Money(amount, Asset(code, scale)),
+        payment_request=request,
+        created_at=from_us(created),
+        expires_at=from_us(expires),
+    )

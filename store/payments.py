@@ -1,0 +1,215 @@
+"""Payments: rows in, payments out. A status moves by compare-and-set, never by assignment."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import bindparam, func, insert, select, update
+
+from quittance.domain.ids import ArticleId, MerchantId, PaymentId
+from quittance.domain.money import Asset, Money
+from quittance.domain.payment import Payment, PaymentFilter, PaymentPurpose, PaymentStatus
+from quittance.store.models import PaymentRow, table_of
+from quittance.store.statement import BatchStatement, Statement
+from quittance.store.transaction import Transaction, from_us, from_us_or_none, to_us
+
+_PAYMENT = table_of(PaymentRow)
+
+_INSERT = Statement(lambda _: insert(_PAYMENT).values({column.name: bindparam(column.name) for column in _PAYMENT.c}))
+_BY_IDS = BatchStatement(lambda _, keys: select(*_PAYMENT.c).where(_PAYMENT.c.id.in_(keys)))
+_LOCK = Statement(lambda _: select(*_PAYMENT.c).where(_PAYMENT.c.id == bindparam("id")).with_for_update())
+_CHANGED = ("status", "status_reason", "received_value", "modified_at_us", "expires_at_us", "settled_at_us")
+_COMPARE_AND_SET = Statement(
+    lambda _: (
+        update(_PAYMENT)
+        .where(_PAYMENT.c.id == bindparam("payment_id"), _PAYMENT.c.status == bindparam("status_before"))
+        .values({name: bindparam(name) for name in _CHANGED})
+    )
+)
+_BOUGHT = BatchStatement(
+    lambda _, keys: (
+        select(_PAYMENT.c.article_id, func.max(_PAYMENT.c.id))
+        .where(
+            _PAYMENT.c.article_id.in_(keys),
+            _PAYMENT.c.viewer == bindparam("viewer"),
+            _PAYMENT.c.purpose == PaymentPurpose.VIEW.value,
+            _PAYMENT.c.status == PaymentStatus.COMPLETE.value,
+        )
+        .group_by(_PAYMENT.c.article_id)
+    )
+)
+_LATEST = BatchStatement(
+    lambda _, keys: (
+        select(_PAYMENT.c.article_id, func.max(_PAYMENT.c.id))
+        .where(
+            _PAYMENT.c.article_id.in_(keys),
+            _PAYMENT.c.viewer == bindparam("viewer"),
+            _PAYMENT.c.purpose == PaymentPurpose.VIEW.value,
+        )
+        .group_by(_PAYMENT.c.article_id)
+    )
+)
+
+
+def _fence(*, status: bool, article: bool, correlation: bool) -> list[Any]:
+    fence: list[Any] = [_PAYMENT.c.merchant_id == bindparam("merchant_id")]
+    if status:
+        fence.append(_PAYMENT.c.status == bindparam("status"))
+    if article:
+        fence.append(_PAYMENT.c.article_id == bindparam("article_id"))
+    if correlation:
+        fence.append(_PAYMENT.c.correlation_id == bindparam("correlation_id"))
+    return fence
+
+
+_PAGES: dict[tuple[bool, bool, bool, bool], Statement] = {}
+_COUNTS: dict[tuple[bool, bool, bool], Statement] = {}
+
+
+def _page(*, status: bool, article: bool, correlation: bool, resumed: bool) -> Statement:
+    fence = _fence(status=status, article=article, correlation=correlation)
+    if resumed:
+        fence.append(_PAYMENT.c.id < bindparam("after_id"))
+    return Statement(
+        lambda _: select(*_PAYMENT.c).where(*fence).order_by(_PAYMENT.c.id.desc()).limit(bindparam("limit"))
+    )
+
+
+for _status in (False, True):
+    for _article in (False, True):
+        for _correlation in (False, True):
+            _shape = {"status": _status, "article": _article, "correlation": _correlation}
+            _COUNTS[_status, _article, _correlation] = Statement(
+                lambda _, shape=_shape: select(func.count()).select_from(_PAYMENT).where(*_fence(**shape))  # type: ignore[misc]
+            )
+            for _resumed in (False, True):
+                _PAGES[_status, _article, _correlation, _resumed] = _page(**_shape, resumed=_resumed)
+
+
+def insert_payment(transaction: Transaction, payment: Payment) -> None:
+    transaction.execute(
+        _INSERT,
+        {
+            "id": payment.id,
+            "merchant_id": payment.merchant_id,
+            "viewer": payment.viewer,
+            "article_id": payment.article_id,
+            "status": payment.status.value,
+            "status_reason": payment.status_reason,
+            "purpose": payment.purpose.value,
+            "provider": payment.provider,
+            "amount_value": payment.amount.value,
+            "asset_code": payment.amount.asset.code,
+            "asset_scale": payment.amount.asset.scale,
+            "received_value": None if payment.received is None else payment.received.value,
+            "description": payment.description,
+            "correlation_id": payment.correlation_id,
+            "refund_address": payment.refund_address,
+            "expires_in_s": payment.expires_in_s,
+            "created_at_us": to_us(payment.created_at),
+            "modified_at_us": to_us(payment.modified_at),
+            "expires_at_us": None if payment.expires_at is None else to_us(payment.expires_at),
+            "settled_at_us": None if payment.settled_at is None else to_us(payment.settled_at),
+        },
+    )
+
+
+def payments_by_id(transaction: Transaction, ids: Sequence[PaymentId]) -> list[Payment | None]:
+    """Return one entry per id, in order: the contract of a dataloader."""
+    statement, parameters = _BY_IDS.sized(ids)
+    found = {row[0]: _to_domain(row) for row in transaction.all(statement, parameters)}
+    return [found.get(id_) for id_ in ids]
+
+
+def lock_payment(transaction: Transaction, payment_id: PaymentId) -> Payment | None:
+    """Return the payment as it is now, locked against other units until this one commits."""
+    row = transaction.first(_LOCK, {"id": payment_id})
+    return None if row is None else _to_domain(row)
+
+
+def change_payment(transaction: Transaction, before: Payment, after: Payment) -> bool:
+    """Store what may change of a payment, if its status is still the one of ``before``."""
+    changed = transaction.execute(
+        _COMPARE_AND_SET,
+        {
+            "payment_id": after.id,
+            "status_before": before.status.value,
+            "status": after.status.value,
+            "status_reason": after.status_reason,
+            "received_value": None if after.received is None else after.received.value,
+            "modified_at_us": to_us(after.modified_at),
+            "expires_at_us": None if after.expires_at is None else to_us(after.expires_at),
+            "settled_at_us": None if after.settled_at is None else to_us(after.settled_at),
+        },
+    )
+    return changed == 1
+
+
+def view_payments(
+    transaction: Transaction, article_ids: Sequence[ArticleId], *, viewer: str, complete: bool
+) -> list[PaymentId | None]:
+    """Return the viewer's newest (complete) view payment of each article, one entry per id, in order."""
+    statement, parameters = (_BOUGHT if complete else _LATEST).sized(article_ids)
+    found = dict(transaction.all(statement, parameters | {"viewer": viewer}))
+    return [found.get(article_id) for article_id in article_ids]
+
+
+def _shape(narrowed: PaymentFilter) -> tuple[bool, bool, bool]:
+    return narrowed.status is not None, narrowed.article_id is not None, narrowed.correlation_id is not None
+
+
+def _narrowing(narrowed: PaymentFilter, merchant_id: MerchantId) -> dict[str, object]:
+    said = {
+        "status": narrowed.status and narrowed.status.value,
+        "article_id": narrowed.article_id,
+        "correlation_id": narrowed.correlation_id,
+    }
+    return {"merchant_id": merchant_id} | {name: value for name, value in said.items() if value is not None}
+
+
+def list_payments(
+    transaction: Transaction,
+    *,
+    merchant_id: MerchantId,
+    narrowed: PaymentFilter,
+    after_id: str | None,
+    limit: int,
+) -> list[Payment]:
+    """Return the merchant's payments, the newest first, after the last one seen."""
+    parameters = _narrowing(narrowed, merchant_id) | {"limit": limit}
+    if after_id is not None:
+        parameters["after_id"] = after_id
+    statement = _PAGES[*_shape(narrowed), after_id is not None]
+    return [_to_domain(row) for row in transaction.all(statement, parameters)]
+
+
+def count_payments(transaction: Transaction, *, merchant_id: MerchantId, narrowed: PaymentFilter) -> int:
+    row = transaction.first(_COUNTS[_shape(narrowed)], _narrowing(narrowed, merchant_id))
+    return int(row[0]) if row else 0
+
+
+def _to_domain(row: Any) -> Payment:
+    (
+        id_, merchant_id, viewer, article_id, status, status_reason, purpose, provider, amount, code, scale,
+        received, description, correlation_id, refund_address, expires_in_s, created, modified, expires, settled,
+    ) = row  # fmt: skip
+    asset = Asset(code, scale)
+    return Payment(
+        id=PaymentId(id_),
+        merchant_id=MerchantId(merchant_id),
+        viewer=viewer,
+        article_id=None if article_id is None else ArticleId(article_id),
+        status=PaymentStatus(status),
+        status_reason=status_reason,
+        purpose=PaymentPurpose(purpose),
+        provider=provider,
+        amount=Money(amount, asset),
+        received=None if received is None else Money(received, asset),
+        description=description,
+        correlation_id=correlation_id,
+        refund_address=refund_address,
+        expires_in_s=expires_in_s,
+        created_at=from_us(created),
+        modified_at=from_us(modified),
+        expires_at=from_us_or_none(expires),
+        settled_at=from_us_or_none(settled),
+    )

@@ -1,0 +1,107 @@
+"""Settlements: money that arrived, booked once per provider and reference; and how far each feed is booked."""
+
+from datetime import datetime
+
+from sqlalchemy import bindparam, func, select
+
+from quittance.domain.ids import OptionId, PaymentId, SettlementId
+from quittance.domain.money import Money
+from quittance.domain.policy import Disposition
+from quittance.store.models import FeedPositionRow, SettlementRow, table_of
+from quittance.store.statement import Statement
+from quittance.store.transaction import Transaction, to_us
+
+_SETTLEMENT = table_of(SettlementRow)
+_FEED = table_of(FeedPositionRow)
+
+_INSERT = Statement(
+    lambda d: (
+        d.insert(_SETTLEMENT)  # type: ignore[attr-defined]
+        .values({column.name: bindparam(column.name) for column in _SETTLEMENT.c})
+        .on_conflict_do_nothing(index_elements=["provider", "reference"])
+    )
+)
+_SUM = Statement(
+    lambda _: select(func.coalesce(func.sum(_SETTLEMENT.c.amount_value), 0)).where(
+        _SETTLEMENT.c.payment_id == bindparam("payment_id"),
+        _SETTLEMENT.c.disposition == Disposition.PARTIAL.value,
+    )
+)
+_POSITION = Statement(
+    lambda _: select(_FEED.c.source, _FEED.c.feed_index).where(_FEED.c.provider == bindparam("provider"))
+)
+
+
+def _store_position(d: object, *, only_forward: bool) -> object:
+    statement = d.insert(_FEED).values({column.name: bindparam(column.name) for column in _FEED.c})  # type: ignore[attr-defined]
+    excluded = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=["provider"],
+        set_={"source": excluded.source, "feed_index": excluded.feed_index, "updated_at_us": excluded.updated_at_us},
+        where=((_FEED.c.source == excluded.source) & (_FEED.c.feed_index < excluded.feed_index))
+        if only_forward
+        else None,
+    )
+
+
+_ADVANCE = Statement(lambda d: _store_position(d, only_forward=True))  # type: ignore[arg-type,return-value]
+_REPLACE = Statement(lambda d: _store_position(d, only_forward=False))  # type: ignore[arg-type,return-value]
+
+
+def insert_settlement(
+    transaction: Transaction,
+    *,
+    id_: SettlementId,
+    provider: str,
+    reference: str,
+    payment_id: PaymentId,
+    option_id: OptionId,
+    received: Money,
+    disposition: Disposition,
+    settled_at: datetime,
+    booked_at: datetime,
+) -> bool:
+    """Book money that arrived; False when this reference was booked before, and then nothing may follow."""
+    added = transaction.execute(
+        _INSERT,
+        {
+            "id": id_,
+            "provider": provider,
+            "reference": reference,
+            "payment_id": payment_id,
+            "option_id": option_id,
+            "amount_value": received.value,
+            "asset_code": received.asset.code,
+            "asset_scale": received.asset.scale,
+            "disposition": disposition.value,
+            "settled_at_us": to_us(settled_at),
+            "booked_at_us": to_us(booked_at),
+        },
+    )
+    return added == 1
+
+
+def partial_value(transaction: Transaction, payment_id: PaymentId) -> int:
+    """Return what was accepted in part so far, in the payment's smallest unit."""
+    row = transaction.first(_SUM, {"payment_id": payment_id})
+    return int(row[0]) if row else 0
+
+
+def feed_position(transaction: Transaction, provider: str) -> tuple[str, int] | None:
+    """Return the node and the index up to which its feed is booked."""
+    row = transaction.first(_POSITION, {"provider": provider})
+    return None if row is None else (row[0], row[1])
+
+
+def advance_feed(transaction: Transaction, *, provider: str, source: str, index: int, at: datetime) -> None:
+    """Move the position forward on the same node; a lower index or another node changes nothing."""
+    transaction.execute(
+        _ADVANCE, {"provider": provider, "source": source, "feed_index": index, "updated_at_us": to_us(at)}
+    )
+
+
+def replace_feed(transaction: Transaction, *, provider: str, source: str, index: int, at: datetime) -> None:
+    """Set the position after a backfill, even to a lower index or another node."""
+    transaction.execute(
+        _REPLACE, {"provider": provider, "source": source, "feed_index": index, "updated_at_us": to_us(at)}
+    )

@@ -1,0 +1,71 @@
+"""Hot statements: SQLAlchemy Core, compiled once per dialect to SQL text for the raw connection."""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy import BindParameter, bindparam
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import asyncpg
+from sqlalchemy.sql.expression import Executable
+
+Parameters = Mapping[str, object]
+Values = Sequence[Any]
+
+_BATCH_MAX = 1_024
+
+
+class Statement:
+    """A statement built from a dialect module, because ``INSERT … ON CONFLICT`` is each dialect's own.
+
+    Every value is a named bind parameter: integers, text and bytes only, so no type needs conversion.
+    """
+
+    __slots__ = ("_build", "_postgresql", "_sqlite")
+
+    def __init__(self, build: Callable[[ModuleType], Executable]) -> None:
+        self._build = build
+        self._sqlite: str | None = None
+        self._postgresql: tuple[str, tuple[str, ...]] | None = None
+
+    def sqlite(self) -> str:
+        """Return SQL with ``:name`` parameters."""
+        if self._sqlite is None:
+            dialect = sqlite.dialect(paramstyle="named")
+            self._sqlite = str(self._build(sqlite).compile(dialect=dialect))  # type: ignore[attr-defined]
+        return self._sqlite
+
+    def postgresql(self) -> tuple[str, tuple[str, ...]]:
+        """Return SQL with ``$1`` parameters, and the parameters' names in that order."""
+        if self._postgresql is None:
+            compiled = self._build(postgresql).compile(dialect=asyncpg.dialect())  # type: ignore[attr-defined]
+            self._postgresql = (str(compiled), tuple(compiled.positiontup or ()))
+        return self._postgresql
+
+
+class BatchStatement:
+    """A statement over a list of keys, compiled for sizes that are powers of two.
+
+    ``build`` gets the dialect and the list of bind parameters to put into an ``IN``. A batch is filled up by
+    repeating its last key, which changes nothing in a set.
+    """
+
+    __slots__ = ("_build", "_by_size")
+
+    def __init__(self, build: Callable[[ModuleType, list[BindParameter[Any]]], Executable]) -> None:
+        self._build = build
+        self._by_size: dict[int, Statement] = {}
+
+    def sized(self, keys: Sequence[object]) -> tuple[Statement, dict[str, object]]:
+        """Return the statement for this many keys, and the parameters that hold them."""
+        if not 1 <= len(keys) <= _BATCH_MAX:
+            raise ValueError(f"a batch has 1 to {_BATCH_MAX} keys")
+        size = 1 << (len(keys) - 1).bit_length()
+        statement = self._by_size.get(size)
+        if statement is None:
+            names = [f"key_{index}" for index in range(size)]
+            statement = self._by_size[size] = Statement(
+                lambda dialect: self._build(dialect, [bindparam(name) for name in names])
+            )
+        padded = [*keys, *[keys[-1]] * (size - len(keys))]
+        return statement, {f"key_{index}": key for index, key in enumerate(padded)}
