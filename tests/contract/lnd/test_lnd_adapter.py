@@ -1,0 +1,220 @@
+"""Invoices of the LND adapter, against a node that answers well, badly, or not at all."""
+
+import datetime as dt
+from hashlib import sha256
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, ProviderUnavailable, QuittanceError
+from quittance.domain.ids import Preimage
+from quittance.domain.money import BTC_MSAT, Money, msat
+from quittance.providers.base import InvoiceRequest, InvoiceStatus
+from quittance.providers.lnd._proto import lnrpc_pb2
+from quittance.providers.lnd.provider import LndProvider
+
+CREATED_AT, SETTLED_AT = 1_700_000_000, 1_700_000_030
+INVOICE = lnrpc_pb2.Invoice
+PREIMAGE = Preimage(b"\x05" * 32)
+REFERENCE = sha256(PREIMAGE).hexdigest()
+ORDER = InvoiceRequest(amount=msat(21_000), description="order 1", expires_in_s=600, preimage=PREIMAGE)
+
+
+def at(seconds: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(seconds, tz=dt.UTC)
+
+
+async def test_an_invoice_is_made_as_asked(lnd: LndProvider, node: Any) -> None:
+    invoice = await lnd.create_invoice(ORDER)
+
+    assert (invoice.reference, invoice.status) == (REFERENCE, InvoiceStatus.OPEN)
+    assert lnd.reference(PREIMAGE) == REFERENCE
+    assert invoice.payment_request == node.invoices[0].payment_request
+    assert invoice.expires_at == at(CREATED_AT + 600)
+    assert (invoice.received, invoice.settled_at) == (None, None)
+    assert (node.invoices[0].value_msat, node.invoices[0].memo) == (21_000, "order 1")
+
+
+async def test_the_same_preimage_returns_the_first_invoice(lnd: LndProvider, node: Any) -> None:
+    first = await lnd.create_invoice(ORDER)
+    again = await lnd.create_invoice(ORDER)
+
+    assert again == first
+    assert len(node.invoices) == 1
+
+
+async def test_another_amount_for_the_same_preimage_is_refused(lnd: LndProvider, node: Any) -> None:
+    node.add(PREIMAGE, amount_msat=20_000)
+
+    with pytest.raises(InvoiceRejected, match="another amount"):
+        await lnd.create_invoice(ORDER)
+
+
+async def test_a_drawn_twice_payment_address_is_drawn_again(lnd: LndProvider, node: Any) -> None:
+    node.refuse_once("AddInvoice", "invoice with payemnt addr already exists")
+
+    assert (await lnd.create_invoice(ORDER)).reference == REFERENCE
+    assert node.calls == ["AddInvoice", "AddInvoice"]
+
+
+@pytest.mark.parametrize("description", ["é" * 400, "x" * 638 + "é", "雪" * 300, "x" * 2_000])
+async def test_a_long_description_is_cut_between_characters(lnd: LndProvider, node: Any, description: str) -> None:
+    await lnd.create_invoice(
+        InvoiceRequest(amount=msat(1), description=description, expires_in_s=60, preimage=PREIMAGE)
+    )
+
+    memo = node.invoices[0].memo
+    assert description.startswith(memo)
+    assert 637 <= len(memo.encode()) <= 639
+
+
+@pytest.mark.parametrize("value", [0, -1])
+async def test_an_amount_that_lets_the_payer_choose_is_never_asked(lnd: LndProvider, node: Any, value: int) -> None:
+    with pytest.raises(InvoiceRejected):
+        await lnd.create_invoice(
+            InvoiceRequest(amount=Money(value, BTC_MSAT), description="", expires_in_s=60, preimage=PREIMAGE)
+        )
+
+    assert node.calls == []
+
+
+async def test_what_is_no_invoice_is_not_handed_out(lnd: LndProvider, node: Any) -> None:
+    node.answer_with("AddInvoice", lnrpc_pb2.AddInvoiceResponse(payment_request="lnbcrt1garbage"))
+
+    with pytest.raises(ProviderMisconfigured, match="broken invoice"):
+        await lnd.create_invoice(ORDER)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "terms", "error"),
+    [
+        ("bcrt", {"preimage": b"\x06" * 32}, ProviderMisconfigured),
+        ("bc", {"preimage": PREIMAGE}, ProviderMisconfigured),
+        ("bcrt", {"preimage": PREIMAGE, "amount_msat": 20_000}, InvoiceRejected),
+    ],
+    ids=["another hash", "another network", "another amount"],
+)
+async def test_an_invoice_of_other_terms_is_not_handed_out(
+    lnd: LndProvider, node: Any, prefix: str, terms: dict[str, Any], error: type[QuittanceError]
+) -> None:
+    node.prefix = prefix
+    made = node.add(**terms)
+    node.answer_with("AddInvoice", lnrpc_pb2.AddInvoiceResponse(payment_request=made.payment_request))
+
+    with pytest.raises(error):
+        await lnd.create_invoice(ORDER)
+
+
+@pytest.mark.parametrize("call", ["create", "look up", "cancel"])
+@pytest.mark.parametrize(
+    ("text", "code", "error"),
+    [
+        ("wallet locked, unlock it to enable full RPC access", grpc.StatusCode.UNKNOWN, ProviderUnavailable),
+        ("permission denied", grpc.StatusCode.UNKNOWN, ProviderMisconfigured),
+        ("verification failed: signature mismatch", grpc.StatusCode.UNKNOWN, ProviderMisconfigured),
+        ("unknown service", grpc.StatusCode.UNIMPLEMENTED, ProviderMisconfigured),
+        ("", grpc.StatusCode.CANCELLED, ProviderUnavailable),
+        ("internal server error", grpc.StatusCode.INTERNAL, ProviderUnavailable),
+    ],
+)
+async def test_a_refused_call_raises_our_error(
+    lnd: LndProvider, node: Any, call: str, text: str, code: grpc.StatusCode, error: type[QuittanceError]
+) -> None:
+    for name in ("AddInvoice", "LookupInvoice", "CancelInvoice"):
+        node.refuse(name, text, code)
+
+    with pytest.raises(error):
+        await _do(lnd, call)
+
+
+async def _do(lnd: LndProvider, call: str) -> Any:
+    if call == "create":
+        return await lnd.create_invoice(ORDER)
+    return await (lnd.lookup_invoice(REFERENCE) if call == "look up" else lnd.cancel_invoice(REFERENCE))
+
+
+@pytest.mark.parametrize("call", ["create", "look up", "cancel"])
+async def test_a_node_that_hangs_is_unavailable(lnd: LndProvider, node: Any, call: str) -> None:
+    lnd._node._timeout_s = 0.05
+    for name in ("AddInvoice", "LookupInvoice", "CancelInvoice"):
+        node.hang_on(name)
+
+    with pytest.raises(ProviderUnavailable):
+        await _do(lnd, call)
+
+
+async def test_bytes_that_are_no_message_are_noticed(lnd: LndProvider, node: Any) -> None:
+    node.answer_with("LookupInvoice", b"\xff\xff\xff")
+
+    with pytest.raises(ProviderMisconfigured, match="protocol"):
+        await lnd.lookup_invoice(REFERENCE)
+
+
+async def test_a_node_that_is_not_there_is_unavailable() -> None:
+    provider = LndProvider(grpc.aio.insecure_channel("127.0.0.1:1"), network="regtest", timeout_s=2)
+
+    with pytest.raises(ProviderUnavailable):
+        await provider.create_invoice(ORDER)
+    assert (await provider.health()).ready is False
+    await provider.aclose()
+    with pytest.raises(ProviderUnavailable):
+        await provider.lookup_invoice(REFERENCE)
+
+
+async def test_a_settled_invoice_tells_what_came_and_when(lnd: LndProvider, node: Any) -> None:
+    node.settle(node.add(PREIMAGE), paid_msat=21_500)
+
+    invoice = await lnd.lookup_invoice(REFERENCE)
+
+    assert (invoice.status, invoice.received, invoice.settled_at) == (
+        InvoiceStatus.SETTLED, msat(21_500), at(SETTLED_AT),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        (INVOICE.OPEN, InvoiceStatus.OPEN),
+        (INVOICE.ACCEPTED, InvoiceStatus.HELD),
+        (INVOICE.CANCELED, InvoiceStatus.CANCELED),
+    ],
+)
+async def test_only_the_state_says_that_an_invoice_is_paid(
+    lnd: LndProvider, node: Any, state: Any, status: InvoiceStatus
+) -> None:
+    invoice = node.add(PREIMAGE)
+    invoice.state, invoice.settled, invoice.amt_paid_msat, invoice.settle_date = state, True, 21_000, SETTLED_AT
+
+    found = await lnd.lookup_invoice(REFERENCE)
+
+    assert (found.status, found.received, found.settled_at) == (status, None, None)
+
+
+@pytest.mark.parametrize("change", [{"state": 9}, {"r_hash": bytes(32)}, {"creation_date": 2**62}])
+async def test_an_answer_that_makes_no_sense_is_not_believed(
+    lnd: LndProvider, node: Any, change: dict[str, Any]
+) -> None:
+    broken = INVOICE.FromString(node.add(PREIMAGE).SerializeToString())
+    for name, value in change.items():
+        setattr(broken, name, value)
+    node.answer_with("LookupInvoice", broken)
+
+    with pytest.raises(ProviderMisconfigured):
+        await lnd.lookup_invoice(REFERENCE)
+
+
+async def test_an_invoice_that_the_node_forgot_is_missing(lnd: LndProvider) -> None:
+    assert (await lnd.lookup_invoice(REFERENCE)).status is InvoiceStatus.MISSING
+    assert (await lnd.cancel_invoice(REFERENCE)).status is InvoiceStatus.MISSING
+
+
+async def test_cancelling_closes_an_open_invoice_and_leaves_a_settled_one(lnd: LndProvider, node: Any) -> None:
+    node.add(PREIMAGE)
+    paid = node.add(b"\x06" * 32)
+    node.settle(paid)
+
+    assert (await lnd.cancel_invoice(REFERENCE)).status is InvoiceStatus.CANCELED
+    assert (await lnd.cancel_invoice(REFERENCE)).status is InvoiceStatus.CANCELED
+    assert (await lnd.cancel_invoice(paid.r_hash.hex())).received == msat(21_000)
