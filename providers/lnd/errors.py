@@ -50,7 +50,7 @@ _UNKNOWN: Final = frozenset({grpc.StatusCode.UNKNOWN})
 _RULES: Final = (
     _Rule(
         codes=frozenset({grpc.StatusCode.UNAVAILABLE}),
-        texts=("certificate", "wrong_version_number"),
+        texts=("certificate", "hostname verification", "wrong_version_number"),
         fault=Fault.MISCONFIGURED,
         sentence="the node does not show the certificate that we trust; give its present tls.cert",
     ),

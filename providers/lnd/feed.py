@@ -5,7 +5,7 @@ and numbers belong to one node's database. So the whole list of invoices is read
 when another node answers, and when the node's numbers lie behind ours (its database was lost).
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from quittance.providers.base import FeedPosition, Settlement
@@ -15,7 +15,7 @@ from quittance.providers.lnd.invoices import is_settled, to_settlement
 from quittance.providers.lnd.node import Node
 
 
-async def follow(node: Node, *, resume: FeedPosition | None) -> AsyncIterator[Settlement | FeedPosition]:
+async def follow(node: Node, *, resume: FeedPosition | None) -> AsyncGenerator[Settlement | FeedPosition]:
     """Yield settlements after ``resume`` until the connection ends, which is always told by an error.
 
     Reading from the start, ``reached`` is a number that the node had given before its list is read. So what settled

@@ -1,6 +1,6 @@
 """Receives over Lightning with an LND node of one's own."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from hashlib import sha256
 from typing import Final
 
@@ -153,7 +153,7 @@ class LndProvider:
                 raise
         return await self.lookup_invoice(reference)
 
-    def settlements(self, *, resume: FeedPosition | None) -> AsyncIterator[Settlement | FeedPosition]:
+    def settlements(self, *, resume: FeedPosition | None) -> AsyncGenerator[Settlement | FeedPosition]:
         """Yield what settled after ``resume``, then what settles from now on, until the connection ends.
 
         Raises:

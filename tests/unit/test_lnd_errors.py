@@ -15,6 +15,7 @@ ROWS = [
     (Code.UNAVAILABLE, "GOAWAY received", UNAVAILABLE),
     (Code.UNAVAILABLE, "Ssl handshake failed: CERTIFICATE_VERIFY_FAILED: self signed certificate", MISCONFIGURED),
     (Code.UNAVAILABLE, "Ssl handshake failed: SSL_ERROR_SSL: WRONG_VERSION_NUMBER", MISCONFIGURED),
+    (Code.UNAVAILABLE, "UNAUTHENTICATED: Hostname Verification Check failed.", MISCONFIGURED),
     (Code.UNKNOWN, "wallet locked, unlock it to enable full RPC access", UNAVAILABLE),
     (Code.UNKNOWN, "wallet not created, create one to enable full RPC access", MISCONFIGURED),
     (Code.UNKNOWN, "waiting to start, RPC services not available", UNAVAILABLE),

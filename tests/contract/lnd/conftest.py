@@ -19,10 +19,10 @@ KEY = PrivateKey(b"\x07" * 32)
 CREATED_AT = 1_700_000_000
 SETTLED_AT = CREATED_AT + 30
 INVOICE = lnrpc_pb2.Invoice
-Handler = Callable[[Any, Any], Awaitable[Any]]
+Handler = Callable[[Any], Awaitable[Any]]
 
 
-class Refuse(Exception):
+class RefusalError(Exception):
     def __init__(self, text: str, code: grpc.StatusCode = grpc.StatusCode.UNKNOWN) -> None:
         super().__init__(text)
         self.code = code
@@ -38,7 +38,13 @@ class TinyNode:
         self.calls: list[str] = []
         self.faults: dict[str, Handler] = {}
         self.subscriptions: list[int] = []
+        self.macaroons: list[str] = []
         self._live: list[asyncio.Queue[Any]] = []
+        self._streaming = asyncio.Event()
+
+    @property
+    def pubkey(self) -> str:
+        return self.key.public_key.format().hex()
 
     def add(self, preimage: bytes, *, amount_msat: int = 21_000, memo: str = "", expiry: int = 600) -> Any:
         unsigned = UnsignedInvoice(
@@ -69,29 +75,29 @@ class TinyNode:
 
     def break_stream(self, text: str, code: grpc.StatusCode) -> None:
         for queue in self._live:
-            queue.put_nowait(Refuse(text, code))
+            queue.put_nowait(RefusalError(text, code))
 
     def refuse(self, name: str, text: str, code: grpc.StatusCode = grpc.StatusCode.UNKNOWN) -> None:
         """Answer a call with an error."""
 
-        async def refuse(asked: Any, context: Any) -> Any:
-            raise Refuse(text, code)
+        async def refuse(_: Any) -> Any:
+            raise RefusalError(text, code)
 
         self.faults[name] = refuse
 
     def refuse_once(self, name: str, text: str) -> None:
         """Answer the next call with an error, and the following ones well."""
 
-        async def refuse(asked: Any, context: Any) -> Any:
+        async def refuse(_: Any) -> Any:
             del self.faults[name]
-            raise Refuse(text)
+            raise RefusalError(text)
 
         self.faults[name] = refuse
 
     def hang_on(self, name: str) -> None:
         """Take a call and never answer."""
 
-        async def hang(asked: Any, context: Any) -> Any:
+        async def hang(_: Any) -> Any:
             await asyncio.sleep(60)
 
         self.faults[name] = hang
@@ -99,39 +105,39 @@ class TinyNode:
     def answer_with(self, name: str, message: Any) -> None:
         """Answer a call with this message, or with these bytes."""
 
-        async def answer(asked: Any, context: Any) -> Any:
+        async def answer(_: Any) -> Any:
             return message
 
         self.faults[name] = answer
 
     async def streaming(self) -> None:
-        while not self._live:
-            await asyncio.sleep(0.005)
+        """Wait until somebody follows the settlements."""
+        await self._streaming.wait()
 
     def held(self, payment_hash: bytes) -> Any:
         found = next((invoice for invoice in self.invoices if invoice.r_hash == payment_hash), None)
         if found is None:
-            raise Refuse("unable to locate invoice", grpc.StatusCode.NOT_FOUND)
+            raise RefusalError("unable to locate invoice", grpc.StatusCode.NOT_FOUND)
         return found
 
-    async def AddInvoice(self, asked: Any, context: Any) -> Any:  # noqa: N802
+    async def AddInvoice(self, asked: Any) -> Any:  # noqa: N802
         payment_hash = sha256(asked.r_preimage).digest()
         if any(invoice.r_hash == payment_hash for invoice in self.invoices):
-            raise Refuse("invoice with payment hash already exists")
+            raise RefusalError("invoice with payment hash already exists")
         made = self.add(asked.r_preimage, amount_msat=asked.value_msat, memo=asked.memo, expiry=asked.expiry)
         return lnrpc_pb2.AddInvoiceResponse(r_hash=made.r_hash, payment_request=made.payment_request)
 
-    async def LookupInvoice(self, asked: Any, context: Any) -> Any:  # noqa: N802
+    async def LookupInvoice(self, asked: Any) -> Any:  # noqa: N802
         return self.held(asked.r_hash)
 
-    async def CancelInvoice(self, asked: Any, context: Any) -> Any:  # noqa: N802
+    async def CancelInvoice(self, asked: Any) -> Any:  # noqa: N802
         invoice = self.held(asked.payment_hash)
         if invoice.state == INVOICE.SETTLED:
-            raise Refuse("invoice already settled")
+            raise RefusalError("invoice already settled")
         invoice.state = INVOICE.CANCELED
         return invoicesrpc_pb2.CancelInvoiceResp()
 
-    async def ListInvoices(self, asked: Any, context: Any) -> Any:  # noqa: N802
+    async def ListInvoices(self, asked: Any) -> Any:  # noqa: N802
         size = min(asked.num_max_invoices, 3)
         if asked.reversed:
             end = asked.index_offset - 1 if asked.index_offset else len(self.invoices)
@@ -141,12 +147,11 @@ class TinyNode:
         edges = (page[0].add_index, page[-1].add_index) if page else (0, 0)
         return lnrpc_pb2.ListInvoiceResponse(invoices=page, first_index_offset=edges[0], last_index_offset=edges[1])
 
-    async def GetInfo(self, asked: Any, context: Any) -> Any:  # noqa: N802
+    async def GetInfo(self, _: Any) -> Any:  # noqa: N802
         chain = lnrpc_pb2.Chain(chain="bitcoin", network=self.network)
-        pubkey = self.key.public_key.format().hex()
-        return lnrpc_pb2.GetInfoResponse(identity_pubkey=pubkey, synced_to_chain=True, chains=[chain])
+        return lnrpc_pb2.GetInfoResponse(identity_pubkey=self.pubkey, synced_to_chain=True, chains=[chain])
 
-    async def GetState(self, asked: Any, context: Any) -> Any:  # noqa: N802
+    async def GetState(self, _: Any) -> Any:  # noqa: N802
         return staterpc_pb2.GetStateResponse(state=staterpc_pb2.SERVER_ACTIVE)
 
     async def SubscribeInvoices(self, asked: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
@@ -158,20 +163,23 @@ class TinyNode:
             if invoice.settle_index > asked.settle_index:
                 queue.put_nowait(INVOICE.FromString(invoice.SerializeToString()))
         self._live.append(queue)
+        self._streaming.set()
         try:
             while (told := await queue.get()) is not None:
-                if isinstance(told, Refuse):
+                if isinstance(told, RefusalError):
                     await context.abort(told.code, str(told))
                 yield told
         finally:
             self._live.remove(queue)
+            self._streaming.clear()
 
     async def answer(self, name: str, asked: Any, context: Any) -> Any:
         self.calls.append(name)
+        self.macaroons += [value for key, value in context.invocation_metadata() if key == "macaroon"]
         handler: Handler = self.faults.get(name) or getattr(self, name)
         try:
-            return await handler(asked, context)
-        except Refuse as refusal:
+            return await handler(asked)
+        except RefusalError as refusal:
             await context.abort(refusal.code, str(refusal))
 
     def serve_on(self, server: grpc.aio.Server) -> None:

@@ -11,7 +11,7 @@ import pytest
 from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, ProviderUnavailable, QuittanceError
 from quittance.domain.ids import Preimage
 from quittance.domain.money import BTC_MSAT, Money, msat
-from quittance.providers.base import InvoiceRequest, InvoiceStatus
+from quittance.providers.base import InvoiceRequest, InvoiceStatus, ReceivingProvider, SettlementFeed
 from quittance.providers.lnd._proto import lnrpc_pb2
 from quittance.providers.lnd.provider import LndProvider
 
@@ -35,6 +35,14 @@ async def test_an_invoice_is_made_as_asked(lnd: LndProvider, node: Any) -> None:
     assert invoice.expires_at == at(CREATED_AT + 600)
     assert (invoice.received, invoice.settled_at) == (None, None)
     assert (node.invoices[0].value_msat, node.invoices[0].memo) == (21_000, "order 1")
+
+
+def test_the_adapter_has_the_shape_of_both_ports(lnd: LndProvider) -> None:
+    receiving: ReceivingProvider = lnd
+    feed: SettlementFeed = lnd
+
+    assert (receiving.name, receiving.asset) == ("lnd", BTC_MSAT)
+    assert callable(feed.settlements)
 
 
 async def test_the_same_preimage_returns_the_first_invoice(lnd: LndProvider, node: Any) -> None:

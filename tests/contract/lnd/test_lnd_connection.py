@@ -1,0 +1,184 @@
+"""Health, and the encrypted channel with its macaroon."""
+
+import datetime as dt
+import ipaddress
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from pydantic import SecretStr
+
+from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
+from quittance.providers.base import InvoiceStatus, ProviderHealth
+from quittance.providers.lnd._proto import lnrpc_pb2, staterpc_pb2
+from quittance.providers.lnd.channel import LndConnection, open_channel
+from quittance.providers.lnd.provider import LndProvider
+
+MACAROON = "0201036C6E64"
+REFERENCE = "11" * 32
+
+
+def certificate() -> tuple[bytes, bytes]:
+    """Return a key and a certificate as a node makes them: P-256, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "node")])
+    names = x509.SubjectAlternativeName([x509.DNSName("node"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    now = dt.datetime.now(tz=dt.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(names, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return private, made.public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.fixture
+async def tls_node(node: Any) -> AsyncIterator[tuple[int, bytes]]:
+    private, public = certificate()
+    server = grpc.aio.server()
+    node.serve_on(server)
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(private, public)]))
+    await server.start()
+    yield port, public
+    await server.stop(grace=None)
+
+
+def connection(port: int, cert: bytes, **changes: Any) -> LndConnection:
+    return LndConnection(address=f"127.0.0.1:{port}", tls_cert=cert, macaroon=SecretStr(MACAROON), **changes)
+
+
+@pytest.mark.parametrize("name", [None, "node"])
+async def test_every_call_carries_the_macaroon_in_lower_case(
+    node: Any, tls_node: tuple[int, bytes], name: str | None
+) -> None:
+    port, cert = tls_node
+    provider = LndProvider(open_channel(connection(port, cert, tls_name_override=name)), network="regtest")
+
+    assert (await provider.lookup_invoice(REFERENCE)).status is InvoiceStatus.MISSING
+    assert (await provider.health()).ready
+    assert node.macaroons == [MACAROON.lower()] * 3
+    await provider.aclose()
+
+
+async def test_another_certificate_is_a_matter_for_the_operator(tls_node: tuple[int, bytes]) -> None:
+    port, _ = tls_node
+    provider = LndProvider(open_channel(connection(port, certificate()[1])), network="regtest")
+
+    with pytest.raises(ProviderMisconfigured, match="certificate"):
+        await provider.lookup_invoice(REFERENCE)
+    await provider.aclose()
+
+
+async def test_a_name_that_the_certificate_lacks_is_refused(tls_node: tuple[int, bytes]) -> None:
+    port, cert = tls_node
+    provider = LndProvider(open_channel(connection(port, cert, tls_name_override="other")), network="regtest")
+
+    with pytest.raises(ProviderMisconfigured, match="certificate"):
+        await provider.lookup_invoice(REFERENCE)
+    await provider.aclose()
+
+
+async def test_a_server_without_tls_is_a_matter_for_the_operator(node: Any) -> None:
+    server = grpc.aio.server()
+    node.serve_on(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    provider = LndProvider(open_channel(connection(port, certificate()[1])), network="regtest")
+
+    with pytest.raises((ProviderMisconfigured, ProviderUnavailable)):
+        await provider.lookup_invoice(REFERENCE)
+    assert node.macaroons == []
+    await provider.aclose()
+    await server.stop(grace=None)
+
+
+@pytest.mark.parametrize("macaroon", ["not hex", ""])
+def test_a_macaroon_that_is_not_hex_is_refused_without_telling_it(macaroon: str) -> None:
+    broken = LndConnection(address="127.0.0.1:1", tls_cert=certificate()[1], macaroon=SecretStr(macaroon))
+
+    with pytest.raises(ProviderMisconfigured) as refused:
+        open_channel(broken)
+
+    assert "not hex;" in refused.value.message or "empty" in refused.value.message
+    assert MACAROON not in repr(connection(1, b""))
+
+
+def test_an_unknown_network_is_refused() -> None:
+    with pytest.raises(ValueError, match="moonnet"):
+        LndProvider(None, network="moonnet")  # type: ignore[arg-type]
+
+
+async def test_a_node_that_is_synced_on_our_network_is_ready(lnd: LndProvider) -> None:
+    assert await lnd.health() == ProviderHealth(ready=True, detail="synced on regtest")
+
+
+@pytest.mark.parametrize(
+    ("state", "part"),
+    [
+        (staterpc_pb2.NON_EXISTING, "no wallet"),
+        (staterpc_pb2.LOCKED, "locked"),
+        (staterpc_pb2.UNLOCKED, "starting"),
+        (staterpc_pb2.RPC_ACTIVE, "starting"),
+        (staterpc_pb2.WAITING_TO_START, "waits"),
+        (77, "do not know"),
+    ],
+)
+async def test_a_node_that_is_not_active_says_why(lnd: LndProvider, node: Any, state: Any, part: str) -> None:
+    node.answer_with("GetState", staterpc_pb2.GetStateResponse(state=state))
+
+    health = await lnd.health()
+
+    assert health.ready is False
+    assert part in health.detail
+
+
+@pytest.mark.parametrize(
+    ("facts", "detail"),
+    [
+        (
+            {"synced_to_chain": True, "chains": [lnrpc_pb2.Chain(network="mainnet")]},
+            "the node is on mainnet, we are set to regtest",
+        ),
+        ({"synced_to_chain": True}, "the node is on no network, we are set to regtest"),
+        ({"chains": [lnrpc_pb2.Chain(network="regtest")]}, "the node is not synced to the chain"),
+    ],
+)
+async def test_a_node_on_another_network_or_behind_is_not_ready(
+    lnd: LndProvider, node: Any, facts: dict[str, Any], detail: str
+) -> None:
+    node.answer_with("GetInfo", lnrpc_pb2.GetInfoResponse(**facts))
+
+    assert await lnd.health() == ProviderHealth(ready=False, detail=detail)
+
+
+async def test_health_with_a_receive_only_macaroon_reads_the_newest_invoice(lnd: LndProvider, node: Any) -> None:
+    node.refuse("GetInfo", "permission denied")
+
+    unverified = await lnd.health()
+    node.add(b"\x01" * 32)
+    same = await lnd.health()
+    node.prefix = "bc"
+    node.add(b"\x02" * 32)
+    other = await lnd.health()
+
+    assert unverified == ProviderHealth(ready=True, detail="network not verified: macaroon lacks info:read")
+    assert same == ProviderHealth(ready=True, detail="makes invoices for regtest; macaroon lacks info:read")
+    assert other == ProviderHealth(ready=False, detail="the node makes invoices for another network than regtest")
+
+
+@pytest.mark.parametrize("text", ["verification failed", "wallet locked", "nobody knows", "permission denied"])
+async def test_health_never_raises(lnd: LndProvider, node: Any, text: str) -> None:
+    for name in ("GetState", "GetInfo", "ListInvoices"):
+        node.refuse(name, text)
+
+    assert (await lnd.health()).ready is False
