@@ -42,7 +42,7 @@ def open_channel(connection: LndConnection) -> grpc.aio.Channel:
     os.environ.setdefault("GRPC_SSL_CIPHER_SUITES", "HIGH+ECDSA")  # read by the first channel of the process
     tls = grpc.ssl_channel_credentials(root_certificates=connection.tls_cert)
     macaroon = grpc.metadata_call_credentials(_Macaroon(connection.macaroon), name="macaroon")
-    options = list(_OPTIONS)
+    options: list[tuple[str, int | str]] = [*_OPTIONS]
     if connection.tls_name_override is not None:
         options.append(("grpc.ssl_target_name_override", connection.tls_name_override))
     return grpc.aio.secure_channel(

@@ -1,7 +1,7 @@
 """Questions to one node: every call has a deadline, and no error of the wire gets past here."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
 from contextlib import contextmanager
 from typing import Final, TypeAlias, TypeVar
 
@@ -97,7 +97,7 @@ class Node:
         return answer
 
     @contextmanager
-    def _our_errors(self) -> Iterator[None]:
+    def _our_errors(self) -> Generator[None]:
         """Turn the wire's errors into ours, so that none gets past this module."""
         try:
             yield
