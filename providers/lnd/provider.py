@@ -63,7 +63,7 @@ class LndProvider:
         return sha256(preimage).hexdigest()
 
     async def create_invoice(self, request: InvoiceRequest) -> Invoice:
-        """Make an invoice and verify it; the same preimage again returns the first one.
+        """Make an invoice and verify it; the same preimage again returns the first one, as it stands now.
 
         Raises:
             ProviderUnavailable: the outcome is unknown; look up the reference or repeat with the same preimage.
@@ -81,20 +81,25 @@ class LndProvider:
             value_msat=amount_msat,
             expiry=request.expires_in_s,
         )
-        payment_request = await self._add(message, reference=self.reference(request.preimage))
-        return self._verified(payment_request, reference=self.reference(request.preimage), amount_msat=amount_msat)
+        reference = self.reference(request.preimage)
+        try:
+            payment_request = await self._add(message)
+        except NodeRefusal as refusal:
+            if refusal.fault is not Fault.DUPLICATE:
+                raise
+            held = await self._find(reference)
+            self._verified(held.payment_request or "", reference=reference, amount_msat=amount_msat)
+            return held
+        return self._verified(payment_request, reference=reference, amount_msat=amount_msat)
 
-    async def _add(self, message: lnrpc_pb2.Invoice, *, reference: str) -> str:
-        """Return the text of a new invoice, or of the one that was made from the same preimage before."""
+    async def _add(self, message: lnrpc_pb2.Invoice) -> str:
+        """Return the text of a new invoice; a payment address that the node drew twice is drawn once more."""
         try:
             answer = await self._node.ask(self._node.lightning.AddInvoice, message)
         except NodeRefusal as refusal:
-            if refusal.fault is Fault.COLLISION:
-                answer = await self._node.ask(self._node.lightning.AddInvoice, message)
-            elif refusal.fault is Fault.DUPLICATE:
-                return (await self._find(reference)).payment_request or ""
-            else:
+            if refusal.fault is not Fault.COLLISION:
                 raise
+            answer = await self._node.ask(self._node.lightning.AddInvoice, message)
         return answer.payment_request
 
     def _verified(self, payment_request: str, *, reference: str, amount_msat: int) -> Invoice:

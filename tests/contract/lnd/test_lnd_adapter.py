@@ -53,6 +53,15 @@ async def test_the_same_preimage_returns_the_first_invoice(lnd: LndProvider, nod
     assert len(node.invoices) == 1
 
 
+async def test_a_preimage_whose_invoice_was_paid_returns_it_as_paid(lnd: LndProvider, node: Any) -> None:
+    await lnd.create_invoice(ORDER)
+    node.settle(node.invoices[0])
+
+    again = await lnd.create_invoice(ORDER)
+
+    assert (again.status, again.received) == (InvoiceStatus.SETTLED, msat(21_000))
+
+
 async def test_another_amount_for_the_same_preimage_is_refused(lnd: LndProvider, node: Any) -> None:
     node.add(PREIMAGE, amount_msat=20_000)
 
