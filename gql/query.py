@@ -18,8 +18,9 @@ from quittance.gql.types.server import Merchant, Provider, ProviderCapability, R
 from quittance.resolvers import articles, merchants, payments, rates
 
 PAGE_MAX = 100
+PAGE_DEFAULT = 25
 
-First = Annotated[int, strawberry.argument(description="How many, at most 100.")]
+First = Annotated[int | None, strawberry.argument(description="How many, at most 100.")]
 After = Annotated[str | None, strawberry.argument(description="The cursor of the last one seen.")]
 Id = Annotated[strawberry.ID, strawberry.argument(description="The id.")]
 ClientSecret = Annotated[
@@ -38,12 +39,14 @@ class PaymentConnection:
         return await payments.count_payments(info.context.services, info.context.principal, narrowed=self.narrowed)
 
 
-def check_first(first: int) -> int:
-    """Return the page size.
+def page_size(first: int | None) -> int:
+    """Return the page size; null means the default.
 
     Raises:
         InvalidInput: below 1 or above the limit.
     """
+    if first is None:
+        return PAGE_DEFAULT
     if not 1 <= first <= PAGE_MAX:
         raise InvalidInput("first", f"first lies between 1 and {PAGE_MAX}")
     return first
@@ -85,27 +88,28 @@ class Query:
     async def articles(
         self,
         info: QuittanceInfo,
-        first: First = 25,
+        first: First = PAGE_DEFAULT,
         after: After = None,
         order_by: Annotated[
             ArticleOrder | None, strawberry.argument(description="The order; NEWEST unless said otherwise.")
         ] = None,
     ) -> ArticleConnection:
+        size = page_size(first)
         order = order_by or ArticleOrder.NEWEST
         found = await articles.list_articles(
             info.context.services,
             info.context.principal,
             order=order,
             after=None if after is None else _article_key(after, order),
-            limit=check_first(first) + 1,
+            limit=size + 1,
         )
         edges = [
             ArticleEdge(cursor=encode_key(order.value, one.views, one.id), node=Article.from_domain(one))
-            for one in found[:first]
+            for one in found[:size]
         ]
         return ArticleConnection(
             edges=edges,
-            page_info=page_info([edge.cursor for edge in edges], more=len(found) > first, resumed=after is not None),
+            page_info=page_info([edge.cursor for edge in edges], more=len(found) > size, resumed=after is not None),
         )
 
     @strawberry.field(description="A payment; null when there is none that this key or client secret may see.")
@@ -121,25 +125,26 @@ class Query:
     async def payments(
         self,
         info: QuittanceInfo,
-        first: First = 25,
+        first: First = PAGE_DEFAULT,
         after: After = None,
         filter: Annotated[  # noqa: A002
             PaymentFilter | None, strawberry.argument(description="What to narrow the list to.")
         ] = None,
     ) -> PaymentConnection:
+        size = page_size(first)
         narrowed = Narrowed() if filter is None else _narrowed(filter)
         found = await payments.list_payments(
             info.context.services,
             info.context.principal,
             narrowed=narrowed,
             after_id=None if after is None else _payment_key(after),
-            limit=check_first(first) + 1,
+            limit=size + 1,
         )
-        edges = [PaymentEdge(cursor=encode_key("payment", one.id), node=_primed(info, one)) for one in found[:first]]
+        edges = [PaymentEdge(cursor=encode_key("payment", one.id), node=_primed(info, one)) for one in found[:size]]
         return PaymentConnection(
             narrowed=narrowed,
             edges=edges,
-            page_info=page_info([edge.cursor for edge in edges], more=len(found) > first, resumed=after is not None),
+            page_info=page_info([edge.cursor for edge in edges], more=len(found) > size, resumed=after is not None),
         )
 
     @strawberry.field(description="The payment that this idempotency key was first used for.")

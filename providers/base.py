@@ -1,7 +1,7 @@
 """Ports: what every rail can do for us, in our own words. Adapters let nothing foreign through."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -27,7 +27,7 @@ class InvoiceRequest:
     amount: Money
     description: str
     expires_in_s: int
-    preimage: Preimage
+    preimage: Preimage = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

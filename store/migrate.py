@@ -53,6 +53,16 @@ def new_revision(url: str, message: str) -> None:
     _on_connection(url, lambda connection: command.revision(_config(connection), message, autogenerate=True))
 
 
+async def upgrade_from_loop(url: str) -> None:
+    """Apply what is missing, called where an event loop runs already."""
+    await asyncio.to_thread(upgrade, url)
+
+
+async def differences_from_loop(url: str) -> str | None:
+    """Return what the rows say and the database does not, called where an event loop runs already."""
+    return await asyncio.to_thread(differences, url)
+
+
 def _on_connection(url: str, run: Callable[[Connection], object]) -> None:
     path = sqlite_path(url)
     if path is not None:

@@ -46,10 +46,10 @@ class PostgresTransaction(Transaction):
         self._connection.exec_driver_sql("SELECT pg_notify($1, $2)", (NOTIFY_CHANNEL, str(position)))
 
     def _run(self, statement: Statement, parameters: Parameters) -> Any:
-        sql, names = statement.postgresql()
+        sql, values = statement.postgresql(parameters)
         if self._counter is not None:
             self._counter(sql)
-        return self._connection.exec_driver_sql(sql, tuple(parameters[name] for name in names))
+        return self._connection.exec_driver_sql(sql, values)
 
 
 def should_retry(error: DBAPIError) -> bool:

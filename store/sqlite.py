@@ -45,10 +45,10 @@ class SqliteTransaction(Transaction):
             self._run(statement, one)
 
     def _run(self, statement: Statement, parameters: Parameters) -> sqlite3.Cursor:
-        sql = statement.sqlite()
+        sql, values = statement.sqlite(parameters)
         if self._counter is not None:
             self._counter(sql)
-        return self._connection.execute(sql, parameters)  # type: ignore[arg-type]
+        return self._connection.execute(sql, values)
 
 
 class _Waiting:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import BindParameter, bindparam
+from sqlalchemy import BindParameter, Dialect, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import asyncpg
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import Executable
 
 Parameters = Mapping[str, object]
@@ -25,22 +26,36 @@ class Statement:
 
     def __init__(self, build: Callable[[ModuleType], Executable]) -> None:
         self._build = build
-        self._sqlite: str | None = None
-        self._postgresql: tuple[str, tuple[str, ...]] | None = None
+        self._sqlite: tuple[str, dict[str, object]] | None = None
+        self._postgresql: tuple[str, tuple[str, ...], dict[str, object]] | None = None
 
-    def sqlite(self) -> str:
-        """Return SQL with ``:name`` parameters."""
+    def sqlite(self, parameters: Parameters) -> tuple[str, dict[str, object]]:
+        """Return SQL with ``:name`` parameters, and every parameter's value."""
         if self._sqlite is None:
-            dialect = sqlite.dialect(paramstyle="named")
-            self._sqlite = str(self._build(sqlite).compile(dialect=dialect))  # type: ignore[attr-defined]
-        return self._sqlite
+            compiled = _compile(self._build(sqlite), sqlite.dialect(paramstyle="named"))
+            self._sqlite = str(compiled), _constants(compiled)
+        sql, constants = self._sqlite
+        return sql, {**constants, **parameters}
 
-    def postgresql(self) -> tuple[str, tuple[str, ...]]:
-        """Return SQL with ``$1`` parameters, and the parameters' names in that order."""
+    def postgresql(self, parameters: Parameters) -> tuple[str, tuple[object, ...]]:
+        """Return SQL with ``$1`` parameters, and every parameter's value in that order."""
         if self._postgresql is None:
-            compiled = self._build(postgresql).compile(dialect=asyncpg.dialect())  # type: ignore[attr-defined]
-            self._postgresql = (str(compiled), tuple(compiled.positiontup or ()))
-        return self._postgresql
+            compiled = _compile(self._build(postgresql), asyncpg.dialect())
+            self._postgresql = str(compiled), tuple(compiled.positiontup or ()), _constants(compiled)
+        sql, names, constants = self._postgresql
+        return sql, tuple(parameters[name] if name in parameters else constants[name] for name in names)
+
+
+def _compile(statement: Executable, dialect: Dialect) -> SQLCompiler:
+    compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
+    if not isinstance(compiled, SQLCompiler):
+        raise TypeError("only statements that read or change rows can be compiled")
+    return compiled
+
+
+def _constants(compiled: SQLCompiler) -> dict[str, object]:
+    """Return the values that the statement itself brings, such as a status it compares with."""
+    return {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
 
 
 class BatchStatement:

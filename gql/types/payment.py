@@ -19,6 +19,7 @@ from quittance.gql.types.node import Node, PageInfo, page_info
 from quittance.web.qr import qr_png, qr_svg
 
 EVENTS_MAX = 100
+EVENTS_DEFAULT = 20
 
 strawberry.enum(PaymentStatus, description="Where a payment stands. EXPIRED, CANCELED and ERROR may still complete.")
 strawberry.enum(PaymentPurpose, description="What a payment is for.")
@@ -164,19 +165,20 @@ class Payment(Node):
     async def events(
         self,
         info: QuittanceInfo,
-        first: Annotated[int, strawberry.argument(description="How many, at most 100.")] = 20,
+        first: Annotated[int | None, strawberry.argument(description="How many, at most 100.")] = EVENTS_DEFAULT,
         after: Annotated[str | None, strawberry.argument(description="The cursor of the last one seen.")] = None,
     ) -> PaymentEventConnection:
-        if not 1 <= first <= EVENTS_MAX:
+        size = EVENTS_DEFAULT if first is None else first
+        if not 1 <= size <= EVENTS_MAX:
             raise InvalidInput("first", f"first lies between 1 and {EVENTS_MAX}")
         position = 0 if after is None else decode_position(after)
         every = await info.context.loaders.events.load(self.subject.id)
         following = [found for found in every if found.position > position]
-        nodes = [PaymentEvent.from_domain(found) for found in following[:first]]
+        nodes = [PaymentEvent.from_domain(found) for found in following[:size]]
         return PaymentEventConnection(
             edges=[PaymentEventEdge(cursor=node.cursor, node=node) for node in nodes],
             page_info=page_info(
-                [node.cursor for node in nodes], more=len(following) > first, resumed=after is not None
+                [node.cursor for node in nodes], more=len(following) > size, resumed=after is not None
             ),
             total_count=len(every),
         )

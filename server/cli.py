@@ -1,0 +1,293 @@
+"""The command line: serve, work, migrate, keys, schema, sandbox, doctor."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, NoReturn, TypeVar
+
+import typer
+
+app = typer.Typer(
+    name="quittance",
+    help="A payments API server: one typed GraphQL schema over every open payment rail.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+keys_app = typer.Typer(help="API keys: made, listed, revoked. A key is shown once; only its hash is stored.", no_args_is_help=True)
+schema_app = typer.Typer(help="The contract: write it to a file, or see how it differs from one.", no_args_is_help=True)
+sandbox_app = typer.Typer(help="Remote control of a running server's sandbox rails.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+app.add_typer(schema_app, name="schema")
+app.add_typer(sandbox_app, name="sandbox")
+
+T = TypeVar("T")
+
+EXIT_FAILED = 1
+EXIT_SETTINGS = 2
+
+DatabaseUrl = Annotated[
+    str | None, typer.Option("--database-url", help="sqlite:///PATH or postgresql://USER@HOST/NAME.")
+]
+ServerUrl = Annotated[str, typer.Option("--url", help="Where the server listens.", envvar="QUITTANCE_PUBLIC_URL")]
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 failed, 2 wrong arguments or settings."""
+    from quittance.server.settings import SettingsError
+
+    try:
+        app()
+    except SettingsError as error:
+        for line in error.lines:
+            typer.echo(f"quittance: {line}", err=True)
+        sys.exit(EXIT_SETTINGS)
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"quittance: {message}", err=True)
+    raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import version as installed
+
+    typer.echo(installed("quittance"))
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port to listen on; 0 takes a free one.")] = None,
+    database_url: DatabaseUrl = None,
+    sandbox: Annotated[
+        bool | None, typer.Option("--sandbox/--no-sandbox", help="Run the sandbox rails; on unless a real rail is set.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Server processes; more than one needs PostgreSQL.")] = None,
+) -> None:
+    """Serve the API, the playground and the checkout pages, with the worker loops.
+
+    Without settings it runs on SQLite with sandbox rails: no account is needed anywhere.
+    """
+    from quittance.server.process import serve as run
+    from quittance.server.runtime import StartRefused
+
+    try:
+        run(host=host, port=port, database_url=database_url, sandbox=sandbox, workers=workers)
+    except StartRefused as error:
+        _fail(str(error))
+
+
+@app.command()
+def worker(database_url: DatabaseUrl = None) -> None:
+    """Run only the worker loops: settlement feeds and reconciliation. Any number may run; loops hold leases."""
+    from quittance.server.process import work
+    from quittance.server.runtime import StartRefused
+
+    try:
+        work(database_url=database_url)
+    except StartRefused as error:
+        _fail(str(error))
+
+
+@app.command()
+def migrate(database_url: DatabaseUrl = None) -> None:
+    """Bring the database to this version's schema; safe to repeat, and to run from several machines."""
+    from quittance.server.settings import load_settings
+    from quittance.store.migrate import differences, upgrade
+
+    settings = load_settings(database_url=database_url)
+    typer.echo("migrating …", err=True)
+    upgrade(settings.database_url)
+    left = differences(settings.database_url)
+    if left is not None:
+        _fail(f"the database still differs: {left}")
+    typer.echo("the database is up to date")
+
+
+@app.command()
+def doctor(database_url: DatabaseUrl = None) -> None:
+    """Check settings, database and every rail, and say what to do about what is wrong."""
+    from quittance.server.doctor import examine
+    from quittance.server.settings import load_settings
+
+    settings = load_settings(database_url=database_url)
+    findings = asyncio.run(examine(settings))
+    for finding in findings:
+        typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.subject}: {finding.detail}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(EXIT_FAILED)
+
+
+@keys_app.command("create")
+def keys_create(
+    name: Annotated[str, typer.Option(help="What the key is for.")],
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="admin, articles:write, payments:read or payments:write; repeat for several."),
+    ] = None,
+    merchant: Annotated[str | None, typer.Option(help="The merchant's id; the first merchant unless said.")] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make a key and print it: this is the only time it can be seen."""
+    from quittance.domain.access import Scope
+    from quittance.domain.ids import MerchantId
+    from quittance.resolvers import merchants
+    from quittance.server.offline import with_services
+
+    try:
+        scopes = [Scope(text) for text in scope or [Scope.PAYMENTS_READ, Scope.PAYMENTS_WRITE]]
+    except ValueError:
+        _fail(f"a scope is one of {', '.join(Scope)}")
+    merchant_id = MerchantId(merchant or merchants.BOOTSTRAP_MERCHANT)
+    made = _offline(
+        database_url,
+        with_services,
+        lambda services: merchants.create_key(services, merchant_id=merchant_id, name=name, scopes=scopes),
+    )
+    typer.echo(f"{made.key.id}  {', '.join(sorted(made.key.scopes))}", err=True)
+    typer.echo(made.secret)
+
+
+@keys_app.command("list")
+def keys_list(database_url: DatabaseUrl = None) -> None:
+    """List every key: id, merchant, name, scopes, last use. The keys themselves are not known."""
+    from quittance.resolvers import merchants
+    from quittance.server.offline import with_services
+
+    for key in _offline(database_url, with_services, merchants.list_keys):
+        state = f"revoked {key.revoked_at:%Y-%m-%d}" if key.revoked_at else "active"
+        used = f"used {key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never used"
+        scopes = ",".join(sorted(key.scopes))
+        typer.echo(f"{key.id}  {key.merchant_id}  {key.prefix}…  {key.name}  {scopes}  {state}  {used}")
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    key_id: Annotated[str, typer.Argument(help="The key's id, as `keys list` shows it.")],
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Revoke a key at once; open sockets of it are closed."""
+    from quittance.domain.ids import ApiKeyId
+    from quittance.resolvers import merchants
+    from quittance.server.offline import with_services
+
+    revoked = _offline(
+        database_url, with_services, lambda services: merchants.revoke_key(services, ApiKeyId(key_id))
+    )
+    if not revoked:
+        _fail(f"there is no active key {key_id}; see `quittance keys list`")
+    typer.echo(f"{key_id} is revoked")
+
+
+def _offline(
+    database_url: str | None,
+    run: "Callable[..., Awaitable[T]]",
+    use_case: "Callable[..., Awaitable[T]]",
+) -> T:
+    from quittance.domain.errors import QuittanceError
+    from quittance.server.runtime import StartRefused
+    from quittance.server.settings import load_settings
+
+    try:
+        return asyncio.run(run(load_settings(database_url=database_url), use_case))  # type: ignore[arg-type]
+    except (QuittanceError, StartRefused) as error:
+        _fail(str(error))
+
+
+@schema_app.command("export")
+def schema_export(
+    path: Annotated[Path, typer.Argument(help="The file to write; - for standard output.")] = Path("schema.graphql"),
+) -> None:
+    """Write the contract."""
+    from quittance.gql.schema import sdl
+
+    if str(path) == "-":
+        typer.echo(sdl(), nl=False)
+        return
+    path.write_text(sdl(), encoding="utf-8")
+    typer.echo(f"wrote {path}", err=True)
+
+
+@schema_app.command("diff")
+def schema_diff(
+    path: Annotated[Path, typer.Argument(help="The file to compare with.")] = Path("schema.graphql"),
+) -> None:
+    """List how the code's contract differs from a file's; exits 1 if a client of the file would break."""
+    from quittance.server.contract import changes_since
+
+    breaking, dangerous, same = changes_since(path.read_text(encoding="utf-8"))
+    for line in breaking:
+        typer.echo(f"BREAKING   {line}")
+    for line in dangerous:
+        typer.echo(f"dangerous  {line}")
+    if breaking:
+        raise typer.Exit(EXIT_FAILED)
+    typer.echo("the same" if same else "nothing breaks")
+
+
+@sandbox_app.command("status")
+def sandbox_status(url: ServerUrl = DEFAULT_URL) -> None:
+    """Show rails, nodes, clock and faults."""
+    typer.echo(json.dumps(_control("GET", url, "/sandbox"), indent=2))
+
+
+@sandbox_app.command("pay")
+def sandbox_pay(
+    payment_request: Annotated[str, typer.Argument(help="The BOLT11 invoice, lnbcrt….")],
+    node: Annotated[str, typer.Option(help="Who pays: alice, bob or carol.")] = "alice",
+    url: ServerUrl = DEFAULT_URL,
+) -> None:
+    """Pay an invoice from a sandbox node and print the preimage."""
+    answer = _control("POST", url, "/sandbox/pay", {"paymentRequest": payment_request, "node": node})
+    typer.echo(answer["preimage"])
+
+
+@sandbox_app.command("sign")
+def sandbox_sign(
+    message: Annotated[str, typer.Argument(help="The message to sign.")],
+    node: Annotated[str, typer.Option(help="Who signs.")] = "alice",
+    url: ServerUrl = DEFAULT_URL,
+) -> None:
+    """Sign a message with a sandbox node."""
+    typer.echo(json.dumps(_control("POST", url, "/sandbox/sign-message", {"message": message, "node": node})))
+
+
+@sandbox_app.command("clock")
+def sandbox_clock(
+    advance_seconds: Annotated[int, typer.Argument(help="How far to move the time of server and rails.")],
+    url: ServerUrl = DEFAULT_URL,
+) -> None:
+    """Move the time of server and rails together."""
+    typer.echo(json.dumps(_control("POST", url, "/sandbox/clock", {"advanceSeconds": advance_seconds})))
+
+
+@sandbox_app.command("fault")
+def sandbox_fault(
+    fault: Annotated[str, typer.Argument(help="The fault's name; `sandbox status` lists them.")],
+    rail: Annotated[str, typer.Option(help="The rail.")] = "lnd",
+    calls: Annotated[int, typer.Option(help="How many calls it strikes.")] = 1,
+    url: ServerUrl = DEFAULT_URL,
+) -> None:
+    """Make a sandbox rail fail."""
+    typer.echo(json.dumps(_control("POST", url, "/sandbox/faults", {"rail": rail, "fault": fault, "calls": calls})))
+
+
+def _control(method: str, url: str, path: str, body: "dict[str, object] | None" = None) -> "dict[str, str]":
+    import httpx
+
+    try:
+        response = httpx.request(method, url.rstrip("/") + path, json=body, timeout=30.0, trust_env=False)
+    except httpx.HTTPError as error:
+        _fail(f"no server answers at {url} ({type(error).__name__}); start one with `quittance serve`")
+    if response.status_code == httpx.codes.NOT_FOUND:
+        _fail(f"the server at {url} runs without sandbox rails")
+    if response.is_error:
+        _fail(f"{path}: {response.text.strip()}")
+    answer: dict[str, str] = response.json()
+    return answer

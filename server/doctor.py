@@ -1,0 +1,58 @@
+"""What is wrong with this installation, and what to do about it."""
+
+from dataclasses import dataclass
+
+from quittance.resolvers.ledger import discrepancies
+from quittance.server.offline import with_services
+from quittance.server.runtime import StartRefused, open_runtime
+from quittance.server.settings import Settings
+from quittance.store.migrate import differences_from_loop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    subject: str
+    ok: bool
+    detail: str
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Check settings, database, ledger and rails, in the order in which they need each other."""
+    findings = [
+        Finding(subject="settings", ok=True, detail=f"sandbox {'on' if settings.sandbox else 'off'}, {settings.base_url}")
+    ]
+    database = await _database(settings)
+    findings.append(database)
+    if database.ok:
+        findings.append(await _ledger(settings))
+        findings.extend(await _rails(settings))
+    return findings
+
+
+async def _database(settings: Settings) -> Finding:
+    where = settings.database_url.rpartition("@")[2]
+    try:
+        left = await differences_from_loop(settings.database_url)
+    except Exception as error:  # noqa: BLE001 - whatever the driver says, the operator must see it
+        detail = f"{where} does not answer ({type(error).__name__}: {error}); check QUITTANCE_DATABASE_URL"
+        return Finding(subject="database", ok=False, detail=detail)
+    if left is not None:
+        return Finding(subject="database", ok=False, detail=f"{where} is behind; run `quittance migrate`")
+    return Finding(subject="database", ok=True, detail=f"{where} is up to date")
+
+
+async def _ledger(settings: Settings) -> Finding:
+    found = await with_services(settings, discrepancies)
+    detail = "; ".join(found[:3]) if found else "every transaction sums to zero, every balance is the sum of its entries"
+    return Finding(subject="ledger", ok=not found, detail=detail)
+
+
+async def _rails(settings: Settings) -> list[Finding]:
+    try:
+        async with open_runtime(settings, loops=False) as runtime:
+            return [
+                Finding(subject=f"rail {name}", ok=health.ready, detail=health.detail)
+                for name, health in [(name, await rail.health()) for name, rail in runtime.services.rails.items()]
+            ]
+    except (StartRefused, OSError) as error:
+        return [Finding(subject="rails", ok=False, detail=str(error))]

@@ -1,0 +1,25 @@
+"""Budgets per minute, counted in this process."""
+
+from collections.abc import Mapping
+
+from limits import RateLimitItem, RateLimitItemPerMinute
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import FixedWindowRateLimiter
+
+from quittance.domain.errors import RateLimited
+
+_WINDOW_S = 60
+
+
+class MinuteLimiter:
+    """Fixed windows of a minute. Behind several processes each counts its own share."""
+
+    def __init__(self, per_minute: Mapping[str, int]) -> None:
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+        self._budgets: dict[str, RateLimitItem] = {
+            name: RateLimitItemPerMinute(amount, namespace=name) for name, amount in per_minute.items()
+        }
+
+    async def hit(self, budget: str, label: str) -> None:
+        if not await self._limiter.hit(self._budgets[budget], label):
+            raise RateLimited(_WINDOW_S)

@@ -1,0 +1,246 @@
+"""Everything a process needs, opened in order and closed in the other: database, rails, services, loops."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import httpx
+import structlog
+from pydantic import SecretStr
+
+from quittance.domain.access import Principal
+from quittance.domain.ids import EVENT, ApiKeyId, new_id
+from quittance.providers.base import ReceivingProvider, SettlementFeed
+from quittance.providers.lnd.channel import LndConnection, open_channel
+from quittance.providers.lnd.provider import LndProvider
+from quittance.providers.rates.base import RateSource
+from quittance.providers.rates.coingecko import CoinGecko
+from quittance.resolvers.invoices import INVOICE_BUDGET
+from quittance.resolvers.services import PaymentRules, Services
+from quittance.sandbox.clock import SandboxClock
+from quittance.sandbox.rails import LndCoordinates, SandboxCoordinates, SandboxRails
+from quittance.server.access import ADDRESS_BUDGET, KEY_BUDGET, ServerAccess
+from quittance.server.broker import EventBroker
+from quittance.server.limiter import MinuteLimiter
+from quittance.server.secret_key import load_deriver
+from quittance.server.settings import Settings
+from quittance.store import instance, merchants, options
+from quittance.store.database import Database, open_database
+from quittance.workers.loop import for_ever
+from quittance.workers.reconciler import reconcile
+from quittance.workers.settlements import follow_feed
+
+log = structlog.get_logger("quittance.runtime")
+
+LND = "lnd"
+KEY_USE_FLUSH_S = 30.0
+HTTP_TIMEOUT_S = 10.0
+COORDINATES_WAIT_S = 10.0
+
+
+class StartRefused(Exception):
+    """The process cannot start; the sentence says what to do."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Runtime:
+    """What the doors and loops of one process share."""
+
+    settings: Settings
+    services: Services
+    broker: EventBroker
+    access: ServerAccess
+    sandbox: SandboxRails | None
+    feeds: dict[str, SettlementFeed]
+    holder: str = field(default_factory=lambda: f"{os.getpid()}-{secrets.token_hex(4)}")
+
+    @property
+    def now(self) -> Callable[[], datetime]:
+        return self.services.now
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runtime]:
+    """Open everything; with ``loops`` this process also runs the worker loops.
+
+    Raises:
+        StartRefused: a setting does not fit what is found.
+    """
+    async with AsyncExitStack() as stack:
+        clock, sandbox, coordinates = await _open_sandbox(settings, stack)
+        database = await _open_database(settings, stack, now=clock)
+        rails, feeds = await _open_rails(settings, stack, coordinates)
+        services = Services(
+            database=database,
+            rails=rails,
+            default_provider=LND,
+            rates=await _open_rates(stack, coordinates),
+            now=clock,
+            derive=load_deriver(settings),
+            limiter=_limiter(settings),
+            public_url=settings.base_url,
+            rules=_rules(settings),
+        )
+        await _check_secret_key(services)
+        broker = EventBroker(database)
+        await broker.start()
+        stack.push_async_callback(broker.stop)
+        uses = _KeyUses(services)
+        runtime = Runtime(
+            settings=settings,
+            services=services,
+            broker=broker,
+            access=ServerAccess(services, broker, key_used=uses.add),
+            sandbox=sandbox,
+            feeds=feeds,
+        )
+        await stack.enter_async_context(_running([for_ever("key_uses", uses.flush)]))
+        if loops:
+            await stack.enter_async_context(_running(_loops(runtime)))
+        yield runtime
+
+
+def _loops(runtime: Runtime) -> "list[asyncio.Future[None] | object]":
+    services, holder = runtime.services, runtime.holder
+    feeds = [
+        follow_feed(services, provider=name, feed=feed, holder=holder) for name, feed in runtime.feeds.items()
+    ]
+    return [*feeds, reconcile(services, holder=holder)]
+
+
+@asynccontextmanager
+async def _running(loops: "list[object]") -> AsyncIterator[None]:
+    tasks = [asyncio.ensure_future(loop) for loop in loops]  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def _open_sandbox(
+    settings: Settings, stack: AsyncExitStack
+) -> tuple[Callable[[], datetime], SandboxRails | None, SandboxCoordinates | None]:
+    """Start the sandbox rails, or find those that another process on this state directory runs."""
+    if not settings.sandbox:
+        return lambda: datetime.now(UTC), None, None
+    directory = settings.state_dir / "sandbox"
+    directory.mkdir(parents=True, exist_ok=True)
+    clock = SandboxClock(directory / "clock.json")
+    rails = await SandboxRails.try_start(directory=directory, clock=clock)
+    if rails is not None:
+        stack.push_async_callback(rails.stop)
+        return clock.now, rails, rails.coordinates
+    for _ in range(int(COORDINATES_WAIT_S * 10)):
+        coordinates = SandboxCoordinates.load(directory)
+        if coordinates is not None:
+            return clock.now, None, coordinates
+        await asyncio.sleep(0.1)
+    raise StartRefused(f"another process holds the sandbox in {directory} but does not say where it listens")
+
+
+async def _open_database(settings: Settings, stack: AsyncExitStack, *, now: Callable[[], datetime]) -> Database:
+    database = open_database(
+        settings.database_url,
+        now=now,
+        new_event_id=lambda: new_id(EVENT, at=now(), entropy=os.urandom(10)),
+        group_commit=settings.group_commit,
+    )
+    stack.push_async_callback(database.close)
+    if database.dialect == "sqlite":
+        await database.write(options.release_claims)
+    return database
+
+
+async def _open_rails(
+    settings: Settings, stack: AsyncExitStack, coordinates: SandboxCoordinates | None
+) -> tuple[dict[str, ReceivingProvider], dict[str, SettlementFeed]]:
+    if settings.lnd_address is not None and settings.lnd_tls_cert_path and settings.lnd_macaroon_path:
+        lnd = LndCoordinates(
+            address=settings.lnd_address,
+            tls_cert_path=settings.lnd_tls_cert_path,
+            macaroon_path=settings.lnd_macaroon_path,
+            network=settings.lnd_network,
+        )
+    elif coordinates is not None:
+        lnd = coordinates.lnd
+    else:
+        raise StartRefused("no rail is set: set QUITTANCE_LND_ADDRESS, or QUITTANCE_SANDBOX=true to try it out")
+    connection = LndConnection(
+        address=lnd.address,
+        tls_cert=lnd.tls_cert_path.read_bytes(),
+        macaroon=SecretStr(lnd.macaroon_path.read_bytes().hex()),
+    )
+    provider = LndProvider(
+        open_channel(connection), network=lnd.network, name=LND, timeout_s=settings.lnd_timeout_s
+    )
+    stack.push_async_callback(provider.aclose)
+    return {LND: provider}, {LND: provider}
+
+
+async def _open_rates(stack: AsyncExitStack, coordinates: SandboxCoordinates | None) -> RateSource | None:
+    if coordinates is None:
+        return None
+    client = httpx.AsyncClient(base_url=coordinates.prices_url, timeout=HTTP_TIMEOUT_S, trust_env=False)
+    await stack.enter_async_context(client)
+    return CoinGecko(client)
+
+
+async def _check_secret_key(services: Services) -> None:
+    """Refuse a secret key other than the one this database's client secrets were made with."""
+    fingerprint = services.derive.fingerprint()
+    known = await services.database.write(lambda transaction: instance.agree(transaction, "secret-key", fingerprint))
+    if known != fingerprint:
+        raise StartRefused(
+            "this database was made with another secret key: set QUITTANCE_SECRET_KEY, or QUITTANCE_STATE_DIR to the "
+            "folder that holds it; with a new key, client secrets already handed out would open nothing"
+        )
+
+
+def _limiter(settings: Settings) -> MinuteLimiter:
+    return MinuteLimiter(
+        {
+            INVOICE_BUDGET: settings.invoices_per_minute,
+            KEY_BUDGET: settings.requests_per_minute_per_key,
+            ADDRESS_BUDGET: settings.requests_per_minute_per_address,
+        }
+    )
+
+
+def _rules(settings: Settings) -> PaymentRules:
+    return PaymentRules(
+        amount_msat_max=settings.amount_msat_max,
+        upvote_msat_min=settings.upvote_msat_min,
+        expires_in_s_default=settings.expires_in_s_default,
+        expires_in_s_max=settings.expires_in_s_max,
+        claim_s=int(settings.lnd_timeout_s) + 5,
+    )
+
+
+class _KeyUses:
+    """Remembers which keys were used, and writes that down now and then instead of at every request."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._used: set[ApiKeyId] = set()
+
+    def add(self, principal: Principal) -> None:
+        if principal.key_id is not None:
+            self._used.add(principal.key_id)
+
+    async def flush(self) -> None:
+        await asyncio.sleep(KEY_USE_FLUSH_S)
+        used, self._used = sorted(self._used), set()
+        if used:
+            at = self._services.now()
+            await self._services.database.write(
+                lambda transaction: merchants.touch_keys(transaction, used, at=at)
+            )

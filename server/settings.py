@@ -1,0 +1,173 @@
+"""Settings: read once from ``QUITTANCE_…`` variables or ``.env``, checked, and handed down."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from quittance.domain.secrets import SECRET_KEY_BYTES_MIN
+from quittance.resolvers.merchants import KEY_LENGTH_MIN
+from quittance.store.database import sqlite_path
+
+PREFIX = "QUITTANCE_"
+Network = Literal["mainnet", "testnet", "testnet4", "signet", "simnet", "regtest"]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Every field is the environment variable of the same name in capitals, with the prefix ``QUITTANCE_``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_file_encoding="utf-8", extra="ignore", hide_input_in_errors=True
+    )
+
+    # where
+    host: str = Field("127.0.0.1", description="The address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
+    workers: int = Field(1, ge=1, le=64, description="Server processes; more than one needs PostgreSQL.")
+    public_url: str | None = Field(None, description="The address people reach the server at; host and port unless set.")
+    state_dir: Path = Field(Path(".quittance"), description="Where the default database, the secret key and the sandbox live.")
+    database_url: str = Field("", description="`sqlite:///PATH` or `postgresql://…`; a file in the state directory unless set.")
+
+    # who
+    bootstrap_api_key: SecretStr | None = Field(None, description="Fixes the first merchant's admin key.")
+    merchant_name: str = Field("Demo merchant", description="The name of the first merchant.")
+    secret_key: SecretStr | None = Field(
+        None, description="Derives client secrets and preimages; at least 32 bytes, the same for every process. "
+        "A file in the state directory unless set."
+    )  # fmt: skip
+
+    # rails
+    sandbox: bool | None = Field(None, description="Run the sandbox rails; on unless a real rail is set.")
+    lnd_address: str | None = Field(None, description="The LND node's gRPC address, as host:port.")
+    lnd_tls_cert_path: Path | None = Field(None, description="The node's tls.cert.")
+    lnd_macaroon_path: Path | None = Field(None, description="A macaroon; invoice.macaroon with info:read is enough.")
+    lnd_network: Network = Field("mainnet", description="The network the node must be on.")
+    lnd_timeout_s: float = Field(10.0, gt=0, le=60, description="How long one call to the node may take.")
+
+    # what may be asked
+    amount_msat_max: Positive = Field(100_000_000_000, description="The largest amount of one payment, in millisatoshi.")
+    upvote_msat_min: Positive = Field(1_000_000, description="The smallest upvote, in millisatoshi.")
+    expires_in_s_default: Positive = Field(3_600, description="How long an invoice can be paid unless the caller says.")
+    expires_in_s_max: Positive = Field(30 * 86_400, description="The longest time a caller may say.")
+    invoices_per_minute: Positive = Field(60_000, description="`generateInvoice` calls a minute for one key.")
+    requests_per_minute_per_key: Positive = Field(600_000, description="Requests a minute with one key.")
+    requests_per_minute_per_address: Positive = Field(6_000, description="Requests a minute without a key, by address.")
+
+    # GraphQL
+    introspection: bool = Field(True, description="Whether clients may read the schema through GraphQL.")
+    playground: bool = Field(True, description="Whether browsers get GraphiQL at /graphql.")
+    trusted_documents_path: Path | None = Field(None, description="A JSON file of {sha256: document}.")
+    trusted_documents_only: bool = Field(False, description="Refuse every document that is not in that file.")
+    query_tokens_max: Positive = Field(2_000, description="Tokens in one document.")
+    query_depth_max: Positive = Field(12, description="How deep a document may nest.")
+    query_aliases_max: Positive = Field(30, description="Aliases in one document.")
+    query_cost_max: Positive = Field(20_000, description="The cost of one operation: fields, times the pages they are in.")
+    query_mutations_max: Positive = Field(5, description="Root fields of one mutation.")
+    page_size_max: Positive = Field(100, le=100, description="The largest `first`.")
+    body_bytes_max: Positive = Field(1_000_000, description="Bytes of one request body.")
+    batch_max: int = Field(0, ge=0, description="Operations in one request; 0 refuses batches.")
+    sockets_max: Positive = Field(20_000, description="Open sockets in one process.")
+    sockets_per_address_max: Positive = Field(10_000, description="Open sockets from one address.")
+    subscriptions_per_socket_max: Positive = Field(50, description="Subscriptions on one socket.")
+    subscription_queue_max: Positive = Field(256, description="Events waiting for one slow subscriber before it is dropped.")
+    allowed_origins: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, description="Other sites whose pages may open sockets and call the API, comma separated."
+    )
+
+    # running
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is logged.")
+    log_format: Literal["json", "console"] = Field("json", description="How log lines are written.")
+    group_commit: bool = Field(True, description="Whether waiting units share one commit on SQLite.")
+    migrate_on_start: bool = Field(True, description="Whether `serve` and `worker` bring the schema up to date.")
+    in_process_worker: bool = Field(True, description="Whether `serve` runs the worker loops too.")
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_http(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value.rstrip("/") if value else value
+
+    @field_validator("bootstrap_api_key")
+    @classmethod
+    def _is_long(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < KEY_LENGTH_MIN:
+            raise ValueError(f"needs at least {KEY_LENGTH_MIN} characters")
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _is_strong(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < SECRET_KEY_BYTES_MIN:
+            raise ValueError(f"needs at least {SECRET_KEY_BYTES_MIN} bytes")
+        return value
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if not self.database_url:
+            self.database_url = f"sqlite:///{self.state_dir / 'quittance.db'}"
+        if not self.database_url.startswith(("sqlite:///", "postgresql://", "postgresql+asyncpg://")):
+            raise ValueError("database_url: must be sqlite:///PATH or postgresql://USER@HOST/NAME")
+        if self.workers > 1 and sqlite_path(self.database_url) is not None:
+            raise ValueError("workers: more than one needs PostgreSQL; set QUITTANCE_DATABASE_URL=postgresql://…")
+        if self.sandbox is None:
+            self.sandbox = self.lnd_address is None
+        self._check_lnd()
+        return self
+
+    def _check_lnd(self) -> None:
+        given = {"lnd_tls_cert_path": self.lnd_tls_cert_path, "lnd_macaroon_path": self.lnd_macaroon_path}
+        if self.lnd_address is None:
+            return
+        host, _, port = self.lnd_address.rpartition(":")
+        if not host or not port.isdigit():
+            raise ValueError("lnd_address: must be host:port, such as localhost:10009")
+        for name, path in given.items():
+            if path is None:
+                raise ValueError(f"{name}: is needed with lnd_address")
+            if not path.is_file():
+                raise ValueError(f"{name}: there is no file {path}")
+
+    @property
+    def base_url(self) -> str:
+        """Where people reach the server, without a slash at the end."""
+        if self.public_url is not None:
+            return self.public_url
+        host = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104 - only compared
+        return f"http://{host}:{self.port}"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read and check the settings; ``overrides`` that are not None win over the environment.
+
+    Raises:
+        SettingsError: with one line for each wrong setting, naming its variable.
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise SettingsError([_line(problem) for problem in error.errors(include_input=False)]) from None
+
+
+class SettingsError(Exception):
+    """The settings do not make sense; the lines say which and why."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("; ".join(lines))
+        self.lines = lines
+
+
+def _line(problem: object) -> str:
+    location = problem["loc"]  # type: ignore[index]
+    message = str(problem["msg"]).removeprefix("Value error, ")  # type: ignore[index]
+    name, separator, rest = message.partition(": ")
+    if not location and separator and name in Settings.model_fields:
+        return f"{PREFIX}{name.upper()} {rest}"
+    return f"{PREFIX}{'_'.join(str(part) for part in location[:1]).upper()}: {message}"
