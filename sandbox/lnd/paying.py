@@ -1,7 +1,8 @@
 """Paying: what a payer's node refuses, where the money goes, and how a payment ends."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -200,7 +201,7 @@ def give_up(network: Network) -> None:
         network.fail(Change(), payment, ln.FAILURE_REASON_TIMEOUT)
 
 
-async def follow(payer: SandboxNode, payment_hash: bytes) -> AsyncIterator[PaymentRecord]:
+async def follow(payer: SandboxNode, payment_hash: bytes) -> AsyncGenerator[PaymentRecord, None]:
     """Yield how a payment stands, then each change, until it is final.
 
     Raises:
@@ -220,9 +221,10 @@ async def outcome(payer: SandboxNode, payment_hash: bytes, *, wait_s: float) -> 
     """Return a payment once it is final; ``None`` when it is still in flight after ``wait_s``."""
     try:
         async with asyncio.timeout(wait_s):
-            async for payment in follow(payer, payment_hash):
-                if payment.is_final:
-                    return payment
+            async with aclosing(follow(payer, payment_hash)) as changes:
+                async for payment in changes:
+                    if payment.is_final:
+                        return payment
     except TimeoutError:
         return None
     return None

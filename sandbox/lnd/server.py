@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import grpc
 from google.protobuf import message_factory
@@ -33,7 +33,7 @@ _OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
 )
-_Context = grpc.aio.ServicerContext[Any, Any]
+_Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # generic only to a type checker
 
 
 class NodeServer:
@@ -81,13 +81,13 @@ class NodeServer:
         await server.start()
         self._server = server
 
-    def _handlers(self) -> Iterator[grpc.GenericRpcHandler[Any, Any]]:
+    def _handlers(self) -> "Iterator[grpc.GenericRpcHandler[Any, Any]]":
         for module in (lnrpc_pb2, staterpc_pb2, invoicesrpc_pb2, routerrpc_pb2):
             for service in module.DESCRIPTOR.services_by_name.values():
                 methods = {method.name: self._handler(method) for method in service.methods}
                 yield grpc.method_handlers_generic_handler(service.full_name, methods)
 
-    def _handler(self, method: MethodDescriptor) -> grpc.RpcMethodHandler[Any, Any]:
+    def _handler(self, method: MethodDescriptor) -> "grpc.RpcMethodHandler[Any, Any]":
         path = f"/{method.containing_service.full_name}/{method.name}"
         parse = message_factory.GetMessageClass(method.input_type).FromString
         serialize = message_factory.GetMessageClass(method.output_type).SerializeToString

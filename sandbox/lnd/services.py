@@ -1,6 +1,7 @@
 """What each call does at a node: LND's services, without their transport."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
@@ -226,7 +227,7 @@ def _get_state(at: At, _: state.GetStateRequest) -> state.GetStateResponse:
     return state.GetStateResponse(state=state.SERVER_ACTIVE)
 
 
-async def _subscribe_invoices(at: At, request: ln.InvoiceSubscription) -> AsyncIterator[ln.Invoice]:
+async def _subscribe_invoices(at: At, request: ln.InvoiceSubscription) -> AsyncGenerator[ln.Invoice, None]:
     listener = InvoiceListener(add_index=request.add_index, settle_index=request.settle_index)
     if request.add_index:
         listener.replay(at.node.invoices.added_since(request.add_index))
@@ -239,7 +240,7 @@ async def _subscribe_invoices(at: At, request: ln.InvoiceSubscription) -> AsyncI
 
 async def _subscribe_single_invoice(
     at: At, request: invoices.SubscribeSingleInvoiceRequest
-) -> AsyncIterator[ln.Invoice]:
+) -> AsyncGenerator[ln.Invoice, None]:
     if len(request.r_hash) != HASH_BYTES:
         raise Refused(f"invalid hash length of {len(request.r_hash)}, want {HASH_BYTES}")
     with at.node.listeners.invoice(request.r_hash) as changes:
@@ -250,7 +251,7 @@ async def _subscribe_single_invoice(
             yield record.to_message()
 
 
-async def _send_payment(at: At, request: router.SendPaymentRequest) -> AsyncIterator[ln.Payment]:
+async def _send_payment(at: At, request: router.SendPaymentRequest) -> AsyncGenerator[ln.Payment, None]:
     order = paying.order_from(request, now_s=at.network.now_s())
     payment = paying.start(at.network, at.node, order)
     if not request.no_inflight_updates and payment.is_final:
@@ -258,17 +259,19 @@ async def _send_payment(at: At, request: router.SendPaymentRequest) -> AsyncIter
         in_flight.status, in_flight.failure_reason = ln.Payment.IN_FLIGHT, ln.FAILURE_REASON_NONE
         in_flight.payment_preimage, in_flight.fee_msat, in_flight.fee_sat, in_flight.fee = bytes(32).hex(), 0, 0, 0
         yield in_flight
-    async for change in paying.follow(at.node, order.payment_hash):
-        if change.is_final or not request.no_inflight_updates:
-            yield change.to_message()
+    async with aclosing(paying.follow(at.node, order.payment_hash)) as changes:
+        async for change in changes:
+            if change.is_final or not request.no_inflight_updates:
+                yield change.to_message()
 
 
-async def _track_payment(at: At, request: router.TrackPaymentRequest) -> AsyncIterator[ln.Payment]:
+async def _track_payment(at: At, request: router.TrackPaymentRequest) -> AsyncGenerator[ln.Payment, None]:
     if len(request.payment_hash) != HASH_BYTES:
         raise Refused(f"invalid hash length of {len(request.payment_hash)}, want {HASH_BYTES}")
-    async for change in paying.follow(at.node, request.payment_hash):
-        if change.is_final or not request.no_inflight_updates:
-            yield change.to_message()
+    async with aclosing(paying.follow(at.node, request.payment_hash)) as changes:
+        async for change in changes:
+            if change.is_final or not request.no_inflight_updates:
+                yield change.to_message()
 
 
 UNARY: Final[Mapping[str, Callable[[At, Any], Message]]] = {
@@ -287,7 +290,7 @@ UNARY: Final[Mapping[str, Callable[[At, Any], Message]]] = {
     "/invoicesrpc.Invoices/LookupInvoiceV2": _lookup_invoice_v2,
 }
 
-STREAMS: Final[Mapping[str, Callable[[At, Any], AsyncIterator[Message]]]] = {
+STREAMS: Final[Mapping[str, Callable[[At, Any], AsyncGenerator[Any, None]]]] = {
     "/lnrpc.Lightning/SubscribeInvoices": _subscribe_invoices,
     "/invoicesrpc.Invoices/SubscribeSingleInvoice": _subscribe_single_invoice,
     "/routerrpc.Router/SendPaymentV2": _send_payment,

@@ -1,0 +1,60 @@
+"""A small HTTP server on loopback, within the running event loop."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.applications import Starlette
+
+_BACKLOG = 128
+_POLL_S = 0.005
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the process that hosts us."""
+        yield
+
+
+class LoopbackServer:
+    """Serves an application on 127.0.0.1."""
+
+    def __init__(self, app: Starlette) -> None:
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1
+        )
+        self._server = _Server(config)
+        self._task: asyncio.Task[None] | None = None
+        self.port = 0
+
+    async def start(self, port: int = 0) -> None:
+        """Listen on ``port``, or on any free one when it is 0 or taken."""
+        listener = _bound(port)
+        self.port = listener.getsockname()[1]
+        self._task = asyncio.create_task(self._server.serve(sockets=[listener]), name="sandbox-http")
+        while not self._server.started:
+            if self._task.done():
+                await self._task
+            await asyncio.sleep(_POLL_S)
+
+    async def stop(self) -> None:
+        """End open requests and stop listening."""
+        if self._task is not None:
+            self._server.should_exit = self._server.force_exit = True
+            await self._task
+            self._task = None
+
+
+def _bound(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError:
+        listener.bind(("127.0.0.1", 0))
+    listener.listen(_BACKLOG)
+    listener.setblocking(False)
+    return listener

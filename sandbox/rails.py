@@ -1,0 +1,291 @@
+"""The sandbox as a whole: four LND nodes and a price source, started, found, told to fail, and stopped."""
+
+import asyncio
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Final
+
+from quittance.providers.lnd._proto import lnrpc_pb2 as ln
+from quittance.providers.lnd._proto import routerrpc_pb2 as router
+from quittance.sandbox import prices
+from quittance.sandbox.clock import SandboxClock
+from quittance.sandbox.coordinates import LndCoordinates, SandboxCoordinates
+from quittance.sandbox.faults import ArmedFault, Faults
+from quittance.sandbox.files import write_private
+from quittance.sandbox.http import LoopbackServer
+from quittance.sandbox.lnd import certificates, kinds, macaroons, paying, permissions
+from quittance.sandbox.lnd.network import MERCHANT, Network
+from quittance.sandbox.lnd.node import SandboxNode
+from quittance.sandbox.lnd.refusals import Refused
+from quittance.sandbox.lnd.server import NodeServer
+
+__all__ = ["LndCoordinates", "SandboxBusy", "SandboxCoordinates", "SandboxNode", "SandboxRails", "SandboxRefused"]
+
+_SWEEP_S: Final = 0.5
+_WAIT_S: Final = 60.0
+_FEE_MSAT_MIN: Final = 10_000
+_MACAROONS: Final = {
+    "admin.macaroon": permissions.ADMIN,
+    "invoice.macaroon": permissions.INVOICE,
+    "receive.macaroon": permissions.RECEIVE,
+}
+
+
+class SandboxBusy(Exception):
+    """Another process runs the rails of this directory."""
+
+
+class SandboxRefused(Exception):
+    """The payment was not made; ``reason`` says why in LND's words. ``pending``: it is in flight, not refused."""
+
+    def __init__(self, reason: str, *, pending: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.pending = pending
+
+
+class SandboxRails:
+    """Running rails. One process runs them; others find them by :class:`SandboxCoordinates`."""
+
+    def __init__(self, *, directory: Path, clock: SandboxClock, network: Network) -> None:
+        self.clock = clock
+        self.faults = network.faults
+        self._network = network
+        self._directory = directory
+        self._servers: dict[str, NodeServer] = {}
+        self._prices = LoopbackServer(prices.PriceSource(clock=clock, faults=network.faults).app())
+        self._stack = AsyncExitStack()
+
+    @classmethod
+    async def start(cls, *, directory: Path | None, clock: SandboxClock) -> "SandboxRails":
+        """Start every rail on a free loopback port; without a directory nothing outlives the process.
+
+        Raises:
+            SandboxBusy: another process runs the rails of this directory.
+        """
+        async with AsyncExitStack() as stack:
+            if directory is None:
+                home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quittance-sandbox-")))
+            else:
+                home = _made(directory)
+            stack.enter_context(_locked(home / "rails.lock"))
+            path = home / "lnd.sqlite3" if directory is not None else None
+            network = Network(path=path, clock=clock, faults=Faults())
+            stack.callback(network.close)
+            rails = cls(directory=home, clock=clock, network=network)
+            await rails._start(stack)
+            rails._stack = stack.pop_all()
+        return rails
+
+    @classmethod
+    async def try_start(cls, *, directory: Path, clock: SandboxClock) -> "SandboxRails | None":
+        """Start every rail, or return ``None`` when another process runs them already."""
+        try:
+            return await cls.start(directory=directory, clock=clock)
+        except SandboxBusy:
+            return None
+
+    @property
+    def nodes(self) -> Mapping[str, SandboxNode]:
+        return self._network.nodes
+
+    @property
+    def lnd(self) -> LndCoordinates:
+        return self.node_coordinates(MERCHANT, "receive.macaroon")
+
+    @property
+    def prices_url(self) -> str:
+        return f"http://127.0.0.1:{self._prices.port}{prices.ROOT}"
+
+    @property
+    def coordinates(self) -> SandboxCoordinates:
+        return SandboxCoordinates(pid=os.getpid(), lnd=self.lnd, prices_url=self.prices_url)
+
+    def node_coordinates(self, node: str, macaroon: str = "admin.macaroon") -> LndCoordinates:
+        """Return how to reach one node with one of its macaroons: admin, invoice or receive."""
+        home = self._home_of(node)
+        return LndCoordinates(
+            address=f"127.0.0.1:{self._servers[node].port}",
+            tls_cert_path=home / "tls.cert",
+            macaroon_path=home / macaroon,
+        )
+
+    async def pay(
+        self,
+        payment_request: str,
+        *,
+        node: str = "alice",
+        amount_msat: int | None = None,
+        wait_s: float = _WAIT_S,
+    ) -> bytes:
+        """Pay an invoice and return the preimage that proves it.
+
+        An amount for an invoice that names one is sent as it is: more is taken, less is refused by the payee.
+
+        Raises:
+            SandboxRefused: nothing was paid, or the payment is still in flight after ``wait_s``.
+            KeyError: no such node.
+        """
+        payer = self.nodes[node]
+        try:
+            order = paying.order_from(_payment(payment_request, amount_msat=amount_msat), now_s=self._network.now_s())
+            payment = paying.start(self._network, payer, order)
+            final = await paying.outcome(payer, payment.payment_hash, wait_s=wait_s)
+        except Refused as refusal:
+            raise SandboxRefused(refusal.text) from refusal
+        if final is None:
+            raise SandboxRefused("the payment is in flight", pending=True)
+        if final.status != ln.Payment.SUCCEEDED:
+            raise SandboxRefused(self._why(order, final.failure_reason))
+        return final.preimage
+
+    def sign_message(self, message: bytes, *, node: str) -> tuple[str, str]:
+        """Return a node's signature over ``message`` in zbase32, and the node's public key in hex."""
+        signer = self.nodes[node]
+        return signer.key.sign_message(message), signer.pubkey
+
+    def status(self) -> dict[str, object]:
+        """Return what GET /sandbox says."""
+        return {
+            "rails": [kinds.RAIL, prices.RAIL],
+            "nodes": [
+                {
+                    "name": node.name,
+                    "pubkey": node.pubkey,
+                    "balanceMsat": node.balance_msat,
+                    "lightningAddress": None,
+                }
+                for node in self.nodes.values()
+            ],
+            "clock": {"now": self.clock.now().isoformat(), "offsetSeconds": self.clock.offset_s},
+            "faults": self.faults.describe(),
+        }
+
+    async def stop(self) -> None:
+        """Stop every rail; what was answered is kept for the next start."""
+        await self._stack.aclose()
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        self._offer_faults()
+        earlier = self._earlier_ports()
+        for node in self.nodes.values():
+            server = self._serve(node)
+            await server.start(earlier.get(node.name, 0))
+            stack.push_async_callback(server.stop)
+        await self._prices.start(earlier.get(prices.RAIL, 0))
+        stack.push_async_callback(self._prices.stop)
+        sweeper = asyncio.create_task(self._sweep(), name="sandbox-sweep")
+        stack.push_async_callback(_end, sweeper)
+        stack.callback(self.clock.on_advance(self._network.sweep))
+        ports = {name: server.port for name, server in self._servers.items()} | {prices.RAIL: self._prices.port}
+        write_private(self._directory / "ports.json", json.dumps(ports).encode())
+        self.coordinates.save(self._directory)
+        stack.callback(SandboxCoordinates.forget, self._directory)
+
+    def _serve(self, node: SandboxNode) -> NodeServer:
+        home = self._home_of(node.name)
+        certificate, key = certificates.load_or_make(
+            certificate_path=home / "tls.cert", key_path=home / "tls.key", now=datetime.now(UTC)
+        )
+        for name, granted in _MACAROONS.items():
+            if not (home / name).exists():
+                write_private(home / name, macaroons.bake(node.record.root_key, granted))
+        server = NodeServer(network=self._network, node=node, certificate=certificate, key=key)
+        self._servers[node.name] = server
+        return server
+
+    def _offer_faults(self) -> None:
+        async def release(_: ArmedFault) -> None:
+            paying.release(self._network)
+
+        async def fail(_: ArmedFault) -> None:
+            paying.give_up(self._network)
+
+        async def drop(_: ArmedFault) -> None:
+            self.nodes[MERCHANT].listeners.drop_all()
+
+        async def restart(fault: ArmedFault) -> None:
+            await self._servers[MERCHANT].restart(after_s=fault.seconds)
+
+        async def reset(fault: ArmedFault) -> None:
+            await self._servers[MERCHANT].stop()
+            self._network.restart_settle_indexes(self.nodes[MERCHANT])
+            await self._servers[MERCHANT].restart(after_s=fault.seconds)
+
+        self.faults.offer(*kinds.KINDS, methods=kinds.METHODS)
+        self.faults.offer(*prices.KINDS, methods=prices.METHODS)
+        actions = {"release_pending": release, "fail_pending": fail, "dropped_stream": drop, "restart": restart}
+        self.faults.perform(kinds.RAIL, actions | {"index_reset": reset})
+
+    def _earlier_ports(self) -> Mapping[str, int]:
+        """Return the ports of the last run, so that a client that reconnects finds the rails again."""
+        try:
+            content = json.loads((self._directory / "ports.json").read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return {str(name): int(port) for name, port in content.items()}
+
+    def _why(self, order: paying.PaymentOrder, reason: int) -> str:
+        """Return why the payee sent money back, where the sandbox can see more than a payer could."""
+        payee = self._network.node_at(order.destination)
+        invoice = payee.invoices.get(order.payment_hash) if payee is not None else None
+        if reason == ln.FAILURE_REASON_INCORRECT_PAYMENT_DETAILS and invoice is not None:
+            if invoice.state == ln.Invoice.SETTLED:
+                return "invoice is already paid"
+            if invoice.state == ln.Invoice.CANCELED:
+                return "invoice is canceled"
+        return ln.PaymentFailureReason.Name(ln.PaymentFailureReason.ValueType(reason))
+
+    async def _sweep(self) -> None:
+        while True:
+            self._network.sweep()
+            await asyncio.sleep(_SWEEP_S)
+
+    def _home_of(self, node: str) -> Path:
+        return self._directory / "lnd" / node
+
+
+def _payment(payment_request: str, *, amount_msat: int | None) -> router.SendPaymentRequest:
+    """Return what a wallet would send: by invoice, or by its parts when the payer wants another amount."""
+    invoice = paying.read_invoice(payment_request)
+    value_msat = amount_msat if amount_msat is not None else invoice.amount_msat or 0
+    fee_limit_msat = max(_FEE_MSAT_MIN, value_msat // 100)
+    if amount_msat is None or invoice.amount_msat is None:
+        return router.SendPaymentRequest(
+            payment_request=payment_request, amt_msat=amount_msat or 0, fee_limit_msat=fee_limit_msat
+        )
+    return router.SendPaymentRequest(
+        dest=bytes.fromhex(invoice.payee),
+        payment_hash=bytes.fromhex(invoice.payment_hash),
+        payment_addr=bytes.fromhex(invoice.payment_secret or ""),
+        amt_msat=value_msat,
+        fee_limit_msat=fee_limit_msat,
+    )
+
+
+def _made(directory: Path) -> Path:
+    home = directory.absolute()
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return home
+
+
+def _locked(path: Path) -> IO[str]:
+    lock = path.open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise SandboxBusy(f"another process runs the rails in {path.parent}") from None
+    return lock
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
