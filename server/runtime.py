@@ -140,9 +140,8 @@ async def _open_sandbox(
         stack.push_async_callback(rails.stop)
         return clock.now, rails, rails.coordinates
     for _ in range(int(COORDINATES_WAIT_S * 10)):
-        coordinates = SandboxCoordinates.load(directory)
-        if coordinates is not None:
-            return clock.now, None, coordinates
+        with contextlib.suppress(FileNotFoundError):
+            return clock.now, None, SandboxCoordinates.load(directory)
         await asyncio.sleep(0.1)
     raise StartRefused(f"another process holds the sandbox in {directory} but does not say where it listens")
 

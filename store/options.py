@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, or_, select, update
 
 from quittance.domain.ids import OptionId, PaymentId
 from quittance.domain.money import Asset, Money
@@ -14,7 +14,7 @@ from quittance.store.statement import BatchStatement, Statement
 from quittance.store.transaction import Transaction, from_us, to_us
 
 _OPTION = table_of(PaymentOptionRow)
-_UNDECIDED = (OptionState.PENDING.value, OptionState.UNKNOWN.value)
+_UNDECIDED = or_(_OPTION.c.state == OptionState.PENDING.value, _OPTION.c.state == OptionState.UNKNOWN.value)
 
 _INSERT = Statement(lambda _: insert(_OPTION).values({column.name: bindparam(column.name) for column in _OPTION.c}))
 _OF_PAYMENTS = BatchStatement(
@@ -30,13 +30,13 @@ _CLAIM = Statement(
         update(_OPTION)
         .where(
             _OPTION.c.id == bindparam("option_id"),
-            _OPTION.c.state.in_(_UNDECIDED),
+            _UNDECIDED,
             _OPTION.c.claimed_until_us <= bindparam("now_us"),
         )
         .values(claimed_until_us=bindparam("until_us"))
     )
 )
-_RELEASE_ALL = Statement(lambda _: update(_OPTION).where(_OPTION.c.state.in_(_UNDECIDED)).values(claimed_until_us=0))
+_RELEASE_ALL = Statement(lambda _: update(_OPTION).where(_UNDECIDED).values(claimed_until_us=0))
 _SET_STATE = Statement(
     lambda _: (
         update(_OPTION)
@@ -47,7 +47,7 @@ _SET_STATE = Statement(
 _OPEN = Statement(
     lambda _: (
         update(_OPTION)
-        .where(_OPTION.c.id == bindparam("option_id"), _OPTION.c.state.in_(_UNDECIDED))
+        .where(_OPTION.c.id == bindparam("option_id"), _UNDECIDED)
         .values(
             state=OptionState.OPEN.value,
             payment_request=bindparam("payment_request"),
