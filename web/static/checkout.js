@@ -31,15 +31,18 @@ let pollFailures = 0;
 let pollTimer = null;
 let retryTimer = null;
 let asking = false;
+let settledRead = false;
 
 // What the page shows -----------------------------------------------------------------------------------------
 
 function show(state) {
   if (page.dataset.state === state) return;
   page.dataset.state = state;
+  const focused = document.activeElement;
   for (const part of page.querySelectorAll("[data-for]")) {
     part.hidden = !part.dataset.for.split(" ").includes(state);
   }
+  if (focused?.closest("[hidden]")) byId("status").focus(); // a keyboard user is not thrown to the page's top
 }
 
 function localTime(element, iso) {
@@ -128,7 +131,10 @@ async function refresh() {
     pollFailures = 0;
     say("");
     apply(payment);
-    if (payment.status === "COMPLETE") showArticle(payment.article);
+    if (payment.status === "COMPLETE") {
+      settledRead = true;
+      showArticle(payment.article);
+    }
     if (data.status === "PENDING_INVOICE" && payment.paymentRequest) location.reload(); // the invoice is drawn there
   } catch {
     pollFailures += 1;
@@ -139,12 +145,11 @@ async function refresh() {
   }
 }
 
-const done = () => status === "COMPLETE" && (!byId("article").hidden || pollFailures === 0);
-
 function schedulePoll(delayMs) {
   clearTimeout(pollTimer);
-  const pressing = page.dataset.state === "checking";
-  if (done() || (live && pollFailures === 0 && !pressing && delayMs === undefined)) return;
+  if (settledRead) return;
+  const pressing = status === "COMPLETE" || page.dataset.state === "checking";
+  if (live && pollFailures === 0 && !pressing && delayMs === undefined) return;
   pollTimer = setTimeout(refresh, delayMs ?? Math.min(POLL_MS_MAX, POLL_MS_MIN * 1.5 ** (failures + pollFailures)));
 }
 
@@ -228,15 +233,16 @@ if (byId("countdown")) {
   tick();
   setInterval(tick, 1_000);
 }
-if (status === "COMPLETE") {
-  if (byId("article").hidden) refresh();
-} else {
+if (status !== "COMPLETE") {
   listen();
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden && status !== "COMPLETE") refresh();
   });
 }
-addEventListener("pagehide", () => stop?.());
+addEventListener("pagehide", () => {
+  stop?.();
+  stop = null;
+});
 addEventListener("pageshow", (event) => {
   if (event.persisted && status !== "COMPLETE") listen();
 });
