@@ -1,8 +1,8 @@
 """The GraphQL that the pages send, in one place so that a test can hold it against the schema."""
 
 ARTICLES = """\
-# Welcome to Quittance. Four tabs tell one story, from an invoice to an article that opens.
-# 1. Run this one (Ctrl-Enter) and see what is for sale: `content` stays locked until it is paid for.
+# Welcome to Quittance. Four tabs tell one story.
+# 1. Run this (Ctrl-Enter): what is for sale?
 query Articles {
   articles(first: 10) {
     edges {
@@ -21,7 +21,8 @@ query Articles {
 """
 
 GENERATE_INVOICE = """\
-# 2. Ask for payment. The same idempotency key gives the same payment again, never a second one.
+# 2. Ask for payment. Add an `idempotencyKey`:
+#    sent again, it gives the same payment.
 mutation GenerateInvoice($input: GenerateInvoiceInput!) {
   generateInvoice(input: $input) {
     ... on GenerateInvoiceSuccess {
@@ -34,9 +35,9 @@ mutation GenerateInvoice($input: GenerateInvoiceInput!) {
           formatted
         }
         paymentRequest
-        qrCode
         checkoutUrl
         expiresAt
+        qrCode
       }
     }
     ... on UserError {
@@ -48,8 +49,9 @@ mutation GenerateInvoice($input: GenerateInvoiceInput!) {
 """
 
 PAYMENT_SETTLED = """\
-# 3. Run this and leave it open; then pay the invoice. One event arrives for each payment that settles.
-#    Keep `cursor`: with `paymentSettled(after: cursor)` a client that was away misses nothing.
+# 3. Run this, leave it open, and pay the invoice.
+#    Keep `cursor`: `paymentSettled(after: …)`
+#    resumes there, so nothing is missed.
 subscription PaymentSettled {
   paymentSettled {
     eventId
@@ -71,7 +73,8 @@ subscription PaymentSettled {
 """
 
 SETTLED_ARTICLE = """\
-# 4. Read what was bought. The client secret opens this payment and its article, nothing else.
+# 4. Read what was bought. The client secret opens
+#    this payment and its article, nothing else.
 query SettledArticle($id: ID!, $clientSecret: String) {
   payment(id: $id, clientSecret: $clientSecret) {
     status

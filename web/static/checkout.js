@@ -101,7 +101,7 @@ function tick() {
   countdown.classList.toggle("soon", left <= SOON_S);
   if (left === 0 && status === "PENDING_PAYMENT" && page.dataset.state === "waiting") {
     show("checking");
-    schedulePoll(1_000);
+    schedulePoll();
   }
 }
 
@@ -145,12 +145,13 @@ async function refresh() {
   }
 }
 
-function schedulePoll(delayMs) {
-  clearTimeout(pollTimer);
-  if (settledRead) return;
+function schedulePoll() {
   const pressing = status === "COMPLETE" || page.dataset.state === "checking";
-  if (live && pollFailures === 0 && !pressing && delayMs === undefined) return;
-  pollTimer = setTimeout(refresh, delayMs ?? Math.min(POLL_MS_MAX, POLL_MS_MIN * 1.5 ** (failures + pollFailures)));
+  if (settledRead || pollTimer || (live && pollFailures === 0 && !pressing)) return;
+  pollTimer = setTimeout(() => {
+    pollTimer = null;
+    refresh();
+  }, Math.min(POLL_MS_MAX, POLL_MS_MIN * 1.5 ** pollFailures));
 }
 
 // Listening ---------------------------------------------------------------------------------------------------

@@ -160,6 +160,17 @@ function FillSettledArticle() {
   return null;
 }
 
+// Style elements that the editor makes later carry the page's nonce, so that its policy needs no exception.
+function allowOwnStyles() {
+  const { nonce } = document.querySelector("script[nonce]");
+  const create = document.createElement;
+  document.createElement = function createElement(name, options) {
+    const element = create.call(this, name, options);
+    if (name === "style") element.nonce = nonce;
+    return element;
+  };
+}
+
 // The editor --------------------------------------------------------------------------------------------------
 
 // Keeps tabs for this browser tab only: they may hold a key or a client secret. One story an article, so that a
@@ -209,5 +220,6 @@ function Playground() {
 }
 
 const explorer = GraphiQLPluginExplorer.explorerPlugin();
+allowOwnStyles();
 byId("pay")?.addEventListener("submit", pay);
 ReactDOM.createRoot(byId("graphiql")).render(React.createElement(Playground));
