@@ -13,7 +13,9 @@ from quittance.domain import errors
 E = TypeVar("E", bound=errors.QuittanceError)
 
 
-@strawberry.interface(description="Something the caller can act upon. `... on UserError { code message }` sees them all.")
+@strawberry.interface(
+    description="Something the caller can act upon. `... on UserError { code message }` sees them all."
+)
 class UserError:
     code: str = strawberry.field(description="A stable code, such as ARTICLE_NOT_FOUND.")
     message: str = strawberry.field(description="A sentence for people: what is wrong, and what to do next.")
@@ -35,7 +37,9 @@ class InvalidArticleError(UserError):
     field: str = strawberry.field(description="The field that is wrong.")
 
 
-@strawberry.type(description="The amount is zero, negative, above the limit, finer than the asset's smallest unit, or missing.")
+@strawberry.type(
+    description="The amount is zero, negative, above the limit, finer than the asset's smallest unit, or missing."
+)
 class InvalidAmountError(UserError):
     pass
 
@@ -102,9 +106,7 @@ class _Handler(Generic[E]):
     def handle(self, exception: E, *, field: Any, info: Any) -> UserError:
         del field, info
         members = {name: getattr(exception, name) for name in self._extra}
-        return self.error_type(
-            code=exception.code, message=exception.message, retryable=exception.retryable, **members
-        )
+        return self.error_type(code=exception.code, message=exception.message, retryable=exception.retryable, **members)
 
 
 EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (

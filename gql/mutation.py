@@ -92,7 +92,9 @@ class Mutation:
         )
         return CheckPaymentSuccess(payment=Payment.from_domain(checked))
 
-    @strawberry.mutation(description="Give a payment that failed or expired a new invoice; the old one stays as history.")
+    @strawberry.mutation(
+        description="Give a payment that failed or expired a new invoice; the old one stays as history."
+    )
     async def retry_payment(self, info: QuittanceInfo, id: Id) -> RetryPaymentResult | None:  # noqa: A002
         retried = await invoices.retry_payment(info.context.services, info.context.principal, PaymentId(id))
         return RetryPaymentSuccess(payment=Payment.from_domain(retried))

@@ -20,7 +20,9 @@ from quittance.resolvers import payments
 
 After = Annotated[
     str | None,
-    strawberry.argument(description="The cursor of the last event seen: what was missed is sent first, then live ones."),
+    strawberry.argument(
+        description="The cursor of the last event seen: what was missed is sent first, then live ones."
+    ),
 ]
 PaymentIdArgument = Annotated[strawberry.ID | None, strawberry.argument(description="Only this payment.")]
 

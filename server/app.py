@@ -1,33 +1,19 @@
 """The application: doors over one runtime."""
 
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
-from starlette.routing import BaseRoute
 
-from quittance.gql.documents import DocumentStore
-from quittance.gql.execution import Executor
-from quittance.gql.hub import Hub
-from quittance.gql.limits import DocumentLimits, TransportLimits
-from quittance.gql.schema import schema
-from quittance.sandbox.control import control_routes
 from quittance.server import demo
-from quittance.server.http.checkout import checkout_routes
-from quittance.server.http.graphql import graphql_routes
-from quittance.server.http.health import health_routes
 from quittance.server.http.observed import Observed
-from quittance.server.http.pages import asset_routes
-from quittance.server.http.playground import playground
 from quittance.server.logs import configure_logs
 from quittance.server.metrics import EventMetrics
 from quittance.server.process import freeze_garbage
-from quittance.server.runtime import Runtime, open_runtime
+from quittance.server.runtime import open_runtime
 from quittance.server.settings import Settings, load_settings
-from quittance.server.trusted import load_trusted_documents
 
 log = structlog.get_logger("quittance.app")
 
@@ -52,10 +38,9 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.runtime = runtime
             app.state.demo = prepared
             EventMetrics(registry).follow(runtime.broker)
-            hub = Hub(runtime.access, queue_max=settings.subscription_queue_max)
-            app.router.routes.extend(_routes(settings, runtime, prepared, registry=registry, hub=hub))
+            app.router.routes.extend(_routes(settings, runtime, prepared, registry))
             freeze_garbage()
-            _greet(settings, prepared)
+            greet(settings, prepared)
             yield
 
     app = FastAPI(title="Quittance", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)

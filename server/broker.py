@@ -68,9 +68,7 @@ class EventBroker:
         self._wake.clear()
         while True:
             events = await self._database.read(
-                lambda transaction: events_after(
-                    transaction, EVERYTHING, after=self._head, up_to=_NO_END, limit=PAGE
-                )
+                lambda transaction: events_after(transaction, EVERYTHING, after=self._head, up_to=_NO_END, limit=PAGE)
             )
             if events:
                 self._head = events[-1].position

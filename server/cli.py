@@ -16,7 +16,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-keys_app = typer.Typer(help="API keys: made, listed, revoked. A key is shown once; only its hash is stored.", no_args_is_help=True)
+keys_app = typer.Typer(
+    help="API keys: made, listed, revoked. A key is shown once; only its hash is stored.", no_args_is_help=True
+)
 schema_app = typer.Typer(help="The contract: write it to a file, or see how it differs from one.", no_args_is_help=True)
 sandbox_app = typer.Typer(help="Remote control of a running server's sandbox rails.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
@@ -177,9 +179,7 @@ def keys_revoke(
     from quittance.resolvers import merchants
     from quittance.server.offline import with_services
 
-    revoked = _offline(
-        database_url, with_services, lambda services: merchants.revoke_key(services, ApiKeyId(key_id))
-    )
+    revoked = _offline(database_url, with_services, lambda services: merchants.revoke_key(services, ApiKeyId(key_id)))
     if not revoked:
         _fail(f"there is no active key {key_id}; see `quittance keys list`")
     typer.echo(f"{key_id} is revoked")

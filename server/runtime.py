@@ -107,9 +107,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
 
 def _loops(runtime: Runtime) -> "list[asyncio.Future[None] | object]":
     services, holder = runtime.services, runtime.holder
-    feeds = [
-        follow_feed(services, provider=name, feed=feed, holder=holder) for name, feed in runtime.feeds.items()
-    ]
+    feeds = [follow_feed(services, provider=name, feed=feed, holder=holder) for name, feed in runtime.feeds.items()]
     return [*feeds, reconcile(services, holder=holder)]
 
 
@@ -178,9 +176,7 @@ async def _open_rails(
         tls_cert=lnd.tls_cert_path.read_bytes(),
         macaroon=SecretStr(lnd.macaroon_path.read_bytes().hex()),
     )
-    provider = LndProvider(
-        open_channel(connection), network=lnd.network, name=LND, timeout_s=settings.lnd_timeout_s
-    )
+    provider = LndProvider(open_channel(connection), network=lnd.network, name=LND, timeout_s=settings.lnd_timeout_s)
     stack.push_async_callback(provider.aclose)
     return {LND: provider}, {LND: provider}
 
@@ -240,6 +236,4 @@ class _KeyUses:
         used, self._used = sorted(self._used), set()
         if used:
             at = self._services.now()
-            await self._services.database.write(
-                lambda transaction: merchants.touch_keys(transaction, used, at=at)
-            )
+            await self._services.database.write(lambda transaction: merchants.touch_keys(transaction, used, at=at))

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from quittance.domain import article
+from quittance.domain import article, payment
 from quittance.domain.article import ArticleOrder, ArticleStatus
 from quittance.domain.ids import ArticleId, PaymentId
 from quittance.domain.payment import PaymentPurpose, PaymentStatus
 from quittance.gql.context import Context, QuittanceInfo
 from quittance.gql.types.money import AmountInput, Money
 from quittance.gql.types.node import Node, PageInfo
+from quittance.resolvers import articles
 
 if TYPE_CHECKING:
     from quittance.gql.types.payment import Payment
@@ -49,7 +50,7 @@ class Article(Node):
     async def payment(
         self, info: QuittanceInfo
     ) -> Annotated["Payment", strawberry.lazy("quittance.gql.types.payment")] | None:
-        from quittance.gql.types.payment import Payment
+        from quittance.gql.types.payment import Payment  # noqa: PLC0415 - the two types name each other
 
         payment_id = await _own_payment(info.context, self.subject.id)
         found = None if payment_id is None else await info.context.loaders.payment.load(payment_id)
@@ -60,7 +61,7 @@ class Article(Node):
             return True
         if context.principal.payment_id is not None:
             held = await context.loaders.payment.load(context.principal.payment_id)
-            return held is not None and opens_article(held.article_id == self.subject.id, held.purpose, held.status)
+            return held is not None and held.article_id == self.subject.id and opens_article(held)
         if not context.principal.viewer:
             return False
         return await context.loaders.bought.load(self.subject.id) is not None
@@ -82,9 +83,9 @@ class Article(Node):
         )
 
 
-def opens_article(same_article: bool, purpose: PaymentPurpose, status: PaymentStatus) -> bool:
-    """Tell whether a payment gives its holder the article's text."""
-    return same_article and purpose is PaymentPurpose.VIEW and status is PaymentStatus.COMPLETE
+def opens_article(held: payment.Payment) -> bool:
+    """Tell whether a payment gives its holder the text of its article."""
+    return held.purpose is PaymentPurpose.VIEW and held.status is PaymentStatus.COMPLETE
 
 
 async def _own_payment(context: Context, article_id: ArticleId) -> PaymentId | None:
@@ -107,8 +108,6 @@ class ArticleConnection:
 
     @strawberry.field(description="How many articles the whole list has.")
     async def total_count(self, info: QuittanceInfo) -> int:
-        from quittance.resolvers import articles
-
         return await articles.count_articles(info.context.services, info.context.principal)
 
 

@@ -108,7 +108,7 @@ class Payment(Node):
     provider: str = strawberry.field(description="The rail it was first asked on.")
     amount: Money = strawberry.field(description="What was asked.")
     received: Money | None = strawberry.field(description="What came in so far, over all options; null before.")
-    fiat_amount: Money | None = strawberry.field(description="The price in a national currency, if it was asked in one.")
+    fiat_amount: Money | None = strawberry.field(description="The price in a national currency, if asked in one.")
     description: str | None = strawberry.field(description="What the payer is shown.")
     correlation_id: str | None = strawberry.field(description="The merchant's own reference.")
     refund_address: str | None = strawberry.field(description="Where money that must go back is sent.")
@@ -122,7 +122,7 @@ class Payment(Node):
         if self.subject.article_id is None:
             return None
         found = await info.context.loaders.article.load(self.subject.article_id)
-        opened = opens_article(True, self.subject.purpose, self.subject.status)
+        opened = opens_article(self.subject)
         return None if found is None else Article.from_domain(found, opened=opened)
 
     @strawberry.field(description="Every way to pay it, the oldest first.")
@@ -177,9 +177,7 @@ class Payment(Node):
         nodes = [PaymentEvent.from_domain(found) for found in following[:size]]
         return PaymentEventConnection(
             edges=[PaymentEventEdge(cursor=node.cursor, node=node) for node in nodes],
-            page_info=page_info(
-                [node.cursor for node in nodes], more=len(following) > size, resumed=after is not None
-            ),
+            page_info=page_info([node.cursor for node in nodes], more=len(following) > size, resumed=after is not None),
             total_count=len(every),
         )
 

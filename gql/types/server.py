@@ -9,12 +9,13 @@ import strawberry
 from quittance.domain.ledger import AccountKind
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.types.money import Money
+from quittance.resolvers import ledger, rails
 
 
 @strawberry.enum(description="Who calls.")
 class ViewerKind(StrEnum):
     ANONYMOUS = "ANONYMOUS"
-    CLIENT_SECRET = "CLIENT_SECRET"
+    CLIENT_SECRET = "CLIENT_SECRET"  # noqa: S105 - a kind of caller
     MERCHANT = "MERCHANT"
 
 
@@ -41,8 +42,6 @@ class Viewer:
 
     @strawberry.field(description="What is booked to the merchant, one amount per asset.")
     async def balances(self, info: QuittanceInfo) -> list[Money]:
-        from quittance.resolvers import ledger
-
         found = await ledger.balances_of_caller(info.context.services, info.context.principal)
         return [Money.from_domain(amount) for kind, amount in found if kind is AccountKind.MERCHANT]
 
@@ -62,8 +61,6 @@ class Provider:
 
     @strawberry.field(description="Whether it can take money now; the rail is asked.")
     async def health(self, info: QuittanceInfo) -> ProviderHealth:
-        from quittance.resolvers import rails
-
         health = await rails.health(info.context.services, self.name)
         return ProviderHealth(ready=health.ready, detail=health.detail)
 
