@@ -18,11 +18,7 @@ class Finding:
 
 async def examine(settings: Settings) -> list[Finding]:
     """Check settings, database, ledger and rails, in the order in which they need each other."""
-    findings = [
-        Finding(
-            subject="settings", ok=True, detail=f"sandbox {'on' if settings.sandbox else 'off'}, {settings.base_url}"
-        )
-    ]
+    findings = [Finding(subject="settings", ok=True, detail=f"{settings.base_url}, sandbox {settings.sandbox}")]
     database = await _database(settings)
     findings.append(database)
     if database.ok:
@@ -45,9 +41,7 @@ async def _database(settings: Settings) -> Finding:
 
 async def _ledger(settings: Settings) -> Finding:
     found = await with_services(settings, discrepancies)
-    detail = (
-        "; ".join(found[:3]) if found else "every transaction sums to zero, every balance is the sum of its entries"
-    )
+    detail = "; ".join(found[:3]) if found else "transactions sum to zero, balances are their entries' sums"
     return Finding(subject="ledger", ok=not found, detail=detail)
 
 

@@ -63,7 +63,7 @@ class _Foreign(logging.Formatter):
 def hide_secrets(_logger: Any, _method: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Blank out members whose name or text gives a secret away: the last net, not the first."""
     for name, value in record.items():
-        if _SECRET_NAMES.search(name) and name not in {"event"}:
+        if _SECRET_NAMES.search(name) and name != "event":
             record[name] = _HIDDEN
         elif isinstance(value, str):
             record[name] = _SECRET_TEXTS.sub(_HIDDEN, value)

@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 
 import uvicorn
+from uvicorn.supervisors import Multiprocess
 
 from quittance.server.logs import configure_logs
 from quittance.server.runtime import StartRefused, open_runtime
@@ -51,8 +52,6 @@ def serve(
     )
     server = uvicorn.Server(config)
     if settings.workers > 1:
-        from uvicorn.supervisors import Multiprocess
-
         Multiprocess(config, target=server.run, sockets=[listener]).run()
         return
     server.run(sockets=[listener])

@@ -26,15 +26,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="The address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
     workers: int = Field(1, ge=1, le=64, description="Server processes; more than one needs PostgreSQL.")
-    public_url: str | None = Field(
-        None, description="The address people reach the server at; host and port unless set."
-    )
-    state_dir: Path = Field(
-        Path(".quittance"), description="Where the default database, the secret key and the sandbox live."
-    )
-    database_url: str = Field(
-        "", description="`sqlite:///PATH` or `postgresql://…`; a file in the state directory unless set."
-    )
+    public_url: str | None = Field(None, description="Where people reach the server; host and port unless set.")
+    state_dir: Path = Field(Path(".quittance"), description="Where database, secret key and sandbox live by default.")
+    database_url: str = Field("", description="`sqlite:///PATH` or `postgresql://…`; a file in `state_dir` unless set.")
 
     # who
     bootstrap_api_key: SecretStr | None = Field(None, description="Fixes the first merchant's admin key.")
@@ -53,9 +47,7 @@ class Settings(BaseSettings):
     lnd_timeout_s: float = Field(10.0, gt=0, le=60, description="How long one call to the node may take.")
 
     # what may be asked
-    amount_msat_max: Positive = Field(
-        100_000_000_000, description="The largest amount of one payment, in millisatoshi."
-    )
+    amount_msat_max: Positive = Field(100_000_000_000, description="The largest payment, in millisatoshi.")
     upvote_msat_min: Positive = Field(1_000_000, description="The smallest upvote, in millisatoshi.")
     expires_in_s_default: Positive = Field(3_600, description="How long an invoice can be paid unless the caller says.")
     expires_in_s_max: Positive = Field(30 * 86_400, description="The longest time a caller may say.")
@@ -71,9 +63,7 @@ class Settings(BaseSettings):
     query_tokens_max: Positive = Field(2_000, description="Tokens in one document.")
     query_depth_max: Positive = Field(12, description="How deep a document may nest.")
     query_aliases_max: Positive = Field(30, description="Aliases in one document.")
-    query_cost_max: Positive = Field(
-        20_000, description="The cost of one operation: fields, times the pages they are in."
-    )
+    query_cost_max: Positive = Field(20_000, description="The cost of one operation: fields times page sizes.")
     query_mutations_max: Positive = Field(5, description="Root fields of one mutation.")
     page_size_max: Positive = Field(100, le=100, description="The largest `first`.")
     body_bytes_max: Positive = Field(1_000_000, description="Bytes of one request body.")
@@ -81,17 +71,13 @@ class Settings(BaseSettings):
     sockets_max: Positive = Field(20_000, description="Open sockets in one process.")
     sockets_per_address_max: Positive = Field(10_000, description="Open sockets from one address.")
     subscriptions_per_socket_max: Positive = Field(50, description="Subscriptions on one socket.")
-    subscription_queue_max: Positive = Field(
-        256, description="Events waiting for one slow subscriber before it is dropped."
-    )
+    subscription_queue_max: Positive = Field(256, description="Events that may wait for one slow subscriber.")
     allowed_origins: Annotated[list[str], NoDecode] = Field(
         default_factory=list, description="Other sites whose pages may open sockets and call the API, comma separated."
     )
 
     # running
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least level that is logged."
-    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The lowest level logged.")
     log_format: Literal["json", "console"] = Field("json", description="How log lines are written.")
     group_commit: bool = Field(True, description="Whether waiting units share one commit on SQLite.")
     migrate_on_start: bool = Field(True, description="Whether `serve` and `worker` bring the schema up to date.")
