@@ -70,9 +70,9 @@ class Query:
             kind = ViewerKind.ANONYMOUS if principal.payment_id is None else ViewerKind.CLIENT_SECRET
             return Viewer(kind=kind, merchant=None, key_name=None, scopes=[])
         found = await merchants.find_merchant(info.context.services, principal.merchant_id)
-        merchant = found and Merchant(
-            id=strawberry.ID(found.id), name=found.name, default_provider=found.default_provider
-        )
+        merchant = None
+        if found is not None:
+            merchant = Merchant(id=strawberry.ID(found.id), name=found.name, default_provider=found.default_provider)
         return Viewer(
             kind=ViewerKind.MERCHANT,
             merchant=merchant,
@@ -162,7 +162,9 @@ class Query:
         quote: Annotated[str, strawberry.argument(description="The asset to price it in, such as USD.")],
     ) -> Rate | None:
         found = await rates.find_rate(info.context.services, base=base.upper(), quote=quote.upper())
-        return found and Rate(
+        if found is None:
+            return None
+        return Rate(
             base=found.base, quote=found.quote, value=found.value, observed_at=found.observed_at, source=found.source
         )
 

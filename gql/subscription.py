@@ -1,8 +1,8 @@
 """Subscriptions: the event log, live, resumable by cursor without a gap or a duplicate."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterable
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import strawberry
 
@@ -61,6 +61,9 @@ class ArticlePublished(LogEvent):
         return None if found is None else Article.from_domain(found)
 
 
+E = TypeVar("E", bound=LogEvent)
+
+
 async def _payment(info: QuittanceInfo, subject: Event) -> Payment:
     found = await info.context.loaders.payment.load(subject.payment_id or PaymentId(""))
     if found is None:
@@ -78,7 +81,7 @@ class Subscription:
         client_secret: ClientSecret = None,
         article_id: Annotated[strawberry.ID | None, strawberry.argument(description="Only for this article.")] = None,
         after: After = None,
-    ) -> AsyncGenerator[PaymentSettled, None]:
+    ) -> AsyncIterable[PaymentSettled]:
         selector = await _selector(info, _SETTLED, payment_id, client_secret, article_id)
         return _stream(info, selector, after, PaymentSettled)
 
@@ -89,14 +92,14 @@ class Subscription:
         payment_id: PaymentIdArgument = None,
         client_secret: ClientSecret = None,
         after: After = None,
-    ) -> AsyncGenerator[PaymentUpdated, None]:
+    ) -> AsyncIterable[PaymentUpdated]:
         selector = await _selector(info, _UPDATED, payment_id, client_secret, None)
         return _stream(info, selector, after, PaymentUpdated)
 
     @strawberry.subscription(description="Articles as they are published.")
     async def article_published(
         self, info: QuittanceInfo, after: After = None
-    ) -> AsyncGenerator[ArticlePublished, None]:
+    ) -> AsyncIterable[ArticlePublished]:
         return _stream(info, EventSelector(kinds=_PUBLISHED), after, ArticlePublished)
 
 
@@ -129,8 +132,8 @@ async def _selector(
     return EventSelector(kinds=kinds, merchant_id=found.merchant_id, payment_id=found.id, article_id=article)
 
 
-def _stream(info: QuittanceInfo, selector: EventSelector, after: str | None, kind: type[LogEvent]) -> EventStream:
-    def to_type(event: Event) -> LogEvent:
+def _stream(info: QuittanceInfo, selector: EventSelector, after: str | None, kind: type[E]) -> EventStream[E]:
+    def to_type(event: Event) -> E:
         return kind(
             subject=event,
             event_id=strawberry.ID(event.id),

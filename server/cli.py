@@ -5,9 +5,12 @@ import json
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
+
+if TYPE_CHECKING:
+    from quittance.resolvers.services import Services
 
 app = typer.Typer(
     name="quittance",
@@ -140,17 +143,13 @@ def keys_create(
     from quittance.domain.access import Scope
     from quittance.domain.ids import MerchantId
     from quittance.resolvers import merchants
-    from quittance.server.offline import with_services
 
     try:
         scopes = [Scope(text) for text in scope or [Scope.PAYMENTS_READ, Scope.PAYMENTS_WRITE]]
     except ValueError:
         _fail(f"a scope is one of {', '.join(Scope)}")
     merchant_id = MerchantId(merchant or merchants.BOOTSTRAP_MERCHANT)
-    made = _offline(
-        database_url,
-        with_services,
-        lambda services: merchants.create_key(services, merchant_id=merchant_id, name=name, scopes=scopes),
+    made = _offline(database_url, lambda services: merchants.create_key(services, merchant_id=merchant_id, name=name, scopes=scopes),
     )
     typer.echo(f"{made.key.id}  {', '.join(sorted(made.key.scopes))}", err=True)
     typer.echo(made.secret)
@@ -160,9 +159,8 @@ def keys_create(
 def keys_list(database_url: DatabaseUrl = None) -> None:
     """List every key: id, merchant, name, scopes, last use. The keys themselves are not known."""
     from quittance.resolvers import merchants
-    from quittance.server.offline import with_services
 
-    for key in _offline(database_url, with_services, merchants.list_keys):
+    for key in _offline(database_url, merchants.list_keys):
         state = f"revoked {key.revoked_at:%Y-%m-%d}" if key.revoked_at else "active"
         used = f"used {key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never used"
         scopes = ",".join(sorted(key.scopes))
@@ -177,25 +175,21 @@ def keys_revoke(
     """Revoke a key at once; open sockets of it are closed."""
     from quittance.domain.ids import ApiKeyId
     from quittance.resolvers import merchants
-    from quittance.server.offline import with_services
 
-    revoked = _offline(database_url, with_services, lambda services: merchants.revoke_key(services, ApiKeyId(key_id)))
+    revoked = _offline(database_url, lambda services: merchants.revoke_key(services, ApiKeyId(key_id)))
     if not revoked:
         _fail(f"there is no active key {key_id}; see `quittance keys list`")
     typer.echo(f"{key_id} is revoked")
 
 
-def _offline(
-    database_url: str | None,
-    run: "Callable[..., Awaitable[T]]",
-    use_case: "Callable[..., Awaitable[T]]",
-) -> T:
+def _offline(database_url: str | None, use_case: Callable[["Services"], Awaitable[T]]) -> T:
     from quittance.domain.errors import QuittanceError
+    from quittance.server.offline import with_services
     from quittance.server.runtime import StartRefused
     from quittance.server.settings import load_settings
 
     try:
-        return asyncio.run(run(load_settings(database_url=database_url), use_case))  # type: ignore[arg-type]
+        return asyncio.run(with_services(load_settings(database_url=database_url), use_case))
     except (QuittanceError, StartRefused) as error:
         _fail(str(error))
 

@@ -52,7 +52,7 @@ def serve(
     )
     server = uvicorn.Server(config)
     if settings.workers > 1:
-        Multiprocess(config, target=server.run, sockets=[listener]).run()
+        Multiprocess(config, sockets=[listener]).run()
         return
     server.run(sockets=[listener])
     if not server.started:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -105,15 +105,15 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
         yield runtime
 
 
-def _loops(runtime: Runtime) -> "list[asyncio.Future[None] | object]":
+def _loops(runtime: Runtime) -> list[Coroutine[None, None, None]]:
     services, holder = runtime.services, runtime.holder
     feeds = [follow_feed(services, provider=name, feed=feed, holder=holder) for name, feed in runtime.feeds.items()]
     return [*feeds, reconcile(services, holder=holder)]
 
 
 @asynccontextmanager
-async def _running(loops: "list[object]") -> AsyncIterator[None]:
-    tasks = [asyncio.ensure_future(loop) for loop in loops]  # type: ignore[arg-type]
+async def _running(loops: list[Coroutine[None, None, None]]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(loop) for loop in loops]
     try:
         yield
     finally:

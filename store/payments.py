@@ -77,12 +77,12 @@ def _page(*, status: bool, article: bool, correlation: bool, resumed: bool) -> S
 for _status in (False, True):
     for _article in (False, True):
         for _correlation in (False, True):
-            _shape = {"status": _status, "article": _article, "correlation": _correlation}
+            _narrowed = {"status": _status, "article": _article, "correlation": _correlation}
             _COUNTS[_status, _article, _correlation] = Statement(
-                lambda _, shape=_shape: select(func.count()).select_from(_PAYMENT).where(*_fence(**shape))  # type: ignore[misc]
+                lambda _, shape=_narrowed: select(func.count()).select_from(_PAYMENT).where(*_fence(**shape))  # type: ignore[misc]
             )
             for _resumed in (False, True):
-                _PAGES[_status, _article, _correlation, _resumed] = _page(**_shape, resumed=_resumed)
+                _PAGES[_status, _article, _correlation, _resumed] = _page(**_narrowed, resumed=_resumed)
 
 
 def insert_payment(transaction: Transaction, payment: Payment) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from quittance.sandbox.control import is_local
+from quittance.server.http.local import is_local
 from quittance.web.pages import PlaygroundView, playground_csp, render_playground
 
 
