@@ -14,7 +14,7 @@ _Kept = TypeVar("_Kept", NodeRecord, InvoiceRecord, PaymentRecord)
 
 _TABLES: dict[type[Record], tuple[str, str]] = {
     NodeRecord: ("node", "name"),
-    InvoiceRecord: ("invoice", "node, payment_hash"),
+    InvoiceRecord: ("invoice", "node, add_index"),
     PaymentRecord: ("payment", "node, payment_hash"),
 }
 _FLAGS = frozenset({"private", "hold", "unheard", "stuck"})

@@ -2,6 +2,7 @@
 
 import os
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -32,19 +33,19 @@ async def test_the_wire_is_lnds() -> None:
     assert ln.InvoiceSubscription(add_index=7, settle_index=300).SerializeToString().hex() == "080710ac02"
 
 
-async def test_a_call_without_a_macaroon_is_refused(merchant) -> None:
+async def test_a_call_without_a_macaroon_is_refused(merchant: Any) -> None:
     code, text = await refusal(merchant.lightning.GetInfo(ln.GetInfoRequest()))
 
     assert (code, text) == (UNKNOWN, "expected 1 macaroon, got 0")
 
 
-async def test_a_macaroon_of_another_node_is_refused(merchant, alice) -> None:
+async def test_a_macaroon_of_another_node_is_refused(merchant: Any, alice: Any) -> None:
     code, text = await refusal(merchant.lightning.GetInfo(ln.GetInfoRequest(), metadata=alice.auth))
 
     assert (code, text) == (UNKNOWN, "verification failed: signature mismatch after caveat verification")
 
 
-async def test_every_flipped_byte_of_a_macaroon_is_refused(rails) -> None:
+async def test_every_flipped_byte_of_a_macaroon_is_refused(rails: SandboxRails) -> None:
     raw = rails.lnd.macaroon_path.read_bytes()
     root_key = rails.nodes["merchant"].record.root_key
 
@@ -55,7 +56,7 @@ async def test_every_flipped_byte_of_a_macaroon_is_refused(rails) -> None:
             macaroons.verify(flipped, root_key=root_key, now=rails.clock.now())
 
 
-async def test_a_restricted_macaroon_ends_with_its_time(rails, merchant) -> None:
+async def test_a_restricted_macaroon_ends_with_its_time(rails: SandboxRails, merchant: Any) -> None:
     raw = macaroons.restrict(rails.lnd.macaroon_path.read_bytes(), "time-before 2999-01-01T00:00:00Z")
     ended = macaroons.restrict(raw, "time-before 2001-01-01T00:00:00Z")
 
@@ -66,7 +67,7 @@ async def test_a_restricted_macaroon_ends_with_its_time(rails, merchant) -> None
     assert "macaroon has expired" in text
 
 
-async def test_the_receiving_macaroon_cannot_sign_or_spend(connect) -> None:
+async def test_the_receiving_macaroon_cannot_sign_or_spend(connect: Any) -> None:
     client = connect("merchant", "receive.macaroon")
 
     await client.lightning.GetInfo(ln.GetInfoRequest(), metadata=client.auth)
@@ -76,7 +77,7 @@ async def test_the_receiving_macaroon_cannot_sign_or_spend(connect) -> None:
     assert ("offchain", "write") not in permissions.RECEIVE
 
 
-async def test_the_invoice_macaroon_does_not_open_get_info(connect) -> None:
+async def test_the_invoice_macaroon_does_not_open_get_info(connect: Any) -> None:
     client = connect("merchant", "invoice.macaroon")
 
     await client.lightning.AddInvoice(ln.Invoice(value=1), metadata=client.auth)
@@ -85,13 +86,13 @@ async def test_the_invoice_macaroon_does_not_open_get_info(connect) -> None:
     assert (code, text) == (UNKNOWN, "permission denied")
 
 
-async def test_state_is_told_without_a_macaroon(merchant) -> None:
+async def test_state_is_told_without_a_macaroon(merchant: Any) -> None:
     answer = await merchant.state.GetState(state.GetStateRequest())
 
     assert answer.state == state.SERVER_ACTIVE
 
 
-async def test_get_info_names_key_network_and_version(rails, merchant) -> None:
+async def test_get_info_names_key_network_and_version(rails: SandboxRails, merchant: Any) -> None:
     info = await merchant.lightning.GetInfo(ln.GetInfoRequest(), metadata=merchant.auth)
 
     assert info.identity_pubkey == rails.nodes["merchant"].pubkey
@@ -100,7 +101,7 @@ async def test_get_info_names_key_network_and_version(rails, merchant) -> None:
     assert info.synced_to_chain
 
 
-async def test_an_invoice_is_signed_by_its_node(rails, merchant) -> None:
+async def test_an_invoice_is_signed_by_its_node(rails: SandboxRails, merchant: Any) -> None:
     preimage = os.urandom(32)
     answer = await merchant.lightning.AddInvoice(
         ln.Invoice(memo="order ✓", value_msat=1_234_567, expiry=600, r_preimage=preimage), metadata=merchant.auth
@@ -135,7 +136,9 @@ async def test_an_invoice_is_signed_by_its_node(rails, merchant) -> None:
         (ln.Invoice(r_preimage=b"short"), "invalid preimage length of 5, want 32"),
     ],
 )
-async def test_what_lnd_does_not_make_is_not_made(rails, merchant, invoice, text) -> None:
+async def test_what_lnd_does_not_make_is_not_made(
+    rails: SandboxRails, merchant: Any, invoice: ln.Invoice, text: str
+) -> None:
     code, given = await refusal(merchant.lightning.AddInvoice(invoice, metadata=merchant.auth))
 
     assert code == UNKNOWN
@@ -143,7 +146,7 @@ async def test_what_lnd_does_not_make_is_not_made(rails, merchant, invoice, text
     assert len(rails.nodes["merchant"].invoices) == 0
 
 
-async def test_the_same_preimage_makes_one_invoice(rails, merchant) -> None:
+async def test_the_same_preimage_makes_one_invoice(rails: SandboxRails, merchant: Any) -> None:
     invoice = ln.Invoice(value=5, r_preimage=b"p" * 32)
     first = await merchant.lightning.AddInvoice(invoice, metadata=merchant.auth)
 
@@ -157,7 +160,7 @@ async def test_the_same_preimage_makes_one_invoice(rails, merchant) -> None:
     assert len(rails.nodes["merchant"].invoices) == 1
 
 
-async def test_an_unknown_invoice_is_not_found(merchant) -> None:
+async def test_an_unknown_invoice_is_not_found(merchant: Any) -> None:
     unknown = ln.PaymentHash(r_hash=b"h" * 32)
     none_yet = await refusal(merchant.lightning.LookupInvoice(unknown, metadata=merchant.auth))
     await merchant.lightning.AddInvoice(ln.Invoice(value=1), metadata=merchant.auth)
@@ -173,7 +176,7 @@ async def test_an_unknown_invoice_is_not_found(merchant) -> None:
     assert unset == (grpc.StatusCode.INVALID_ARGUMENT, "invoice ref must be set")
 
 
-async def test_an_unpaid_invoice_is_canceled_after_its_expiry(rails, merchant) -> None:
+async def test_an_unpaid_invoice_is_canceled_after_its_expiry(rails: SandboxRails, merchant: Any) -> None:
     answer = await merchant.lightning.AddInvoice(ln.Invoice(value=1, expiry=60), metadata=merchant.auth)
     lookup = ln.PaymentHash(r_hash=answer.r_hash)
     rails.clock.advance(58)
@@ -186,7 +189,7 @@ async def test_an_unpaid_invoice_is_canceled_after_its_expiry(rails, merchant) -
     assert after.state == ln.Invoice.CANCELED
 
 
-async def test_pages_of_invoices_follow_the_add_index(rails, merchant) -> None:
+async def test_pages_of_invoices_follow_the_add_index(rails: SandboxRails, merchant: Any) -> None:
     added = [await merchant.lightning.AddInvoice(ln.Invoice(value=n), metadata=merchant.auth) for n in range(1, 8)]
     await rails.pay(added[1].payment_request)
 
@@ -202,7 +205,7 @@ async def test_pages_of_invoices_follow_the_add_index(rails, merchant) -> None:
     assert await page(pending_only=True) == ([1, 3, 4, 5, 6, 7], 1, 7)
 
 
-async def test_messages_are_signed_as_lnd_signs(rails, merchant) -> None:
+async def test_messages_are_signed_as_lnd_signs(rails: SandboxRails, merchant: Any) -> None:
     message = ln.VerifyMessageRequest(
         msg=b"is this compatible?",
         signature="rbgfioj114mh48d8egqx8o9qxqw4fmhe8jbeeabdioxnjk8z3t1ma1hu1fiswpakgucwwzwo6ofycffbsqusqdimugbh41n1g698hr9t",
@@ -223,7 +226,7 @@ async def test_messages_are_signed_as_lnd_signs(rails, merchant) -> None:
     assert broken[1].startswith("failed to decode signature")
 
 
-async def test_what_was_answered_outlives_the_rails(tmp_path) -> None:
+async def test_what_was_answered_outlives_the_rails(tmp_path: Path) -> None:
     clock = SandboxClock(tmp_path / "clock.json")
     rails = await SandboxRails.start(directory=tmp_path, clock=clock)
     node = rails.nodes["merchant"]

@@ -12,7 +12,7 @@ from quittance.providers.lnd._proto import invoicesrpc_pb2 as invoices
 from quittance.providers.lnd._proto import lnrpc_pb2 as ln
 from quittance.providers.lnd._proto import routerrpc_pb2 as router
 from quittance.sandbox.lnd.paying import route_fee_msat
-from quittance.sandbox.rails import SandboxRefused
+from quittance.sandbox.rails import SandboxRails, SandboxRefused
 
 START_MSAT = 10 * 10**11
 PREIMAGE = b"q" * 32
@@ -41,7 +41,7 @@ def send(client: Any, **fields: Any) -> Any:
     return client.router.SendPaymentV2(router.SendPaymentRequest(**fields), metadata=client.auth)
 
 
-async def test_a_payment_moves_the_amount_and_costs_the_fee(rails, merchant, alice) -> None:
+async def test_a_payment_moves_the_amount_and_costs_the_fee(rails: SandboxRails, merchant: Any, alice: Any) -> None:
     invoice = await add(merchant, value_msat=2_000_000, r_preimage=PREIMAGE)
 
     updates = await drained(send(alice, payment_request=invoice.payment_request, fee_limit_msat=5_000))
@@ -57,7 +57,7 @@ async def test_a_payment_moves_the_amount_and_costs_the_fee(rails, merchant, ali
     assert [one.status for one in tracked] == [ln.Payment.SUCCEEDED]
 
 
-async def test_only_the_first_payment_of_an_invoice_is_taken(rails, merchant, alice) -> None:
+async def test_only_the_first_payment_of_an_invoice_is_taken(rails: SandboxRails, merchant: Any, alice: Any) -> None:
     invoice = await add(merchant, value=10)
     await rails.pay(invoice.payment_request)
 
@@ -70,7 +70,7 @@ async def test_only_the_first_payment_of_an_invoice_is_taken(rails, merchant, al
     assert rails.nodes["bob"].balance_msat == START_MSAT
 
 
-async def test_a_fee_limit_of_nothing_finds_no_route(rails, merchant, alice) -> None:
+async def test_a_fee_limit_of_nothing_finds_no_route(rails: SandboxRails, merchant: Any, alice: Any) -> None:
     invoice = await add(merchant, value=10)
 
     failed = (await drained(send(alice, payment_request=invoice.payment_request, no_inflight_updates=True)))[-1]
@@ -88,7 +88,9 @@ async def test_a_fee_limit_of_nothing_finds_no_route(rails, merchant, alice) -> 
         ({"dest": b"x" * 33}, "dest and payment_request cannot appear together"),
     ],
 )
-async def test_contradicting_orders_start_nothing(rails, merchant, alice, fields, text) -> None:
+async def test_contradicting_orders_start_nothing(
+    rails: SandboxRails, merchant: Any, alice: Any, fields: dict[str, Any], text: str
+) -> None:
     invoice = await add(merchant, value=10)
 
     code, given = await refusal(drained(send(alice, payment_request=invoice.payment_request, **fields)))
@@ -102,7 +104,7 @@ async def test_contradicting_orders_start_nothing(rails, merchant, alice, fields
     assert tracked == (grpc.StatusCode.NOT_FOUND, "payment isn't initiated")
 
 
-async def test_an_invoice_of_any_amount_needs_one(rails, merchant) -> None:
+async def test_an_invoice_of_any_amount_needs_one(rails: SandboxRails, merchant: Any) -> None:
     invoice = await add(merchant)
     with pytest.raises(SandboxRefused, match="amount must be specified when paying a zero amount invoice"):
         await rails.pay(invoice.payment_request)
@@ -112,7 +114,7 @@ async def test_an_invoice_of_any_amount_needs_one(rails, merchant) -> None:
     assert rails.nodes["merchant"].balance_msat == 1
 
 
-async def test_more_than_asked_is_taken_and_less_is_not(rails, merchant) -> None:
+async def test_more_than_asked_is_taken_and_less_is_not(rails: SandboxRails, merchant: Any) -> None:
     invoice = await add(merchant, value_msat=5_000)
     with pytest.raises(SandboxRefused, match="FAILURE_REASON_INCORRECT_PAYMENT_DETAILS"):
         await rails.pay(invoice.payment_request, amount_msat=4_999)
@@ -125,24 +127,24 @@ async def test_more_than_asked_is_taken_and_less_is_not(rails, merchant) -> None
     assert (found.value_msat, found.amt_paid_msat) == (5_000, 5_001)
 
 
-async def test_an_expired_invoice_cannot_be_paid(rails, merchant) -> None:
+async def test_an_expired_invoice_cannot_be_paid(rails: SandboxRails, merchant: Any) -> None:
     invoice = await add(merchant, value=10, expiry=60)
     rails.clock.advance(62)
 
-    with pytest.raises(SandboxRefused, match="invoice expired. Valid until"):
+    with pytest.raises(SandboxRefused, match="invoice expired"):
         await rails.pay(invoice.payment_request)
 
     assert rails.nodes["alice"].balance_msat == START_MSAT
 
 
-async def test_more_than_the_balance_cannot_be_paid(rails, merchant) -> None:
+async def test_more_than_the_balance_cannot_be_paid(rails: SandboxRails, merchant: Any) -> None:
     invoice = await add(merchant, value_msat=START_MSAT + 1)
 
     with pytest.raises(SandboxRefused, match="FAILURE_REASON_INSUFFICIENT_BALANCE"):
         await rails.pay(invoice.payment_request)
 
 
-async def test_a_node_pays_itself_only_when_allowed(rails, alice) -> None:
+async def test_a_node_pays_itself_only_when_allowed(rails: SandboxRails, alice: Any) -> None:
     invoice = await add(alice, value=10)
     code, text = await refusal(drained(send(alice, payment_request=invoice.payment_request, fee_limit_sat=10)))
 
@@ -154,7 +156,7 @@ async def test_a_node_pays_itself_only_when_allowed(rails, alice) -> None:
     assert rails.nodes["alice"].balance_msat == START_MSAT - route_fee_msat(10_000)
 
 
-async def test_an_invoice_of_another_network_is_refused(rails) -> None:
+async def test_an_invoice_of_another_network_is_refused(rails: SandboxRails) -> None:
     key = rails.nodes["bob"].key
     unsigned = bolt11.UnsignedInvoice(
         prefix="bc",
@@ -169,7 +171,7 @@ async def test_an_invoice_of_another_network_is_refused(rails) -> None:
         await rails.pay(bolt11.encode(unsigned, sign=key.sign))
 
 
-async def test_a_hold_invoice_holds_until_it_is_settled(rails, merchant, alice) -> None:
+async def test_a_hold_invoice_holds_until_it_is_settled(rails: SandboxRails, merchant: Any, alice: Any) -> None:
     invoice = await hold(merchant, value=100)
     settle = invoices.SettleInvoiceMsg(preimage=PREIMAGE)
     early = await refusal(merchant.invoices.SettleInvoice(settle, metadata=merchant.auth))
@@ -198,7 +200,7 @@ async def test_a_hold_invoice_holds_until_it_is_settled(rails, merchant, alice) 
     assert late == (grpc.StatusCode.UNKNOWN, "invoice already settled")
 
 
-async def test_a_canceled_hold_invoice_gives_the_money_back(rails, merchant) -> None:
+async def test_a_canceled_hold_invoice_gives_the_money_back(rails: SandboxRails, merchant: Any) -> None:
     invoice = await hold(merchant, value=100)
     cancel = invoices.CancelInvoiceMsg(payment_hash=sha256(PREIMAGE).digest())
     with pytest.raises(SandboxRefused, match="the payment is in flight") as caught:
@@ -220,7 +222,7 @@ async def test_a_canceled_hold_invoice_gives_the_money_back(rails, merchant) -> 
     assert unknown == (grpc.StatusCode.UNKNOWN, "unable to locate invoice")
 
 
-async def test_a_held_payment_comes_back_before_its_htlc_expires(rails, merchant) -> None:
+async def test_a_held_payment_comes_back_before_its_htlc_expires(rails: SandboxRails, merchant: Any) -> None:
     invoice = await hold(merchant, value=100, expiry=60)
     with pytest.raises(SandboxRefused, match="the payment is in flight"):
         await rails.pay(invoice.payment_request, wait_s=0.01)
@@ -235,7 +237,9 @@ async def test_a_held_payment_comes_back_before_its_htlc_expires(rails, merchant
 
 
 @pytest.mark.parametrize(("fault", "received"), [("release_pending", 10_000), ("fail_pending", 0)])
-async def test_a_pending_payment_ends_when_it_is_let_go(rails, merchant, alice, fault, received) -> None:
+async def test_a_pending_payment_ends_when_it_is_let_go(
+    rails: SandboxRails, merchant: Any, alice: Any, fault: str, received: int
+) -> None:
     invoice = await add(merchant, value=10)
     await rails.faults.arm("lnd", "pending_forever")
     with pytest.raises(SandboxRefused, match="the payment is in flight"):

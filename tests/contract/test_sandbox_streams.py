@@ -10,6 +10,7 @@ import pytest
 
 from quittance.providers.lnd._proto import lnrpc_pb2 as ln
 from quittance.providers.lnd._proto import staterpc_pb2 as state
+from quittance.sandbox.rails import SandboxRails
 
 QUIET_S = 0.15
 
@@ -28,7 +29,7 @@ async def listening(client: Any, rails: Any, **indexes: int) -> AsyncIterator[An
     listeners = rails.nodes["merchant"].listeners._all
     before = len(listeners)
     reading = asyncio.ensure_future(stream.read())
-    while len(listeners) == before and not reading.done():
+    while len(listeners) == before and not reading.done():  # noqa: ASYNC110
         await asyncio.sleep(0.005)
 
     async def events() -> list[tuple[int, int, int]]:
@@ -54,7 +55,7 @@ async def settled(rails: Any, client: Any, count: int) -> list[Any]:
     return made
 
 
-async def test_index_zero_replays_nothing_and_hears_what_comes(rails, merchant) -> None:
+async def test_index_zero_replays_nothing_and_hears_what_comes(rails: SandboxRails, merchant: Any) -> None:
     await settled(rails, merchant, 2)
 
     async with listening(merchant, rails) as events:
@@ -64,7 +65,7 @@ async def test_index_zero_replays_nothing_and_hears_what_comes(rails, merchant) 
     assert seen == [(3, 0, ln.Invoice.OPEN), (3, 3, ln.Invoice.SETTLED)]
 
 
-async def test_an_index_replays_what_came_after_it(rails, merchant) -> None:
+async def test_an_index_replays_what_came_after_it(rails: SandboxRails, merchant: Any) -> None:
     await settled(rails, merchant, 3)
 
     async with listening(merchant, rails, settle_index=1) as events:
@@ -76,7 +77,7 @@ async def test_an_index_replays_what_came_after_it(rails, merchant) -> None:
     assert added == [(3, 3, ln.Invoice.SETTLED)]
 
 
-async def test_canceled_invoices_are_not_told(rails, merchant) -> None:
+async def test_canceled_invoices_are_not_told(rails: SandboxRails, merchant: Any) -> None:
     async with listening(merchant, rails) as events:
         await add(merchant, value=1, expiry=60)
         rails.clock.advance(62)
@@ -86,7 +87,7 @@ async def test_canceled_invoices_are_not_told(rails, merchant) -> None:
     assert next(iter(rails.nodes["merchant"].invoices.values())).state == ln.Invoice.CANCELED
 
 
-async def test_an_index_above_the_nodes_own_silences_settlements(rails, merchant) -> None:
+async def test_an_index_above_the_nodes_own_silences_settlements(rails: SandboxRails, merchant: Any) -> None:
     async with listening(merchant, rails, settle_index=3) as events:
         await settled(rails, merchant, 4)
         seen = await events()
@@ -94,7 +95,7 @@ async def test_an_index_above_the_nodes_own_silences_settlements(rails, merchant
     assert [event for event in seen if event[2] == ln.Invoice.SETTLED] == [(4, 4, ln.Invoice.SETTLED)]
 
 
-async def test_a_silent_settlement_is_only_found_by_asking(rails, merchant) -> None:
+async def test_a_silent_settlement_is_only_found_by_asking(rails: SandboxRails, merchant: Any) -> None:
     await settled(rails, merchant, 1)
     await rails.faults.arm("lnd", "silent_stream")
     async with listening(merchant, rails, settle_index=1) as events:
@@ -109,7 +110,7 @@ async def test_a_silent_settlement_is_only_found_by_asking(rails, merchant) -> N
     assert (await found(merchant, made[0].r_hash)).state == ln.Invoice.SETTLED
 
 
-async def test_a_settlement_may_come_twice(rails, merchant) -> None:
+async def test_a_settlement_may_come_twice(rails: SandboxRails, merchant: Any) -> None:
     await rails.faults.arm("lnd", "duplicate_settlement")
 
     async with listening(merchant, rails) as events:
@@ -120,10 +121,10 @@ async def test_a_settlement_may_come_twice(rails, merchant) -> None:
     assert rails.nodes["merchant"].balance_msat == 1_000
 
 
-async def test_a_dropped_stream_ends_unavailable(rails, merchant) -> None:
+async def test_a_dropped_stream_ends_unavailable(rails: SandboxRails, merchant: Any) -> None:
     stream = merchant.lightning.SubscribeInvoices(ln.InvoiceSubscription(settle_index=1), metadata=merchant.auth)
     reading = asyncio.ensure_future(stream.read())
-    while not rails.nodes["merchant"].listeners._all:
+    while not rails.nodes["merchant"].listeners._all:  # noqa: ASYNC110
         await asyncio.sleep(0.005)
 
     await rails.faults.arm("lnd", "dropped_stream")
@@ -133,7 +134,7 @@ async def test_a_dropped_stream_ends_unavailable(rails, merchant) -> None:
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_after_an_index_reset_the_next_settlement_has_index_one(rails, merchant) -> None:
+async def test_after_an_index_reset_the_next_settlement_has_index_one(rails: SandboxRails, merchant: Any) -> None:
     made = await settled(rails, merchant, 3)
     await rails.faults.arm("lnd", "index_reset")
     await asyncio.wait_for(merchant.channel.channel_ready(), 5)
@@ -148,7 +149,7 @@ async def test_after_an_index_reset_the_next_settlement_has_index_one(rails, mer
     assert [event for event in seen if event[2] == ln.Invoice.SETTLED] == []
 
 
-async def test_a_restarted_node_keeps_port_and_invoices(rails, merchant) -> None:
+async def test_a_restarted_node_keeps_port_and_invoices(rails: SandboxRails, merchant: Any) -> None:
     made = await add(merchant, value=1)
     address = rails.lnd.address
 
@@ -159,7 +160,7 @@ async def test_a_restarted_node_keeps_port_and_invoices(rails, merchant) -> None
     assert (await found(merchant, made.r_hash)).payment_request == made.payment_request
 
 
-async def test_a_lost_answer_acts_and_meets_only_writes(rails, merchant) -> None:
+async def test_a_lost_answer_acts_and_meets_only_writes(rails: SandboxRails, merchant: Any) -> None:
     await rails.faults.arm("lnd", "lost_answer")
 
     await merchant.lightning.GetInfo(ln.GetInfoRequest(), metadata=merchant.auth)
@@ -178,7 +179,9 @@ async def test_a_lost_answer_acts_and_meets_only_writes(rails, merchant) -> None
         ("starting", grpc.StatusCode.UNKNOWN, "the RPC server is in the process of starting up"),
     ],
 )
-async def test_a_node_that_is_not_there_does_nothing(rails, merchant, fault, code, text) -> None:
+async def test_a_node_that_is_not_there_does_nothing(
+    rails: SandboxRails, merchant: Any, fault: str, code: grpc.StatusCode, text: str
+) -> None:
     await rails.faults.arm("lnd", fault, calls=2, method="AddInvoice")
     locked = (await merchant.state.GetState(state.GetStateRequest())).state
     for _ in range(2):
@@ -192,7 +195,7 @@ async def test_a_node_that_is_not_there_does_nothing(rails, merchant, fault, cod
     assert len(rails.nodes["merchant"].invoices) == 1
 
 
-async def test_a_delayed_call_acts_late(rails, merchant) -> None:
+async def test_a_delayed_call_acts_late(rails: SandboxRails, merchant: Any) -> None:
     await rails.faults.arm("lnd", "delay", seconds=5, method="AddInvoice")
 
     with pytest.raises(grpc.aio.AioRpcError) as caught:
