@@ -1,10 +1,11 @@
 """Limits: what one document and one connection may cost, decided before anything expensive runs."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from graphql import (
+    DirectiveNode,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
@@ -17,9 +18,12 @@ from graphql import (
     GraphQLSchema,
     InlineFragmentNode,
     IntValueNode,
+    ListValueNode,
+    ObjectValueNode,
     OperationDefinitionNode,
     OperationType,
     SelectionSetNode,
+    ValueNode,
     VariableNode,
     get_named_type,
 )
@@ -55,6 +59,7 @@ class DocumentLimits:
     aliases_max: int = 50
     repeats_max: int = 2_000
     directives_max: int = 50
+    literals_max: int = 200
     mutations_max: int = 5
     cost_max: int = 20_000
     page_size_max: int = 100
@@ -102,6 +107,7 @@ class _Totals:
     aliases: int = 0
     repeats: int = 0
     directives: int = 0
+    literals: int = 0
 
 
 def check(document: DocumentNode, schema: GraphQLSchema, limits: DocumentLimits) -> dict[str, OperationFacts]:
@@ -191,11 +197,12 @@ class _Walk:
         self._page_variables = {}
         definitions = node.variable_definitions or ()
         _at_most(len(definitions), self._limits.variables_max, "variables")
-        self._count_directives(len(node.directives or ()))
+        self._directives(node.directives or ())
         scope: dict[str, _Name] = {}
         self._selections(node.selection_set, self._schema.get_root_type(node.operation), scope, self._start())
         if node.operation is OperationType.MUTATION:
             _at_most(sum(name.count for name in scope.values()), self._limits.mutations_max, "mutations")
+        self._literals(node.default_value for node in definitions if node.default_value)
         for definition in definitions:
             name, default = definition.variable.name.value, definition.default_value
             if name in self._page_variables and isinstance(default, IntValueNode):
@@ -218,7 +225,7 @@ class _Walk:
         for selection in node.selections:
             self._totals.selections += 1
             _at_most(self._totals.selections, self._limits.selections_max, "selections")
-            self._count_directives(len(selection.directives or ()))
+            self._directives(selection.directives or ())
             if isinstance(selection, FieldNode):
                 self._field(selection, parent, scope, place)
             elif isinstance(selection, InlineFragmentNode):
@@ -253,6 +260,7 @@ class _Walk:
         self._totals.repeats += entry.count  # validation compares each pair of equal names
         entry.count += 1
         _at_most(self._totals.repeats, self._limits.repeats_max, "repeated names")
+        self._literals(argument.value for argument in node.arguments or ())
         definition = _definition(parent, name)
         times, variables = self._multiplied(node, definition, place)
         self._cost[variables] += times
@@ -291,9 +299,20 @@ class _Walk:
             raise LimitExceeded(f"a page size must lie between 0 and {self._limits.page_size_max}")
         return size
 
-    def _count_directives(self, count: int) -> None:
-        self._totals.directives += count
-        _at_most(self._totals.directives, self._limits.directives_max, "directives")
+    def _directives(self, nodes: Iterable[DirectiveNode]) -> None:
+        for node in nodes:
+            self._totals.directives += 1
+            _at_most(self._totals.directives, self._limits.directives_max, "directives")
+            self._literals(argument.value for argument in node.arguments or ())
+
+    def _literals(self, values: Iterable[ValueNode]) -> None:
+        for value in values:
+            self._totals.literals += 1  # validation prints a wrong object once for each of its mistakes
+            _at_most(self._totals.literals, self._limits.literals_max, "arguments and literal values")
+            if isinstance(value, ListValueNode):
+                self._literals(value.values)
+            elif isinstance(value, ObjectValueNode):
+                self._literals(member.value for member in value.fields)
 
 
 def _inside(place: _Place, fragment: str) -> _Place:

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import traceback
 from typing import Any
 
 import structlog
@@ -89,7 +90,8 @@ def field_problem(error: GraphQLError, *, log: FilteringBoundLogger) -> Problem:
 def unexpected(error: BaseException, *, log: FilteringBoundLogger, path: object = None) -> Problem:
     """Log a bug and return the mask that stands for it."""
     request_id = current_request_id()
-    log.error("unexpected error", request_id=request_id, path=path, exc_info=error)
+    told = "".join(traceback.format_exception(error))  # rendered here: a pretty renderer would print local variables
+    log.error("unexpected error", request_id=request_id, path=path, exception=told)
     return problem("Unexpected error.", INTERNAL, requestId=request_id)
 
 
