@@ -1,7 +1,7 @@
 """Money: an integer count of an asset's smallest unit. No float anywhere."""
 
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation, localcontext
+from decimal import Decimal, Inexact, localcontext
 from typing import NewType
 
 from quittance.domain.errors import InvalidAmount
@@ -9,8 +9,8 @@ from quittance.domain.errors import InvalidAmount
 Millisatoshi = NewType("Millisatoshi", int)
 
 MONEY_VALUE_MAX = 2**63 - 1
+_MONEY_DIGITS_MAX = len(str(MONEY_VALUE_MAX))
 ASSET_SCALE_MAX = 18
-_MSAT_PER_SAT = 1_000
 _DIGITS = 60
 
 
@@ -60,11 +60,10 @@ class Money:
     @property
     def formatted(self) -> str:
         """The amount for people: satoshi for Bitcoin, ``12.34 USD`` for the rest."""
-        if self.asset.code == "BTC":
-            sat = self.rescaled_exactly(BTC_MSAT).value
-            whole, rest = divmod(abs(sat), _MSAT_PER_SAT)
-            fraction = f".{rest:03d}".rstrip("0") if rest else ""
-            return f"{'-' if sat < 0 else ''}{whole:,}{fraction} sat"
+        if self.asset.code == BTC_SAT.code:
+            with localcontext() as context:
+                context.prec = _DIGITS
+                return f"{self.decimal.scaleb(BTC_SAT.scale).normalize():,f} sat"
         return f"{self.decimal:,f} {self.asset.code}"
 
     def rescaled_exactly(self, asset: Asset) -> "Money":
@@ -87,21 +86,24 @@ def money_from_decimal(amount: Decimal, asset: Asset) -> Money:
     """Return ``amount`` whole units as money, exactly.
 
     Raises:
-        InvalidAmount: not a finite number, or finer than the asset's smallest unit.
+        InvalidAmount: not a finite number, finer than the asset's smallest unit, or more than 64 bits hold.
     """
+    if not amount.is_finite():
+        raise InvalidAmount("the amount is not a finite decimal number")
+    if not amount:
+        return Money(0, asset)
+    if amount.adjusted() + asset.scale >= _MONEY_DIGITS_MAX:
+        raise InvalidAmount("the amount is too large")
     try:
         with localcontext() as context:
             context.prec = _DIGITS
-            scaled = amount.scaleb(asset.scale)
-            value = scaled.to_integral_value(rounding=ROUND_HALF_EVEN)
-            exact = scaled == value
-    except InvalidOperation as error:
-        raise InvalidAmount("the amount is not a finite decimal number") from error
-    if not amount.is_finite():
-        raise InvalidAmount("the amount is not a finite decimal number")
-    if not exact:
-        raise InvalidAmount(f"the amount has more than {asset.scale} decimal places")
-    return Money(int(value), asset)
+            context.traps[Inexact] = True
+            value = int(amount.scaleb(asset.scale).to_integral_exact())
+    except Inexact as error:
+        raise InvalidAmount(f"the amount has more than {asset.scale} decimal places") from error
+    if abs(value) > MONEY_VALUE_MAX:
+        raise InvalidAmount("the amount is too large")
+    return Money(value, asset)
 
 
 def msat(value: int) -> Money:

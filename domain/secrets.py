@@ -6,7 +6,7 @@ A database dump holds neither client secrets nor preimages: both are HMAC-SHA256
 import hashlib
 import hmac
 
-from quittance.domain.ids import OptionId, PaymentId, Preimage
+from quittance.domain.ids import PAYMENT, OptionId, PaymentId, Preimage, prefix_of
 
 _SEPARATOR = "_secret_"
 SECRET_KEY_BYTES_MIN = 32
@@ -40,10 +40,12 @@ class SecretDeriver:
     def payment_opened_by(self, client_secret: str) -> PaymentId | None:
         """Return the payment that this client secret opens, compared in constant time; None for a forged one."""
         payment_id, separator, _ = client_secret.partition(_SEPARATOR)
+        if not separator or prefix_of(payment_id) != PAYMENT or not client_secret.isascii():
+            return None
         expected = self.client_secret(PaymentId(payment_id))
-        if separator and hmac.compare_digest(expected.encode(), client_secret.encode()):
-            return PaymentId(payment_id)
-        return None
+        if not hmac.compare_digest(expected.encode(), client_secret.encode()):
+            return None
+        return PaymentId(payment_id)
 
     def _mac(self, purpose: str, subject: str) -> bytes:
         return hmac.digest(self._key, f"{purpose}\x00{subject}".encode(), hashlib.sha256)

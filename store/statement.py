@@ -55,7 +55,7 @@ def _compile(statement: Executable, dialect: Dialect) -> SQLCompiler:
 
 def _constants(compiled: SQLCompiler) -> dict[str, object]:
     """Return the values that the statement itself brings, such as a status it compares with."""
-    return {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
+    return {name: bind.value for bind, name in compiled.bind_names.items() if not bind.required}
 
 
 class BatchStatement:
