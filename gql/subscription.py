@@ -97,9 +97,7 @@ class Subscription:
         return _stream(info, selector, after, PaymentUpdated)
 
     @strawberry.subscription(description="Articles as they are published.")
-    async def article_published(
-        self, info: QuittanceInfo, after: After = None
-    ) -> AsyncIterable[ArticlePublished]:
+    async def article_published(self, info: QuittanceInfo, after: After = None) -> AsyncIterable[ArticlePublished]:
         return _stream(info, EventSelector(kinds=_PUBLISHED), after, ArticlePublished)
 
 

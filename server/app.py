@@ -1,23 +1,34 @@
 """The application: doors over one runtime."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import structlog
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.requests import HTTPConnection
 
+from quittance.gql.documents import DocumentStore
+from quittance.gql.execution import Executor
+from quittance.gql.hub import Hub
+from quittance.gql.limits import DocumentLimits, TransportLimits
+from quittance.gql.schema import schema
+from quittance.sandbox.control import control_routes
 from quittance.server import demo
+from quittance.server.greeting import greet
+from quittance.server.http.checkout import checkout_routes
+from quittance.server.http.graphql import GraphQLDoor, graphql_routes
+from quittance.server.http.health import health_routes
 from quittance.server.http.observed import Observed
+from quittance.server.http.pages import asset_routes
+from quittance.server.http.playground import playground
+from quittance.server.http.sockets import SocketDoor, socket_routes
 from quittance.server.logs import configure_logs
 from quittance.server.metrics import EventMetrics
 from quittance.server.process import freeze_garbage
-from quittance.server.runtime import open_runtime
+from quittance.server.runtime import Runtime, open_runtime
 from quittance.server.settings import Settings, load_settings
-
-log = structlog.get_logger("quittance.app")
-
-DOCUMENTS_KEPT = 1_000
+from quittance.server.trusted import load_trusted_documents
 
 
 def app_from_environment() -> FastAPI:
@@ -38,11 +49,82 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.runtime = runtime
             app.state.demo = prepared
             EventMetrics(registry).follow(runtime.broker)
-            app.router.routes.extend(_routes(settings, runtime, prepared, registry))
+            door, sockets = _graphql(settings, runtime, prepared)
+            app.router.routes.extend(
+                [
+                    *graphql_routes(door),
+                    *socket_routes(sockets),
+                    *checkout_routes(runtime.services),
+                    *asset_routes(),
+                    *health_routes(runtime.services, registry),
+                    *(control_routes(runtime.sandbox) if runtime.sandbox is not None else []),
+                ]
+            )
+            watching = asyncio.create_task(sockets.watch())
             freeze_garbage()
             greet(settings, prepared)
             yield
+            watching.cancel()
+            await door.hub.aclose()
 
     app = FastAPI(title="Quittance", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Observed, registry=registry)
     return app
+
+
+def _graphql(settings: Settings, runtime: Runtime, prepared: demo.Demo) -> tuple[GraphQLDoor, SocketDoor]:
+    documents = DocumentStore(
+        schema=schema._schema,  # noqa: SLF001 - strawberry has no public name for its graphql-core schema
+        limits=_document_limits(settings),
+        trusted=load_trusted_documents(settings.trusted_documents_path),
+        trusted_only=settings.trusted_documents_only,
+    )
+    executor = Executor(schema=schema, documents=documents)
+    limits = _transport_limits(settings)
+    hub = Hub(executor=executor, access=runtime.access, source=runtime.broker, limits=limits)
+    page = playground(sandbox=bool(settings.sandbox), api_key=prepared.api_key, article_id=prepared.article_id)
+    door = GraphQLDoor(
+        executor=executor,
+        hub=hub,
+        access=runtime.access,
+        limits=limits,
+        playground=page if settings.playground else None,
+        client_address=_address,
+    )
+    sockets = SocketDoor(
+        executor=executor,
+        hub=hub,
+        access=runtime.access,
+        limits=limits,
+        client_address=_address,
+        allowed_origins=frozenset(settings.allowed_origins),
+    )
+    return door, sockets
+
+
+def _address(connection: HTTPConnection) -> str:
+    """The peer's own address; what a client claims in a header is never believed."""
+    return connection.client.host if connection.client is not None else ""
+
+
+def _document_limits(settings: Settings) -> DocumentLimits:
+    return DocumentLimits(
+        tokens_max=settings.query_tokens_max,
+        depth_max=settings.query_depth_max,
+        aliases_max=settings.query_aliases_max,
+        cost_max=settings.query_cost_max,
+        mutations_max=settings.query_mutations_max,
+        page_size_max=settings.page_size_max,
+        introspection=settings.introspection,
+    )
+
+
+def _transport_limits(settings: Settings) -> TransportLimits:
+    return TransportLimits(
+        body_bytes_max=settings.body_bytes_max,
+        batch_max=settings.batch_max,
+        sockets_max=settings.sockets_max,
+        sockets_per_address_max=settings.sockets_per_address_max,
+        subscriptions_per_socket_max=settings.subscriptions_per_socket_max,
+        subscription_queue_max=settings.subscription_queue_max,
+    )

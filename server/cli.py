@@ -149,7 +149,9 @@ def keys_create(
     except ValueError:
         _fail(f"a scope is one of {', '.join(Scope)}")
     merchant_id = MerchantId(merchant or merchants.BOOTSTRAP_MERCHANT)
-    made = _offline(database_url, lambda services: merchants.create_key(services, merchant_id=merchant_id, name=name, scopes=scopes),
+    made = _offline(
+        database_url,
+        lambda services: merchants.create_key(services, merchant_id=merchant_id, name=name, scopes=scopes),
     )
     typer.echo(f"{made.key.id}  {', '.join(sorted(made.key.scopes))}", err=True)
     typer.echo(made.secret)
