@@ -8,10 +8,11 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
+from pathlib import Path
 
 import httpx
 import pytest
-from graphql import parse
+from graphql import build_schema, parse, validate
 from starlette.applications import Starlette
 
 from quittance.domain.payment import PaymentStatus
@@ -287,5 +288,7 @@ async def test_the_route_keeps_current_files_for_ever_and_answers_304() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in dir(documents) if name.isupper()])
-def test_every_document_is_graphql(name: str) -> None:
-    parse(getattr(documents, name))
+def test_every_document_fits_the_contract(name: str) -> None:
+    contract = build_schema((Path(__file__).parents[2] / "schema.graphql").read_text())
+
+    assert validate(contract, parse(getattr(documents, name))) == []

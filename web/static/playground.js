@@ -112,9 +112,8 @@ function remember(seen) {
   invoice = seen;
   if (invoice.paymentRequest) byId("payment-request").value = invoice.paymentRequest;
   const link = byId("checkout-link");
-  const url = typeof invoice.checkoutUrl === "string" ? URL.parse?.(invoice.checkoutUrl, location.href) : null;
-  link.hidden = !url || !["http:", "https:"].includes(url.protocol);
-  if (!link.hidden) link.href = url.href;
+  link.href = invoice.checkoutUrl ?? "";
+  link.hidden = !invoice.checkoutUrl || !["http:", "https:"].includes(link.protocol);
   tell("", "good");
 }
 
