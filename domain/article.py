@@ -7,6 +7,7 @@ from enum import StrEnum
 from quittance.domain.errors import InvalidArticle
 from quittance.domain.ids import ArticleId, MerchantId
 from quittance.domain.money import Money
+from quittance.domain.text import is_storable
 
 TITLE_MAX = 191
 SUMMARY_MAX = 2_000
@@ -53,5 +54,6 @@ def check_article(*, title: str, summary: str | None, content: str) -> None:
         raise InvalidArticle("summary", f"a summary has at most {SUMMARY_MAX} characters")
     if not content.strip() or len(content) > CONTENT_MAX:
         raise InvalidArticle("content", f"the content has 1 to {CONTENT_MAX} characters")
-    if "\x00" in title + (summary or "") + content:
-        raise InvalidArticle("content", "texts cannot hold a NUL character")
+    for field, text in (("title", title), ("summary", summary or ""), ("content", content)):
+        if not is_storable(text):
+            raise InvalidArticle(field, f"the {field} holds a NUL character or half a surrogate pair")

@@ -6,6 +6,7 @@ import json
 import re
 
 from quittance.domain.errors import InvalidCursor
+from quittance.domain.text import is_storable
 
 CURSOR_CHARACTERS_MAX = 1_024
 _INTEGER_MAX = 2**63 - 1
@@ -61,7 +62,7 @@ def decode_key(text: str) -> tuple[str | int, ...]:
 
 def _is_part(part: object) -> bool:
     if isinstance(part, str):
-        return "\x00" not in part and not any("\ud800" <= character <= "\udfff" for character in part)
+        return is_storable(part)
     return isinstance(part, int) and not isinstance(part, bool) and abs(part) <= _INTEGER_MAX
 
 

@@ -132,6 +132,4 @@ async def count_articles(services: Services, principal: Principal) -> int:
 
 
 def _event(article: Article, kind: EventKind) -> EventDraft:
-    return EventDraft(
-        kind=kind, merchant_id=article.merchant_id, article_id=article.id, status=article.status.value
-    )
+    return EventDraft(kind=kind, merchant_id=article.merchant_id, article_id=article.id, status=article.status.value)

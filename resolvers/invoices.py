@@ -158,20 +158,33 @@ async def _finish(services: Services, plan: _Plan) -> Payment:
 
     The attempt goes on when the caller goes away: what was begun at a provider is always brought to an end.
     """
-    task = services.making.get(plan.payment_id)
-    if task is None:
-        if plan.payment is None:
-            payment, undecided = await _stand(services, plan.payment_id)
-            if payment.status is PaymentStatus.ERROR:
-                return await _revive(services, payment)
-            if not undecided or payment.status is not PaymentStatus.PENDING_INVOICE:
-                return payment
-        task = services.making.get(plan.payment_id) or asyncio.create_task(_make_invoices(services, plan))
-        services.making[plan.payment_id] = task
-        task.add_done_callback(lambda _: services.making.pop(plan.payment_id, None))
+    if plan.payment is not None:  # others may wait already, but only the holder of the claim can begin
+        task = _begin(services, plan)
+    elif plan.payment_id not in services.making:
+        payment, undecided = await _stand(services, plan.payment_id)
+        if payment.status is PaymentStatus.ERROR:
+            return await _revive(services, payment)
+        if not undecided or payment.status is not PaymentStatus.PENDING_INVOICE:
+            return payment
+        task = services.making.get(plan.payment_id) or _begin(services, plan)
+    else:
+        task = services.making[plan.payment_id]
     await asyncio.shield(task)
     payment, _ = await _stand(services, plan.payment_id)
     return payment
+
+
+def _begin(services: Services, plan: _Plan) -> "asyncio.Task[None]":
+    """Start making the invoices, where later callers of this process find it."""
+
+    def forget(ended: "asyncio.Task[None]") -> None:
+        if services.making.get(plan.payment_id) is ended:
+            del services.making[plan.payment_id]
+
+    task = asyncio.create_task(_make_invoices(services, plan))
+    services.making[plan.payment_id] = task
+    task.add_done_callback(forget)
+    return task
 
 
 async def _revive(services: Services, payment: Payment) -> Payment:
@@ -269,7 +282,7 @@ async def _mark_unknown(services: Services, option: PaymentOption) -> None:
     """The provider may have acted: what became of it is looked up soon, never guessed."""
 
     def unit(transaction: Transaction) -> None:
-        options.set_option_state(transaction, option.id, OptionState.UNKNOWN, check_at=services.now())
+        options.decide_option(transaction, option.id, OptionState.UNKNOWN, check_at=services.now())
 
     await services.database.write(unit)
 
@@ -314,7 +327,8 @@ async def fail_option(services: Services, option: PaymentOption, *, reason: str)
         payment = payments.lock_payment(transaction, option.payment_id)
         if payment is None:
             raise RuntimeError(f"option {option.id} has no payment")
-        options.set_option_state(transaction, option.id, OptionState.FAILED, check_at=None)
+        if not options.decide_option(transaction, option.id, OptionState.FAILED, check_at=None):
+            return
         others = options.options_of_payments(transaction, [payment.id])[0]
         if payment.status is not PaymentStatus.PENDING_INVOICE or any(other.state in _ALIVE for other in others):
             return

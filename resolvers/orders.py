@@ -10,6 +10,7 @@ from quittance.domain.ids import ArticleId, MerchantId, PaymentId
 from quittance.domain.money import BTC_MSAT, Money, msat
 from quittance.domain.payment import Payment, PaymentPurpose, PaymentStatus
 from quittance.domain.policy import Merchant
+from quittance.domain.text import is_storable
 from quittance.providers.base import ReceivingProvider
 from quittance.resolvers.services import PaymentRules, Services
 from quittance.store import articles
@@ -61,8 +62,10 @@ def check_order(order: InvoiceOrder, rules: PaymentRules) -> None:
         ("refundAddress", order.refund_address, rules.description_max),
         ("idempotencyKey", order.idempotency_key, rules.reference_max),
     ):
-        if text is not None and (not text.strip() or len(text.encode()) > most or "\x00" in text):
-            raise InvalidInput(field, f"{field} has 1 to {most} bytes of text; leave it out instead of sending it empty")
+        if text is not None and not (text.strip() and is_storable(text) and len(text.encode()) <= most):
+            raise InvalidInput(
+                field, f"{field} has 1 to {most} bytes of text; leave it out instead of sending it empty"
+            )
     if order.expires_in_s is not None and not 1 <= order.expires_in_s <= rules.expires_in_s_max:
         raise InvalidInput("expiresIn", f"expiresIn lies between 1 and {rules.expires_in_s_max} seconds")
     if order.article_id is None:
@@ -149,7 +152,9 @@ def check_amount(amount: Money, rules: PaymentRules) -> Money:
         InvalidAmount: zero, negative, too large, finer than a millisatoshi, or of an asset that needs a rate.
     """
     if amount.asset.code != BTC_MSAT.code:
-        raise InvalidAmount(f"{amount.asset.code} needs an exchange rate, which no connected rail gives; use sat or msat")
+        raise InvalidAmount(
+            f"{amount.asset.code} needs an exchange rate, which no connected rail gives; use sat or msat"
+        )
     if amount.value <= 0:
         raise InvalidAmount("an amount is greater than zero")
     exact = amount.rescaled_exactly(BTC_MSAT)

@@ -93,7 +93,7 @@ async def cancel_payment(services: Services, principal: Principal, payment_id: P
         ProviderUnavailable: a provider did not answer; ask again.
     """
     merchant_id = principal.require(Scope.PAYMENTS_WRITE)
-    payment = await find_payment(services, principal, payment_id)
+    payment = (await services.database.read(lambda transaction: payments.payments_by_id(transaction, [payment_id])))[0]
     if payment is None or payment.merchant_id != merchant_id:
         raise PaymentNotFound(payment_id)
     if payment.status is PaymentStatus.CANCELED:
@@ -140,9 +140,7 @@ async def _options(services: Services, payment_id: PaymentId) -> Sequence[Paymen
     return (await services.database.read(lambda transaction: options.options_of_payments(transaction, [payment_id])))[0]
 
 
-async def _again(
-    services: Services, principal: Principal, payment_id: PaymentId, client_secret: str | None
-) -> Payment:
+async def _again(services: Services, principal: Principal, payment_id: PaymentId, client_secret: str | None) -> Payment:
     payment = await find_payment(services, principal, payment_id, client_secret)
     if payment is None:
         raise PaymentNotFound(payment_id)

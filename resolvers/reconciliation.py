@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from quittance.domain.errors import ProviderUnavailable
+from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
 from quittance.domain.payment import OptionState, Payment, PaymentOption, PaymentStatus
 from quittance.providers.base import Invoice, InvoiceStatus, Settlement
 from quittance.resolvers.invoices import changed, claim, fail_option, next_check, open_invoice
@@ -26,9 +26,12 @@ async def reconcile_option(services: Services, option: PaymentOption) -> None:
     """Look one attempt up at its provider and bring our books to what it says.
 
     Raises:
-        ProviderUnavailable: no answer; the attempt stays due, and an overdue payment is shown as expired.
-        ProviderMisconfigured: the operator must act; nothing changed.
+        ProviderUnavailable: no answer; the attempt is asked about later, and an overdue payment is shown as expired.
+        ProviderMisconfigured: the operator must act; otherwise the same.
     """
+    if option.state is OptionState.SETTLED:
+        await services.database.write(lambda transaction: _wind_up(transaction, services, option))
+        return
     rail = services.rails.get(option.provider)
     if rail is None:
         await postpone(services, option)
@@ -39,7 +42,7 @@ async def reconcile_option(services: Services, option: PaymentOption) -> None:
         invoice = await rail.lookup_invoice(option.reference)
         if invoice.status is InvoiceStatus.OPEN and option.state is OptionState.CLOSED:
             invoice = await rail.cancel_invoice(option.reference)
-    except ProviderUnavailable:
+    except (ProviderUnavailable, ProviderMisconfigured):
         await postpone(services, option)
         raise
     await apply_lookup(services, option, invoice)
@@ -49,7 +52,7 @@ async def apply_lookup(services: Services, option: PaymentOption, invoice: Invoi
     """Book what the provider says of one attempt."""
     if option.state in _UNDECIDED:
         if invoice.status is InvoiceStatus.MISSING:
-            await fail_option(services, option, reason=ProviderUnavailable.code)
+            await _give_up(services, option)
             return
         await services.database.write(
             lambda transaction: open_invoice(transaction, services, option=option, invoice=invoice)
@@ -62,14 +65,23 @@ async def apply_lookup(services: Services, option: PaymentOption, invoice: Invoi
             position=None,
         )
         await services.database.write(
-            lambda transaction: book_settlement(
-                transaction, services, provider=option.provider, settlement=settlement
-            )
+            lambda transaction: book_settlement(transaction, services, provider=option.provider, settlement=settlement)
         )
     elif invoice.status in {InvoiceStatus.CANCELED, InvoiceStatus.MISSING}:
         await services.database.write(lambda transaction: _close(transaction, services, option, invoice))
     else:
         await services.database.write(lambda transaction: _keep_watching(transaction, services, option))
+
+
+async def _give_up(services: Services, option: PaymentOption) -> None:
+    """The provider knows no such invoice: the attempt failed, unless the provider may still be at work on it."""
+    answered_by = option.created_at + timedelta(seconds=services.rules.claim_s)
+    if services.now() >= answered_by:
+        await fail_option(services, option, reason=ProviderUnavailable.code)
+        return
+    await services.database.write(
+        lambda transaction: options.check_option_at(transaction, option.id, answered_by)
+    )
 
 
 async def postpone(services: Services, option: PaymentOption) -> None:
@@ -84,6 +96,13 @@ def _keep_watching(transaction: Transaction, services: Services, option: Payment
     if now >= overdue and option.state is OptionState.OPEN:
         _expire(transaction, payment, option, now=now)
     options.check_option_at(transaction, option.id, next_check(services.rules, now=now, option=option))
+
+
+def _wind_up(transaction: Transaction, services: Services, option: PaymentOption) -> None:
+    """Money came on this attempt, but not enough or too late: when its time is over, so is the payment's."""
+    payment = _locked(transaction, option)
+    _expire(transaction, payment, option, now=services.now())
+    options.set_option_state(transaction, option.id, OptionState.SETTLED, check_at=None)
 
 
 def _close(transaction: Transaction, services: Services, option: PaymentOption, invoice: Invoice) -> None:
@@ -124,9 +143,7 @@ def _locked(transaction: Transaction, option: PaymentOption) -> Payment:
     return payment
 
 
-def _move(
-    transaction: Transaction, payment: Payment, to: PaymentStatus, *, reason: str | None, now: datetime
-) -> None:
+def _move(transaction: Transaction, payment: Payment, to: PaymentStatus, *, reason: str | None, now: datetime) -> None:
     after = replace(payment.advance(to, at=now), status_reason=reason)
     if payments.change_payment(transaction, payment, after):
         transaction.emit(changed(after))

@@ -57,9 +57,7 @@ async def replace_feed_position(services: Services, *, provider: str, position: 
     )
 
 
-def book_settlement(
-    transaction: Transaction, services: Services, *, provider: str, settlement: Settlement
-) -> Booking:
+def book_settlement(transaction: Transaction, services: Services, *, provider: str, settlement: Settlement) -> Booking:
     """Advance the payment, post the ledger and append the event; a second report of the same money does nothing."""
     option = options.option_by_reference(transaction, provider=provider, reference=settlement.reference)
     if option is None:
@@ -95,17 +93,19 @@ def book_settlement(
     )
     if not added:
         return Booking.DUPLICATE
-    _move_payment(transaction, payment, received=received, decision=decision, settled_at=settlement.settled_at, now=now)
-    options.set_option_state(transaction, option.id, OptionState.SETTLED, check_at=None)
+    after = _move_payment(
+        transaction, payment, received=received, decision=decision, settled_at=settlement.settled_at, now=now
+    )
+    pending = after.status is not PaymentStatus.COMPLETE
+    check_at = max(now, option.expires_at + timedelta(seconds=services.rules.expiry_grace_s)) if pending else None
+    options.set_option_state(transaction, option.id, OptionState.SETTLED, check_at=check_at)
     if decision.completes:
         options.close_other_options(transaction, payment.id, but=option.id, check_at=now)
         if payment.article_id is not None:
             articles.count_purchase(transaction, payment.article_id, payment.purpose)
     ledger.post(
         transaction,
-        entries_of_settlement(
-            provider=provider, merchant_id=payment.merchant_id, received=received, decision=decision
-        ),
+        entries_of_settlement(provider=provider, merchant_id=payment.merchant_id, received=received, decision=decision),
         transaction_id=services.new_id(LEDGER_TRANSACTION),
         settlement_id=settlement_id,
         at=now,
@@ -129,7 +129,7 @@ def _move_payment(
     decision: Decision,
     settled_at: datetime,
     now: datetime,
-) -> None:
+) -> Payment:
     before = payment
     after = replace(payment, received=received if payment.received is None else payment.received + received)
     if decision.completes:
@@ -148,3 +148,4 @@ def _move_payment(
             status=after.status.value,
         )
     )
+    return after

@@ -1,7 +1,6 @@
 """Articles: rows in, articles out."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, func, insert, or_, select, update
@@ -11,6 +10,7 @@ from quittance.domain.article import Article, ArticleOrder, ArticleStatus
 from quittance.domain.ids import ArticleId, MerchantId
 from quittance.domain.money import Asset, Money
 from quittance.domain.payment import PaymentPurpose
+from quittance.domain.text import is_storable
 from quittance.store.models import ArticleRow, table_of
 from quittance.store.statement import BatchStatement, Statement
 from quittance.store.transaction import Transaction, from_us, to_us
@@ -110,14 +110,17 @@ def update_article(transaction: Transaction, article: Article) -> bool:
 
 def articles_by_id(transaction: Transaction, ids: Sequence[ArticleId]) -> list[Article | None]:
     """Return one entry per id, in order: the contract of a dataloader."""
-    statement, parameters = _BY_IDS.sized(ids)
+    known = [id_ for id_ in ids if is_storable(id_)]
+    if not known:
+        return [None] * len(ids)
+    statement, parameters = _BY_IDS.sized(known)
     found = {row[0]: _to_domain(row) for row in transaction.all(statement, parameters)}
     return [found.get(id_) for id_ in ids]
 
 
 def lock_article(transaction: Transaction, article_id: ArticleId) -> Article | None:
     """Return the article, locked against other units until this one commits."""
-    row = transaction.first(_LOCK, {"id": article_id})
+    row = transaction.first(_LOCK, {"id": article_id}) if is_storable(article_id) else None
     return None if row is None else _to_domain(row)
 
 

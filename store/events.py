@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, insert, select, update
 
 from quittance.domain.event import Event, EventKind, EventSelector
 from quittance.domain.ids import ArticleId, EventId, MerchantId, PaymentId
+from quittance.domain.text import is_storable
 from quittance.store.models import EventHeadRow, EventRow, table_of
 from quittance.store.statement import BatchStatement, Statement
 from quittance.store.transaction import AppendEvents, Transaction, from_us, to_us
@@ -115,6 +116,8 @@ def _page(transaction: Transaction, selector: EventSelector, *, after: int, up_t
     if selector.payment_id is not None:
         rows = transaction.all(_BY_PAYMENT, parameters | {"payment_id": selector.payment_id})
     elif selector.article_id is not None:
+        if not is_storable(selector.article_id):
+            return []
         rows = transaction.all(_BY_ARTICLE, parameters | {"article_id": selector.article_id})
     elif selector.merchant_id is not None:
         rows = transaction.all(_BY_MERCHANT, parameters | {"merchant_id": selector.merchant_id})

@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import bindparam, select
 
 from quittance.domain.ids import MerchantId, PaymentId
+from quittance.domain.text import is_storable
 from quittance.store.models import IdempotencyRow, table_of
 from quittance.store.statement import Statement
 from quittance.store.transaction import Transaction, to_us
@@ -58,5 +59,7 @@ def remember_key(
 
 
 def find_key(transaction: Transaction, *, merchant_id: MerchantId, key: str) -> FirstUse | None:
+    if not is_storable(key):
+        return None
     row = transaction.first(_FIND, {"merchant_id": merchant_id, "key": key})
     return None if row is None else FirstUse(fingerprint=bytes(row[0]), payment_id=PaymentId(row[1]))

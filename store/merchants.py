@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, insert, select, update
 from quittance.domain.access import Principal, Scope
 from quittance.domain.ids import ApiKeyId, MerchantId
 from quittance.domain.policy import LatePolicy, Merchant, OverPolicy, SettlementPolicy, UnderPolicy
+from quittance.domain.text import is_storable
 from quittance.store.models import ApiKeyRow, MerchantRow, table_of
 from quittance.store.statement import Statement
 from quittance.store.transaction import Transaction, from_us, from_us_or_none, to_us
@@ -123,6 +124,8 @@ def insert_key(transaction: Transaction, key: ApiKey, *, key_hash: bytes) -> Non
 
 def principal_by_key(transaction: Transaction, key: str) -> Principal | None:
     """Return the caller that this key names, compared in constant time; None for an unknown or revoked key."""
+    if not is_storable(key):
+        return None
     presented = hash_key(key)
     found: Principal | None = None
     for row in transaction.all(_KEYS_BY_PREFIX, {"prefix": key[:PREFIX_LENGTH]}):

@@ -44,6 +44,13 @@ _SET_STATE = Statement(
         .values(state=bindparam("state"), check_at_us=bindparam("check_at_us"), claimed_until_us=0)
     )
 )
+_DECIDE = Statement(
+    lambda _: (
+        update(_OPTION)
+        .where(_OPTION.c.id == bindparam("option_id"), _UNDECIDED)
+        .values(state=bindparam("state"), check_at_us=bindparam("check_at_us"), claimed_until_us=0)
+    )
+)
 _OPEN = Statement(
     lambda _: (
         update(_OPTION)
@@ -58,7 +65,14 @@ _OPEN = Statement(
     )
 )
 _CHECK_AT = Statement(
-    lambda _: update(_OPTION).where(_OPTION.c.id == bindparam("option_id")).values(check_at_us=bindparam("check_at_us"))
+    lambda _: (
+        update(_OPTION)
+        .where(
+            _OPTION.c.id == bindparam("option_id"),
+            _OPTION.c.state.not_in([OptionState.SETTLED.value, OptionState.FAILED.value]),
+        )
+        .values(check_at_us=bindparam("check_at_us"), claimed_until_us=0)
+    )
 )
 _CLOSE_SIBLINGS = Statement(
     lambda _: (
@@ -148,6 +162,15 @@ def open_option(
     return transaction.execute(_OPEN, parameters) == 1
 
 
+def decide_option(
+    transaction: Transaction, option_id: OptionId, state: OptionState, *, check_at: datetime | None
+) -> bool:
+    """Say what became of an undecided attempt; False, and nothing changed, when somebody decided it first."""
+    check_at_us = None if check_at is None else to_us(check_at)
+    parameters = {"option_id": option_id, "state": state.value, "check_at_us": check_at_us}
+    return transaction.execute(_DECIDE, parameters) == 1
+
+
 def set_option_state(
     transaction: Transaction, option_id: OptionId, state: OptionState, *, check_at: datetime | None
 ) -> None:
@@ -157,7 +180,7 @@ def set_option_state(
 
 
 def check_option_at(transaction: Transaction, option_id: OptionId, check_at: datetime | None) -> None:
-    """Say when the provider is asked about this attempt next."""
+    """Say when the provider is asked about this attempt next, and let others work on it; an ended one stays ended."""
     transaction.execute(
         _CHECK_AT, {"option_id": option_id, "check_at_us": None if check_at is None else to_us(check_at)}
     )

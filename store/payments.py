@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, func, insert, select, update
 from quittance.domain.ids import ArticleId, MerchantId, PaymentId
 from quittance.domain.money import Asset, Money
 from quittance.domain.payment import Payment, PaymentFilter, PaymentPurpose, PaymentStatus
+from quittance.domain.text import is_storable
 from quittance.store.models import PaymentRow, table_of
 from quittance.store.statement import BatchStatement, Statement
 from quittance.store.transaction import Transaction, from_us, from_us_or_none, to_us
@@ -115,14 +116,17 @@ def insert_payment(transaction: Transaction, payment: Payment) -> None:
 
 def payments_by_id(transaction: Transaction, ids: Sequence[PaymentId]) -> list[Payment | None]:
     """Return one entry per id, in order: the contract of a dataloader."""
-    statement, parameters = _BY_IDS.sized(ids)
+    known = [id_ for id_ in ids if is_storable(id_)]
+    if not known:
+        return [None] * len(ids)
+    statement, parameters = _BY_IDS.sized(known)
     found = {row[0]: _to_domain(row) for row in transaction.all(statement, parameters)}
     return [found.get(id_) for id_ in ids]
 
 
 def lock_payment(transaction: Transaction, payment_id: PaymentId) -> Payment | None:
     """Return the payment as it is now, locked against other units until this one commits."""
-    row = transaction.first(_LOCK, {"id": payment_id})
+    row = transaction.first(_LOCK, {"id": payment_id}) if is_storable(payment_id) else None
     return None if row is None else _to_domain(row)
 
 
@@ -157,6 +161,10 @@ def _shape(narrowed: PaymentFilter) -> tuple[bool, bool, bool]:
     return narrowed.status is not None, narrowed.article_id is not None, narrowed.correlation_id is not None
 
 
+def _may_match(narrowed: PaymentFilter) -> bool:
+    return is_storable(narrowed.article_id or "") and is_storable(narrowed.correlation_id or "")
+
+
 def _narrowing(narrowed: PaymentFilter, merchant_id: MerchantId) -> dict[str, object]:
     said = {
         "status": narrowed.status and narrowed.status.value,
@@ -175,6 +183,8 @@ def list_payments(
     limit: int,
 ) -> list[Payment]:
     """Return the merchant's payments, the newest first, after the last one seen."""
+    if not _may_match(narrowed):
+        return []
     parameters = _narrowing(narrowed, merchant_id) | {"limit": limit}
     if after_id is not None:
         parameters["after_id"] = after_id
@@ -183,6 +193,8 @@ def list_payments(
 
 
 def count_payments(transaction: Transaction, *, merchant_id: MerchantId, narrowed: PaymentFilter) -> int:
+    if not _may_match(narrowed):
+        return 0
     row = transaction.first(_COUNTS[_shape(narrowed)], _narrowing(narrowed, merchant_id))
     return int(row[0]) if row else 0
 

@@ -36,9 +36,7 @@ async def hold_lease(services: Services, name: str, holder: str, work: Callable[
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        await services.database.write(
-            lambda transaction: leases.release_lease(transaction, name, holder=holder)
-        )
+        await services.database.write(lambda transaction: leases.release_lease(transaction, name, holder=holder))
 
 
 async def _take(services: Services, name: str, holder: str) -> bool:

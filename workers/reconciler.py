@@ -6,7 +6,7 @@ import structlog
 
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
 from quittance.domain.payment import PaymentOption
-from quittance.resolvers.reconciliation import options_due, reconcile_option
+from quittance.resolvers.reconciliation import options_due, postpone, reconcile_option
 from quittance.resolvers.services import Services
 from quittance.workers.loop import for_ever, hold_lease
 
@@ -21,14 +21,17 @@ async def reconcile(services: Services, *, holder: str) -> None:
     """Look due attempts up, for ever; one process at a time."""
 
     async def work() -> None:
-        await for_ever("reconciler", lambda: reconcile_due(services))
+        await for_ever("reconciler", once)
 
-    while True:
-        await hold_lease(services, "reconciler", holder, work)
+    async def once() -> None:
+        if await reconcile_due(services) < BATCH_OPTIONS:
+            await asyncio.sleep(IDLE_S)
+
+    await for_ever("reconciler/lease", lambda: hold_lease(services, "reconciler", holder, work))
 
 
-async def reconcile_due(services: Services) -> None:
-    """Look one batch of due attempts up, then rest when there was not more to do."""
+async def reconcile_due(services: Services) -> int:
+    """Look one batch of due attempts up and return how many there were; one that fails keeps none from its turn."""
     due = await options_due(services, limit=BATCH_OPTIONS)
     at_once = asyncio.Semaphore(AT_ONCE)
 
@@ -38,7 +41,9 @@ async def reconcile_due(services: Services) -> None:
                 await reconcile_option(services, option)
             except (ProviderUnavailable, ProviderMisconfigured) as error:
                 log.warning("reconcile_failed", provider=option.provider, option=option.id, code=error.code)
+            except Exception:
+                log.exception("reconcile_crashed", provider=option.provider, option=option.id)
+                await postpone(services, option)
 
     await asyncio.gather(*(one(option) for option in due))
-    if len(due) < BATCH_OPTIONS:
-        await asyncio.sleep(IDLE_S)
+    return len(due)

@@ -8,7 +8,7 @@ from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
 from quittance.providers.base import FeedPosition, Settlement, SettlementFeed
 from quittance.resolvers.services import Services
 from quittance.resolvers.settlements import feed_position, replace_feed_position, report_settlement
-from quittance.workers.loop import BACKOFF_S_MAX, BACKOFF_S_MIN, hold_lease
+from quittance.workers.loop import BACKOFF_S_MAX, BACKOFF_S_MIN, for_ever, hold_lease
 
 log = structlog.get_logger("quittance.workers.settlements")
 
@@ -29,8 +29,8 @@ async def follow_feed(services: Services, *, provider: str, feed: SettlementFeed
             await asyncio.sleep(pause)
             pause = min(pause * 2, BACKOFF_S_MAX)
 
-    while True:
-        await hold_lease(services, f"feed/{provider}", holder, work)
+    name = f"feed/{provider}"
+    await for_ever(name, lambda: hold_lease(services, name, holder, work))
 
 
 async def _book(services: Services, *, provider: str, item: Settlement | FeedPosition) -> None:
