@@ -12,10 +12,19 @@ let invoice = null;
 
 // Transport ---------------------------------------------------------------------------------------------------
 
-function isSubscription(params, documentNode) {
-  const operations = (documentNode?.definitions ?? []).filter((each) => each.kind === "OperationDefinition");
+// Finds the operation to run. Just after a change of tabs the editor still names the operation, and holds the
+// syntax tree, of the tab that was left; the text alone is right.
+function chooseOperation(params) {
+  let operations;
+  try {
+    const { definitions } = GraphiQL.GraphQL.parse(params.query);
+    operations = definitions.filter((each) => each.kind === "OperationDefinition");
+  } catch {
+    return { params, kind: "query" }; // the server says what is wrong with it
+  }
   const chosen = operations.find((each) => each.name?.value === params.operationName) ?? operations[0];
-  return chosen?.operation === "subscription";
+  if (operations.length !== 1) return { params, kind: chosen?.operation };
+  return { params: { ...params, operationName: chosen.name?.value }, kind: chosen.operation };
 }
 
 // A socket cannot carry headers, so what the headers editor says goes into connection_init.
@@ -86,8 +95,9 @@ async function post(params, headers) {
   }
 }
 
-function fetcher(params, options = {}) {
-  return isSubscription(params, options.documentAST) ? stream(params, options.headers) : post(params, options.headers);
+function fetcher(asked, { headers } = {}) {
+  const { params, kind } = chooseOperation(asked);
+  return kind === "subscription" ? stream(params, headers) : post(params, headers);
 }
 
 // The story ---------------------------------------------------------------------------------------------------
