@@ -43,6 +43,18 @@ _INSERT_MERCHANT = Statement(
     )
 )
 _MERCHANT_BY_ID = Statement(lambda _: select(*_MERCHANT.c).where(_MERCHANT.c.id == bindparam("id")))
+_SET_POLICY = Statement(
+    lambda _: (
+        update(_MERCHANT)
+        .where(_MERCHANT.c.id == bindparam("merchant_id"))
+        .values(
+            {
+                name: bindparam(name)
+                for name in ("late_policy", "late_grace_s", "under_policy", "under_tolerance_ppm", "over_policy")
+            }
+        )
+    )
+)
 _INSERT_KEY = Statement(lambda _: insert(_KEY).values({column.name: bindparam(column.name) for column in _KEY.c}))
 _KEYS_BY_PREFIX = Statement(
     lambda _: select(*_KEY.c).where(_KEY.c.prefix == bindparam("prefix"), _KEY.c.revoked_at_us.is_(None))
@@ -68,21 +80,31 @@ def hash_key(key: str) -> bytes:
 
 def insert_merchant(transaction: Transaction, merchant: Merchant) -> None:
     """Add a merchant; one that is there already stays as it is."""
-    policy = merchant.policy
     transaction.execute(
         _INSERT_MERCHANT,
-        {
+        _policy_columns(merchant.policy)
+        | {
             "id": merchant.id,
             "name": merchant.name,
             "default_provider": merchant.default_provider,
-            "late_policy": policy.late.value,
-            "late_grace_s": policy.late_grace_s,
-            "under_policy": policy.under.value,
-            "under_tolerance_ppm": policy.under_tolerance_ppm,
-            "over_policy": policy.over.value,
             "created_at_us": to_us(merchant.created_at),
         },
     )
+
+
+def set_policy(transaction: Transaction, merchant_id: MerchantId, policy: SettlementPolicy) -> bool:
+    """Change what is done with money that does not come as asked, from the next settlement on."""
+    return transaction.execute(_SET_POLICY, _policy_columns(policy) | {"merchant_id": merchant_id}) == 1
+
+
+def _policy_columns(policy: SettlementPolicy) -> dict[str, object]:
+    return {
+        "late_policy": policy.late.value,
+        "late_grace_s": policy.late_grace_s,
+        "under_policy": policy.under.value,
+        "under_tolerance_ppm": policy.under_tolerance_ppm,
+        "over_policy": policy.over.value,
+    }
 
 
 def merchant_by_id(transaction: Transaction, merchant_id: MerchantId) -> Merchant | None:

@@ -69,7 +69,8 @@ _CHECK_AT = Statement(
         update(_OPTION)
         .where(
             _OPTION.c.id == bindparam("option_id"),
-            _OPTION.c.state.not_in([OptionState.SETTLED.value, OptionState.FAILED.value]),
+            _OPTION.c.state != OptionState.SETTLED.value,
+            _OPTION.c.state != OptionState.FAILED.value,
         )
         .values(check_at_us=bindparam("check_at_us"), claimed_until_us=0)
     )

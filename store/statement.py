@@ -50,6 +50,8 @@ def _compile(statement: Executable, dialect: Dialect) -> SQLCompiler:
     compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
     if not isinstance(compiled, SQLCompiler):
         raise TypeError("only statements that read or change rows can be compiled")
+    if compiled.post_compile_params:
+        raise TypeError("a list of plain values is expanded at each execution; use a BatchStatement")
     return compiled
 
 

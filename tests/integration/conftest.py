@@ -4,28 +4,42 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import select
 
 from quittance.domain.access import ANONYMOUS, Principal, Scope
 from quittance.domain.errors import RateLimited
-from quittance.domain.ids import EVENT, MerchantId, new_id
+from quittance.domain.ids import EVENT, MerchantId, PaymentId, new_id
+from quittance.domain.money import msat
+from quittance.domain.payment import Payment, PaymentOption
+from quittance.domain.policy import SettlementPolicy
 from quittance.domain.secrets import SecretDeriver
 from quittance.gql.context import Context
 from quittance.gql.loaders import Loaders
 from quittance.gql.schema import schema
+from quittance.providers.base import Settlement
 from quittance.providers.lnd.channel import LndConnection, open_channel
 from quittance.providers.lnd.provider import LndProvider
+from quittance.resolvers.invoices import GeneratedInvoice, generate_invoice
+from quittance.resolvers.ledger import discrepancies
 from quittance.resolvers.merchants import create_merchant, ensure_bootstrap
+from quittance.resolvers.orders import InvoiceOrder
 from quittance.resolvers.services import PaymentRules, Services
+from quittance.resolvers.settlements import Booking, report_settlement
 from quittance.sandbox.clock import SandboxClock
 from quittance.sandbox.rails import SandboxRails
 from quittance.server.broker import EventBroker
+from quittance.store import merchants, options, payments
 from quittance.store.database import open_database
+from quittance.store.models import Row
+from quittance.store.statement import Statement
+from quittance.workers.reconciler import reconcile_due
 
+PRICE_MSAT = 5_000
 SECRET_KEY = b"a secret key of the tests, 32 bytes"
 
 
@@ -36,6 +50,7 @@ class CountingLimiter:
         self.left: int | None = None
 
     async def hit(self, budget: str, label: str) -> None:
+        del budget, label
         if self.left is not None:
             self.left -= 1
             if self.left < 0:
@@ -74,6 +89,96 @@ class Shop:
 
     def with_services(self, services: Services) -> "Shop":
         return replace(self, services=services)
+
+
+@dataclass(frozen=True)
+class Till:
+    """A shop at work in one process: it asks for money, hears of money, and its books are read."""
+
+    shop: Shop
+    rails: SandboxRails
+    clock: SandboxClock
+
+    @property
+    def services(self) -> Services:
+        return self.shop.services
+
+    def on(self, services: Services) -> "Till":
+        """Return the same shop as another process serves it."""
+        return replace(self, shop=self.shop.with_services(services))
+
+    def of(self, shop: Shop) -> "Till":
+        return replace(self, shop=shop)
+
+    async def order(self, **fields: Any) -> GeneratedInvoice:
+        asked = InvoiceOrder(**({} if "article_id" in fields else {"amount": msat(PRICE_MSAT)}) | fields)
+        return await generate_invoice(self.services, self.shop.principal, asked)
+
+    async def payment(self, payment_id: str) -> Payment:
+        found = await self.services.database.read(lambda t: payments.payments_by_id(t, [PaymentId(payment_id)]))
+        assert found[0] is not None
+        return found[0]
+
+    async def options(self, payment_id: str) -> list[PaymentOption]:
+        return (await self.services.database.read(lambda t: options.options_of_payments(t, [PaymentId(payment_id)])))[0]
+
+    async def pay(self, payment_id: str, *, option: int = -1, **more: Any) -> Settlement:
+        """Let Alice pay one of the payment's invoices, and return what a feed would report of it."""
+        paid = (await self.options(payment_id))[option]
+        assert paid.payment_request is not None
+        await self.rails.pay(paid.payment_request, **more)
+        invoice = self.rails.nodes["merchant"].invoices[bytes.fromhex(paid.reference)]
+        return Settlement(
+            reference=paid.reference,
+            received=msat(invoice.paid_msat),
+            settled_at=datetime.fromtimestamp(invoice.settled_at_s, UTC),
+            position=None,
+        )
+
+    async def money(
+        self, payment_id: str, *, amount_msat: int = PRICE_MSAT, at: datetime | None = None, option: int = -1
+    ) -> Settlement:
+        """Return a report of money that a rail could make, whether or not a node would."""
+        on = (await self.options(payment_id))[option]
+        settled_at = self.clock.now() if at is None else at
+        return Settlement(reference=on.reference, received=msat(amount_msat), settled_at=settled_at, position=None)
+
+    async def report(self, settlement: Settlement, *, provider: str = "lnd") -> Booking:
+        return await report_settlement(self.services, provider=provider, settlement=settlement)
+
+    async def reconcile(self) -> None:
+        """Look up what is due, until nothing is."""
+        for _ in range(50):
+            if await reconcile_due(self.services) == 0:
+                return
+        raise AssertionError("attempts stay due for ever")
+
+    async def set_policy(self, **policy: Any) -> None:
+        merchant_id = self.shop.principal.merchant_id
+        assert merchant_id is not None
+        await self.services.database.write(lambda t: merchants.set_policy(t, merchant_id, SettlementPolicy(**policy)))
+
+    async def rows(self, table: str) -> list[dict[str, Any]]:
+        """Return everything a table holds, in the order of its key."""
+        columns = Row.metadata.tables[table]
+        statement = Statement(lambda _: select(*columns.c).order_by(*columns.primary_key))
+        names = [column.name for column in columns.c]
+        found = await self.services.database.scan(lambda t: t.all(statement))
+        return [dict(zip(names, row, strict=True)) for row in found]
+
+    async def events(self, payment_id: str) -> list[tuple[str, str]]:
+        """Return what happened to a payment: kinds and statuses, the oldest first."""
+        return [(row["kind"], row["status"]) for row in await self.rows("event") if row["payment_id"] == payment_id]
+
+    async def balances(self) -> dict[str, int]:
+        """Return what the ledger says, after it was audited: owner and kind to millisatoshi, debits positive."""
+        assert await discrepancies(self.services) == []
+        accounts = await self.rows("ledger_account")
+        assert sum(row["balance_value"] for row in accounts) == 0
+        return {
+            row["kind"] if row["owner"] in {"lnd", self.shop.principal.merchant_id} else row["id"]: row["balance_value"]
+            for row in accounts
+        }
 
 
 @pytest.fixture
@@ -165,3 +270,8 @@ async def other_shop(services: Services, broker: EventBroker, shop: Shop) -> Sho
 @pytest.fixture
 def anonymous() -> Principal:
     return ANONYMOUS
+
+
+@pytest.fixture
+async def till(shop: Shop, rails: SandboxRails, clock: SandboxClock) -> Till:
+    return Till(shop=shop, rails=rails, clock=clock)

@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-from quittance.domain import bolt11
 from quittance.sandbox.rails import SandboxRails
 
 GENERATE = """

@@ -63,6 +63,15 @@ def test_a_statement_is_compiled_once_per_dialect() -> None:
     assert [name.rpartition(".")[2] for name in built] == ["sqlite", "postgresql"]
 
 
+def test_a_list_of_plain_values_is_refused_before_the_database_sees_it() -> None:
+    statement = Statement(lambda _: select(THING.c.id).where(THING.c.state.not_in(["OPEN", "CLOSED"])))
+
+    with pytest.raises(TypeError, match="BatchStatement"):
+        statement.sqlite({})
+    with pytest.raises(TypeError, match="BatchStatement"):
+        statement.postgresql({})
+
+
 def test_a_statement_that_changes_the_schema_is_not_compiled() -> None:
     with pytest.raises(TypeError, match="read or change rows"):
         Statement(lambda _: CreateTable(THING)).sqlite({})
