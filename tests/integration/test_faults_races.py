@@ -280,7 +280,7 @@ async def test_r9_two_units_in_a_deadlock_are_both_done_once(till: Any, other_sh
 
         return unit
 
-    results: list[Any] = await asyncio.gather(
+    results: Any = await asyncio.gather(
         database.write(crossing(one, other, "a")),
         database.write(crossing(other, one, "b")),
         till.report(settlement),
