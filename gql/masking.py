@@ -22,6 +22,7 @@ BAD_REQUEST = "BAD_REQUEST"
 
 _MESSAGE_MAX = 300
 _VARIABLE = re.compile(r"^Variable '(\$\w+)' has invalid value((?: at [.\w\[\]]+)?)")
+_ARGUMENT = re.compile(r"^Argument '(\w+)' (?:has invalid value|of required type)")
 _EXPECTED_TYPE = re.compile(r"of (?:non-null )?type '([\w!\[\]]+)'")
 _REQUIRED_FIELD = re.compile(r"required field '(\w+)'")
 
@@ -82,8 +83,9 @@ def field_problem(error: GraphQLError, *, log: FilteringBoundLogger) -> Problem:
         return _located(error, problem_of(cause))
     if error.extensions and isinstance(error.extensions.get("code"), str):
         return _located(error, {"message": error.message, "extensions": dict(error.extensions)})
-    if cause is None and error.message.startswith("Argument '"):
-        return _located(error, problem("An argument has an invalid value.", BAD_USER_INPUT))
+    argument = _ARGUMENT.match(error.message)
+    if argument is not None and (cause is None or isinstance(cause, GraphQLError)):
+        return _located(error, problem(f"Argument '{argument[1]}' has an invalid value.", BAD_USER_INPUT))
     return _located(error, unexpected(cause or error, log=log, path=error.path))
 
 
