@@ -1,199 +1,205 @@
-"""The GraphQL door over HTTP: queries, mutations, and subscriptions as server-sent events."""
+"""GraphQL over HTTP: POST and GET on one path, event streams for those who ask, a page for browsers."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
 
 import orjson
+import structlog
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
-from starlette.routing import BaseRoute, Route
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quittance.domain.access import Principal
-from quittance.domain.errors import RateLimited, Unauthenticated
+from quittance.domain.cursor import decode_position
+from quittance.domain.errors import InvalidCursor, QuittanceError, RateLimited, Unauthenticated
 from quittance.gql.context import Access, Credentials
-from quittance.gql.deliveries import Delivery, End
 from quittance.gql.documents import GraphQLRequest
 from quittance.gql.execution import Answer, AnswerKind, Executor, Prepared, request_error
 from quittance.gql.hub import Hub
-from quittance.gql.limits import TransportLimits
-from quittance.gql.masking import RequestRefused, problem, problem_of
-from quittance.server.http.requests import BadRequest, read_get, read_post
+from quittance.gql.limits import LimitExceeded
+from quittance.gql.masking import RequestRefused, current_request_id, problem_of, unexpected
+from quittance.server.http.door import Connections, Door, DoorSettings
+from quittance.server.http.graphql_request import (
+    JSON,
+    RESPONSE_JSON,
+    Accepted,
+    HttpRefusal,
+    check_content_type,
+    check_cross_site,
+    negotiate,
+    parse_body,
+    parse_query,
+    read_body,
+    refusal,
+)
+from quittance.server.http.graphql_streams import EventStreamResponse, single_result
+from quittance.server.http.sockets import GraphQLSockets
 
-RESPONSE_JSON = "application/graphql-response+json"
-PLAIN_JSON = "application/json"
-EVENT_STREAM = "text/event-stream"
-HTML = "text/html"
-_ANY = frozenset({"*/*", "application/*"})
-_HEADERS = {"Cache-Control": "no-store", "Vary": "Accept, Authorization", "X-Content-Type-Options": "nosniff"}
+log = structlog.get_logger("quittance.http")
+
+_METHODS = "GET, POST"
+_STREAM_STATUS = {"UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403, "INTERNAL": 500}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GraphQLDoor:
-    """Everything a request needs; one for the whole process."""
+def graphql_routes(*, executor: Executor, hub: Hub, access: Access, settings: DoorSettings) -> list[BaseRoute]:
+    """Return the routes of the GraphQL door: one path for HTTP and for sockets."""
+    connections = Connections(settings.limits)
+    door = Door(executor=executor, hub=hub, access=access, settings=settings, connections=connections)
+    return [Route(settings.path, GraphQLHttp(door)), WebSocketRoute(settings.path, GraphQLSockets(door))]
 
-    executor: Executor
-    hub: Hub
-    access: Access
-    limits: TransportLimits
-    playground: Callable[[Request], Response] | None
-    client_address: Callable[[Request], str]
 
-    async def __call__(self, request: Request) -> Response:
-        media = _accepted(request)
-        if request.method == "GET" and self._wants_page(request):
-            return self.playground(request) if self.playground is not None else _plain(404, "the playground is off")
-        if media is None:
-            return _plain(406, f"Accept must allow {RESPONSE_JSON}, {PLAIN_JSON} or {EVENT_STREAM}")
+class GraphQLHttp:
+    """The ASGI application behind the path."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        accepted = negotiate(request.headers.get("accept"))
         try:
-            principal = await self._caller(request)
-            read = read_get if request.method == "GET" else read_post
-            parsed = await read(request, self.limits)
-        except BadRequest as error:
-            return _json(media, request_error([problem(error.message, error.code)]), status=error.status)
-        except RateLimited as error:
-            headers = {"Retry-After": str(error.retry_after_s)}
-            return _json(media, request_error([problem_of(error)]), status=429, headers=headers)
-        except Unauthenticated as error:
-            headers = {"WWW-Authenticate": 'Bearer realm="quittance"'}
-            return _json(media, request_error([problem_of(error)]), status=401, headers=headers)
+            response = await self._respond(request, accepted)
+        except HttpRefusal as refused:
+            body = orjson.dumps({"errors": [refused.problem]})
+            response = _response(request, body, accepted.json, status=refused.status, headers=refused.headers)
         except ClientDisconnect:
-            return Response(status_code=400)
-        if isinstance(parsed, list):
-            return await self._batch(parsed, principal, media)
-        return await self._answer(request, parsed, principal, media)
+            return
+        except Exception as error:  # noqa: BLE001 - the last line before the client: logged there and masked
+            body = orjson.dumps({"errors": [unexpected(error, log=log)]})
+            response = _response(request, body, accepted.json, status=500)
+        await response(scope, receive, send)
 
-    def _wants_page(self, request: Request) -> bool:
-        accept = request.headers.get("accept", "")
-        return HTML in accept and "query" not in request.query_params and "documentId" not in request.query_params
+    async def _respond(self, request: Request, accepted: Accepted) -> ASGIApp:
+        settings = self._door.settings
+        if request.method not in {"GET", "POST"}:
+            raise refusal(405, "send GET or POST", Allow=_METHODS)
+        if request.method == "GET":
+            if settings.playground is not None and accepted.html and _asks_nothing(request):
+                return settings.playground(request)
+            check_cross_site(request, self._door, accepted)
+        else:
+            check_content_type(request.headers)
+        if accepted.json is None and not accepted.streams:
+            raise refusal(406, f"answers are {RESPONSE_JSON}, {JSON} or text/event-stream", "NOT_ACCEPTABLE")
+        principal = await self._admit(request)
+        if request.method == "GET":
+            return await self._one(request, parse_query(request), principal, accepted)
+        body = await read_body(request, bytes_max=settings.limits.body_bytes_max)
+        asked = parse_body(body, batch_max=settings.limits.batch_max)
+        if isinstance(asked, list):
+            return await self._batch(request, asked, principal, accepted)
+        return await self._one(request, asked, principal, accepted)
 
-    async def _caller(self, request: Request) -> Principal:
-        address = self.client_address(request)
-        authorization = request.headers.get("authorization")
-        principal = await self.access.authenticate(Credentials(authorization=authorization, address=address))
-        await self.access.admit(principal, address)
+    async def _admit(self, request: Request) -> Principal:
+        """Name and count the caller.
+
+        Raises:
+            HttpRefusal: 401 or 429.
+        """
+        address = self._door.settings.client_address(request.scope)
+        credentials = Credentials(authorization=request.headers.get("authorization"), address=address)
+        try:
+            principal = await self._door.access.authenticate(credentials)
+            await self._door.access.admit(principal, address)
+        except Unauthenticated as error:
+            raise HttpRefusal(401, problem_of(error), {"WWW-Authenticate": 'Bearer realm="quittance"'}) from error
+        except RateLimited as error:
+            raise HttpRefusal(429, problem_of(error), {"Retry-After": str(error.retry_after_s)}) from error
         return principal
 
-    async def _batch(self, requests: list[GraphQLRequest], principal: Principal, media: str) -> Response:
-        answers = [
-            await self.executor.execute(one, self.access.new_context(principal), allow_mutation=True)
-            for one in requests
-        ]
-        body = b"[" + b",".join(answer.encode() for answer in answers) + b"]"
-        return Response(body, media_type=media, headers=_HEADERS)
-
-    async def _answer(self, request: Request, parsed: GraphQLRequest, principal: Principal, media: str) -> Response:
+    async def _one(self, request: Request, asked: GraphQLRequest, principal: Principal, accepted: Accepted) -> ASGIApp:
         try:
-            prepared = self.executor.prepare(parsed)
-        except RequestRefused as refusal:
-            return _json(media, request_error(refusal.problems))
-        kind = prepared.operation.kind
-        if kind == "mutation" and request.method == "GET":
-            answer = request_error([problem("a mutation must be sent by POST", "MUTATION_NOT_ALLOWED")])
-            return _json(media, answer, status=405, headers={"Allow": "POST"})
-        context = self.access.new_context(principal)
-        if kind == "subscription":
-            if media != EVENT_STREAM:
-                message = f"a subscription needs a websocket, or Accept: {EVENT_STREAM}"
-                return _json(media, request_error([problem(message, "SUBSCRIPTION_NOT_ALLOWED")]), status=400)
-            return _events(self._stream(prepared, principal))
-        answer = await self.executor.run(prepared, context)
-        return _events(_single(answer)) if media == EVENT_STREAM else _json(media, answer)
+            prepared = self._door.executor.prepare(asked)
+        except RequestRefused as refused:
+            return _answered(request, request_error(refused.problems), accepted)
+        if prepared.operation.kind == "subscription":
+            return await self._stream(request, prepared, principal, accepted)
+        if prepared.operation.kind == "mutation" and request.method == "GET":
+            raise refusal(405, "a mutation must be sent by POST", "MUTATION_NOT_ALLOWED", Allow="POST")
+        answer = await self._door.executor.run(prepared, self._door.access.new_context(principal))
+        if accepted.json is None or accepted.streams_first:
+            if answer.kind is AnswerKind.REQUEST_ERROR:
+                return _answered(request, answer, accepted)
+            return single_result(answer, headers=_headers(request))
+        return _answered(request, answer, accepted)
 
-    async def _stream(self, prepared: Prepared, principal: Principal) -> AsyncIterator[bytes]:
-        news = asyncio.Event()
-        subscription = await self.hub.subscribe(prepared, principal, on_item=lambda _: news.set())
-        if isinstance(subscription, Answer):
-            async for frame in _single(subscription):
-                yield frame
-            return
+    async def _stream(self, request: Request, prepared: Prepared, principal: Principal, accepted: Accepted) -> ASGIApp:
+        if not accepted.streams:
+            raise refusal(406, "a subscription needs Accept: text/event-stream, or a websocket", "NOT_ACCEPTABLE")
+        stream = EventStreamResponse(door=self._door, principal=principal, headers=_headers(request))
         try:
-            yield b":\n\n"
-            while True:
-                news.clear()
-                while (item := subscription.pop()) is not None:
-                    yield _frame_of(item)
-                    if isinstance(item, End):
-                        return
-                if not await _within(news.wait(), self.limits.sse_keepalive_s):
-                    if not await self.access.still_valid(principal):
-                        subscription.end([problem_of(Unauthenticated())])
-                    yield b":\n\n"
-        finally:
-            subscription.cancel()
+            stream.enter(self._door.settings.client_address(request.scope))
+        except LimitExceeded as error:
+            raise HttpRefusal(429, problem_of(error), {"Retry-After": "10"}) from error
+        try:
+            answer = await stream.begin(prepared, after=_last_event_id(request))
+        except BaseException:
+            stream.leave()
+            raise
+        if answer is None:
+            return stream
+        stream.leave()
+        status = _STREAM_STATUS.get(answer.errors[0]["extensions"]["code"], 400)
+        headers = {"WWW-Authenticate": 'Bearer realm="quittance"'} if status == 401 else {}
+        return _response(request, answer.encode(), RESPONSE_JSON, status=status, headers=headers)
+
+    async def _batch(
+        self, request: Request, asked: list[GraphQLRequest], principal: Principal, accepted: Accepted
+    ) -> Response:
+        """Answer a batch one after the other; each request after the first is counted like one of its own."""
+        address = self._door.settings.client_address(request.scope)
+        answers = []
+        for number, one in enumerate(asked):
+            try:
+                if number:
+                    await self._door.access.admit(principal, address)
+            except QuittanceError as error:
+                answers.append(request_error([problem_of(error)]))
+                continue
+            context = self._door.access.new_context(principal)
+            answers.append(await self._door.executor.execute(one, context, allow_mutation=True))
+        return _response(request, orjson.dumps([answer.as_response() for answer in answers]), accepted.json)
 
 
-async def _within(waiting: Awaitable[object], timeout_s: float) -> bool:
-    try:
-        await asyncio.wait_for(waiting, timeout_s)
-    except TimeoutError:
-        return False
-    return True
+def _asks_nothing(request: Request) -> bool:
+    return not {"query", "documentId", "extensions"} & request.query_params.keys()
 
 
-def _frame_of(item: Delivery | End) -> bytes:
-    if isinstance(item, Delivery):
-        return _frame(item.text, item.cursor)
-    return (_frame(_errors(item.problems), None) if item.problems else b"") + _COMPLETE
+def _last_event_id(request: Request) -> int | None:
+    """Return where a client that reconnects left off.
 
-
-_COMPLETE = b"event: complete\ndata:\n\n"
-
-
-def _errors(problems: list[dict[str, Any]]) -> str:
-    return orjson.dumps({"errors": problems}).decode()
-
-
-def _frame(payload: str, cursor: str | None) -> bytes:
-    lines = "".join(f"data: {line}\n" for line in payload.split("\n"))
-    return f"event: next\n{f'id: {cursor}' + chr(10) if cursor else ''}{lines}\n".encode()
-
-
-async def _single(answer: Answer) -> AsyncIterator[bytes]:
-    yield _frame(answer.encode().decode(), None)
-    yield _COMPLETE
-
-
-def _events(frames: AsyncIterator[bytes]) -> Response:
-    return StreamingResponse(frames, media_type=EVENT_STREAM, headers={**_HEADERS, "X-Accel-Buffering": "no"})
-
-
-def _json(media: str, answer: Answer, *, status: int | None = None, headers: dict[str, str] | None = None) -> Response:
-    """Return the answer with the status that its media type asks for.
-
-    ``application/json`` is for clients that take any non-2xx for a broken transport: a well-formed request is
-    answered 200 there, even when the document is refused.
+    Raises:
+        HttpRefusal: 400.
     """
-    shown = RESPONSE_JSON if media == EVENT_STREAM else media
-    if status is None:
-        refused = answer.kind is AnswerKind.REQUEST_ERROR
-        status = 400 if refused and shown == RESPONSE_JSON else 200
-    return Response(answer.encode(), status_code=status, media_type=shown, headers=_HEADERS | (headers or {}))
+    cursor = request.headers.get("last-event-id")
+    if not cursor:
+        return None
+    try:
+        return decode_position(cursor)
+    except InvalidCursor as error:
+        raise HttpRefusal(400, problem_of(error)) from error
 
 
-def _plain(status: int, text: str) -> Response:
-    return Response(text + "\n", status_code=status, media_type="text/plain", headers=_HEADERS)
+def _answered(request: Request, answer: Answer, accepted: Accepted) -> Response:
+    """Answer with 400 what never began to execute; the older media type always says 200."""
+    wrong = answer.kind is AnswerKind.REQUEST_ERROR and accepted.json != JSON
+    return _response(request, answer.encode(), accepted.json, status=400 if wrong else 200)
 
 
-def _accepted(request: Request) -> str | None:
-    """Return the media type to answer in, or None when the client takes none of ours."""
-    accept = request.headers.get("accept")
-    if not accept:
-        return PLAIN_JSON
-    wanted = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
-    if EVENT_STREAM in wanted:
-        return EVENT_STREAM
-    for media in wanted:
-        if media in {RESPONSE_JSON, PLAIN_JSON}:
-            return media
-    return PLAIN_JSON if _ANY.intersection(wanted) else None
+def _response(
+    request: Request,
+    body: bytes,
+    media_type: str | None,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    named = {**_headers(request), **(headers or {}), "Content-Type": f"{media_type or RESPONSE_JSON}; charset=utf-8"}
+    return Response(body, status_code=status, headers=named)
 
 
-def graphql_routes(door: GraphQLDoor) -> list[BaseRoute]:
-    """Return the HTTP route of ``/graphql``."""
-
-    async def answer(request: Request) -> Response:
-        return await door(request)
-
-    return [Route("/graphql", answer, methods=["GET", "POST"], name="graphql")]
+def _headers(request: Request) -> dict[str, str]:
+    headers = {"Cache-Control": "no-store", "Vary": "Accept, Authorization, Origin"}
+    if "request_id" not in request.scope.get("state", {}):
+        headers["X-Request-Id"] = current_request_id()
+    return headers

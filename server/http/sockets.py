@@ -1,361 +1,354 @@
-"""The GraphQL door over WebSocket: the ``graphql-transport-ws`` protocol."""
+"""GraphQL over websockets: the ``graphql-transport-ws`` protocol, one reader and one writer for each socket."""
 
 import asyncio
-import contextlib
-from collections import Counter, deque
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
-from typing import Any, Final
-from urllib.parse import urlsplit
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
 
 import orjson
 import structlog
-from starlette.routing import BaseRoute, WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
 
 from quittance.domain.access import ANONYMOUS, Principal
-from quittance.domain.errors import RateLimited, Unauthenticated
-from quittance.gql.context import Access, Credentials
+from quittance.domain.errors import QuittanceError, RateLimited, Unauthenticated
 from quittance.gql.deliveries import Delivery, Subscription
-from quittance.gql.execution import Answer, AnswerKind, Executor, Prepared
-from quittance.gql.hub import Hub
-from quittance.gql.limits import TransportLimits
-from quittance.gql.masking import Problem, RequestRefused, problem, problem_of
-from quittance.server.http.requests import BadRequest, request_of
+from quittance.gql.documents import GraphQLRequest
+from quittance.gql.execution import Answer, AnswerKind
+from quittance.gql.limits import LimitExceeded
+from quittance.gql.masking import Problem, RequestRefused, problem, problem_of, unexpected
+from quittance.server.http.door import Door
+from quittance.server.http.graphql_request import HttpRefusal, request_of
+from quittance.server.http.socket_messages import (
+    FORBIDDEN,
+    INIT_TIMEOUT,
+    INTERNAL_ERROR,
+    INVALID_MESSAGE,
+    SUBPROTOCOL,
+    SUBPROTOCOL_NOT_ACCEPTABLE,
+    SUBSCRIBER_EXISTS,
+    TERMINATED,
+    TOO_MANY_INITS,
+    UNAUTHORIZED,
+    Payload,
+    SocketClose,
+    credentials_of,
+    id_of,
+    parse_message,
+    payload_of,
+)
 
 log = structlog.get_logger("quittance.sockets")
 
-PROTOCOL: Final = "graphql-transport-ws"
-_ID_MAX: Final = 128
-LIMIT_EXCEEDED: Final = "LIMIT_EXCEEDED"
+_REASON_BYTES_MAX = 120
+_REPLIES_MAX = 64
+_CLOSE_GRACE_S = 2.0
 
 
-class CloseSocket(Exception):
-    """The protocol is broken, or the caller may not go on: close with this code and reason."""
+class GraphQLSockets:
+    """The ASGI application behind the path: decides who may open a socket, then leaves it to one."""
 
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
-
-
-@dataclass(slots=True)
-class SocketDoor:
-    """Every socket of the process, with what they share."""
-
-    executor: Executor
-    hub: Hub
-    access: Access
-    limits: TransportLimits
-    client_address: Callable[[WebSocket], str]
-    allowed_origins: frozenset[str] = frozenset()
-    sockets: set["Socket"] = field(default_factory=set)
-    per_address: Counter[str] = field(default_factory=Counter)
-
-    async def __call__(self, websocket: WebSocket) -> None:
-        address = self.client_address(websocket)
-        refusal = self._refusal(websocket, address)
-        if refusal is not None:
-            await websocket.accept(PROTOCOL if PROTOCOL in websocket.scope["subprotocols"] else None)
-            await websocket.close(refusal.code, refusal.reason)
-            return
-        socket = Socket(self, websocket, address)
-        self.sockets.add(socket)
-        self.per_address[address] += 1
-        try:
-            await websocket.accept(PROTOCOL)
-            await socket.run()
-        finally:
-            self.sockets.discard(socket)
-            self.per_address[address] -= 1
-            if not self.per_address[address]:
-                del self.per_address[address]
-
-    async def watch(self) -> None:
-        """Ping every socket now and then; close those that do not answer or whose key was revoked."""
-        while True:
-            await asyncio.sleep(self.limits.ping_interval_s)
-            for socket in list(self.sockets):
-                await socket.check_alive()
-
-    def _refusal(self, websocket: WebSocket, address: str) -> CloseSocket | None:
-        if PROTOCOL not in websocket.scope["subprotocols"]:
-            return CloseSocket(4406, "Subprotocol not acceptable")
-        if not self._origin_is_allowed(websocket):
-            return CloseSocket(4403, "Forbidden: this origin is not allowed")
-        if len(self.sockets) >= self.limits.sockets_max:
-            return CloseSocket(4503, "Too many sockets")
-        if self.per_address[address] >= self.limits.sockets_per_address_max:
-            return CloseSocket(4429, "Too many sockets from this address")
-        return None
-
-    def _origin_is_allowed(self, websocket: WebSocket) -> bool:
-        """A browser always says where its page comes from; nobody else needs to."""
-        origin = websocket.headers.get("origin")
-        if origin is None or origin in self.allowed_origins:
-            return True
-        return urlsplit(origin).netloc == websocket.headers.get("host")
-
-
-class Socket:
-    """One connection: its caller, its operations, and the frames that wait to be sent."""
-
-    def __init__(self, door: SocketDoor, websocket: WebSocket, address: str) -> None:
+    def __init__(self, door: Door) -> None:
         self._door = door
-        self._websocket = websocket
-        self._address = address
-        self._principal: Principal | None = None
-        self._operations: dict[str, Operation] = {}
-        self._frames: deque[str | tuple[Operation, Subscription]] = deque()
-        self._sender: asyncio.Task[None] | None = None
-        self._unanswered_ping_at: float | None = None
-        self._closing: CloseSocket | None = None
 
-    async def run(self) -> None:
-        """Serve the connection until either side ends it."""
-        try:
-            await self._handshake()
-            while True:
-                await self._take(await self._receive())
-        except CloseSocket as close:
-            await self._close(close)
-        except WebSocketDisconnect:
-            pass
-        finally:
-            await self._end_operations()
-
-    def send(self, frame: str) -> None:
-        """Queue a frame; a task drains the queue only while there is something in it."""
-        self._frames.append(frame)
-        if self._sender is None:
-            self._sender = asyncio.create_task(self._drain())
-
-    def queue(self, operation: "Operation", subscription: Subscription) -> None:
-        """Queue the place of one item of a subscription."""
-        self._frames.append((operation, subscription))
-        if self._sender is None:
-            self._sender = asyncio.create_task(self._drain())
-
-    async def check_alive(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if self._principal is None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (await receive())["type"] != "websocket.connect":
             return
-        silent = (
-            self._unanswered_ping_at is not None and now - self._unanswered_ping_at > self._door.limits.pong_timeout_s
-        )
-        if silent:
-            await self._close(CloseSocket(4408, "No pong"))
-        elif not await self._door.access.still_valid(self._principal):
-            await self._close(CloseSocket(4401, "Unauthorized: the credential does not hold any more"))
-        else:
-            self._unanswered_ping_at = self._unanswered_ping_at or now
-            self.send('{"type":"ping"}')
-
-    def forget(self, operation_id: str) -> None:
-        self._operations.pop(operation_id, None)
-
-    async def _handshake(self) -> None:
-        try:
-            async with asyncio.timeout(self._door.limits.init_timeout_s):
-                message = await self._receive()
-        except TimeoutError:
-            raise CloseSocket(4408, "Connection initialisation timeout") from None
-        if message["type"] != "connection_init":
-            raise CloseSocket(4401, "Unauthorized")
-        payload = message.get("payload") or {}
-        if not isinstance(payload, dict):
-            raise CloseSocket(4400, "connection_init: payload must be an object")
-        try:
-            principal = await self._door.access.authenticate(_credentials(payload, self._address))
-            await self._door.access.admit(principal, self._address)
-        except Unauthenticated as error:
-            raise CloseSocket(4403, "Forbidden") from error
-        except RateLimited as error:
-            raise CloseSocket(4429, "Too many requests") from error
-        self._principal = principal
-        self.send('{"type":"connection_ack"}')
-
-    async def _receive(self) -> dict[str, Any]:
-        raw = await self._websocket.receive()
-        if raw["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(raw.get("code", 1005))
-        text = raw.get("text")
-        if text is None or len(text) > self._door.limits.message_bytes_max:
-            raise CloseSocket(4400, "Messages are JSON text within the size limit")
-        try:
-            message = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            raise CloseSocket(4400, "Invalid message: not JSON") from None
-        if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-            raise CloseSocket(4400, "Invalid message: it needs a type")
-        return message
-
-    async def _take(self, message: dict[str, Any]) -> None:
-        match message["type"]:
-            case "connection_init":
-                raise CloseSocket(4429, "Too many initialisation requests")
-            case "ping":
-                self.send('{"type":"pong"}')
-            case "pong":
-                self._unanswered_ping_at = None
-            case "subscribe":
-                await self._subscribe(message)
-            case "complete":
-                operation = self._operations.pop(_id_of(message), None)
-                if operation is not None:
-                    operation.stop()
-            case _:
-                raise CloseSocket(4400, "Invalid message: unknown type")
-
-    async def _subscribe(self, message: dict[str, Any]) -> None:
-        operation_id = _id_of(message)
-        if operation_id in self._operations:
-            raise CloseSocket(4409, f"Subscriber for {operation_id} already exists")
-        principal = self._principal or ANONYMOUS
-        operation = Operation(self, operation_id)
-        if len(self._operations) >= self._door.limits.subscriptions_per_socket_max:
-            self.send(
-                operation.last([problem("too many operations on this socket; complete one first", LIMIT_EXCEEDED)])
-            )
+        headers = Headers(scope=scope)
+        if not self._door.trusts_origin(headers):
+            await _deny(scope, send, 403, problem("sockets from pages of this site are not allowed", "FORBIDDEN"))
             return
+        address = self._door.settings.client_address(scope)
         try:
-            await self._door.access.admit(principal, self._address)
-            prepared = self._door.executor.prepare(request_of(message.get("payload")))
-        except BadRequest as error:
-            raise CloseSocket(4400, f"Invalid message: {error.message}") from None
-        except RateLimited as error:
-            self.send(operation.last([problem_of(error)]))
-            return
-        except RequestRefused as refusal:
-            self.send(operation.last(refusal.problems))
-            return
-        self._operations[operation_id] = operation
-        operation.start(_operate(self._door, operation, prepared, principal))
-
-    async def _drain(self) -> None:
-        try:
-            while self._frames:
-                frame = self._text(self._frames.popleft())
-                if frame is not None:
-                    await self._websocket.send({"type": "websocket.send", "text": frame})
-            if self._closing is not None:
-                await self._websocket.close(self._closing.code, self._closing.reason)
-        except (WebSocketDisconnect, RuntimeError, OSError):
-            self._frames.clear()  # the peer is gone; the receiving side ends the connection
-        finally:
-            self._sender = None
-
-    def _text(self, queued: "str | tuple[Operation, Subscription]") -> str | None:
-        if isinstance(queued, str):
-            return queued
-        operation, subscription = queued
-        item = subscription.pop()
-        if isinstance(item, Delivery):
-            return operation.next(item.text)
-        if item is None:
-            return None
-        self.forget(operation.id)
-        return operation.last(item.problems)
-
-    async def _close(self, close: CloseSocket) -> None:
-        """Send what waits, then the close frame."""
-        if self._closing is not None:
-            return
-        self._closing = close
-        if self._sender is None:
-            self._sender = asyncio.create_task(self._drain())
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._sender), self._door.limits.pong_timeout_s)
-
-    async def _end_operations(self) -> None:
-        for operation in list(self._operations.values()):
-            operation.stop()
-        self._operations.clear()
-        sender = self._sender
-        if sender is not None and self._websocket.client_state is WebSocketState.DISCONNECTED:
-            sender.cancel()
+            place = self._door.connections.one(address)
+            with place:
+                if SUBPROTOCOL not in scope.get("subprotocols", ()):
+                    await send({"type": "websocket.accept"})
+                    reason = "Subprotocol not acceptable"
+                    await send({"type": "websocket.close", "code": SUBPROTOCOL_NOT_ACCEPTABLE, "reason": reason})
+                    return
+                await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
+                # a browser adds what it knows of a site by itself, so from a page only the payload counts
+                authorization = None if "origin" in headers else headers.get("authorization")
+                await _Socket(self._door, address, authorization, receive, send).run()
+        except LimitExceeded as error:
+            await _deny(scope, send, 429, problem_of(error))
 
 
-class Operation:
-    """One subscribe message: a task while it works, a place in a hub's group while it waits."""
+async def _deny(scope: Scope, send: Send, status: int, told: Problem) -> None:
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    headers = [(b"content-type", b"application/json; charset=utf-8"), (b"cache-control", b"no-store")]
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": orjson.dumps({"errors": [told]})})
 
-    __slots__ = ("_head", "_socket", "id", "subscription", "task")
 
-    def __init__(self, socket: Socket, operation_id: str) -> None:
-        self.id = operation_id
+class _Operation:
+    """One id in use: a query or mutation that runs, or a subscription."""
+
+    __slots__ = ("head", "id", "mutates", "subscription", "task")
+
+    def __init__(self, id_: str) -> None:
+        self.id = id_
+        self.head = f'{{"id":{orjson.dumps(id_).decode()},"type":"next","payload":'
         self.subscription: Subscription | None = None
         self.task: asyncio.Task[None] | None = None
-        self._socket = socket
-        self._head = f'{{"id":{orjson.dumps(operation_id).decode()},"type":'
+        self.mutates = False
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        self.task = asyncio.create_task(work)
-
-    def next(self, payload: str) -> str:
-        """Return the frame of one response."""
-        return f'{self._head}"next","payload":{payload}}}'
-
-    def send(self, payload: str) -> None:
-        self._socket.send(self.next(payload))
-
-    def ready(self, subscription: Subscription) -> None:
-        """Queue one item of the hub: it is taken when its turn to be sent comes."""
-        self._socket.queue(self, subscription)
-
-    def finish(self, problems: list[Problem]) -> None:
-        """Say that nothing follows: an error if there is one, else complete."""
-        self._socket.send(self.last(problems))
-        self._socket.forget(self.id)
-
-    def last(self, problems: list[Problem]) -> str:
-        if problems:
-            return f'{self._head}"error","payload":{orjson.dumps(problems).decode()}}}'
-        return f'{self._head}"complete"}}'
-
-    def stop(self) -> None:
-        if self.task is not None:
-            self.task.cancel()
+    def cancel(self) -> None:
+        """Stop; but what may be moving money is left to its end, heard or not."""
         if self.subscription is not None:
             self.subscription.cancel()
+        if self.task is not None and not self.mutates:
+            self.task.cancel()
 
 
-async def _operate(door: SocketDoor, operation: Operation, prepared: Prepared, principal: Principal) -> None:
-    if prepared.operation.kind == "subscription":
-        subscription = await door.hub.subscribe(prepared, principal, on_item=operation.ready)
-        if isinstance(subscription, Answer):
-            operation.finish(subscription.errors)
+class _Socket:
+    """The reader turns messages into operations, the writer sends what lies in the outbox; timers watch both."""
+
+    __slots__ = (
+        "_address", "_authorization", "_calm", "_check_due", "_closing", "_door", "_gone", "_init_seen", "_last_resort",
+        "_loop", "_news", "_operations", "_outbox", "_ping_sent", "_principal", "_receive", "_replies", "_send",
+        "_stalled", "_timer", "_writer",
+    )  # fmt: skip
+
+    def __init__(self, door: Door, address: str, authorization: str | None, receive: Receive, send: Send) -> None:
+        self._door = door
+        self._address = address
+        self._authorization = authorization
+        self._receive = receive
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._writer: asyncio.Task[Any] | None = asyncio.current_task()
+        self._principal: Principal | None = None
+        self._init_seen = False
+        self._operations: dict[str, _Operation] = {}
+        self._outbox: deque[str | _Operation] = deque()
+        self._replies = 0
+        self._news = asyncio.Event()
+        self._calm = asyncio.Event()
+        self._closing: SocketClose | None = None
+        self._gone = False
+        self._stalled = False
+        self._check_due = False
+        self._ping_sent = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._last_resort: asyncio.TimerHandle | None = None
+
+    async def run(self) -> None:
+        timeout = SocketClose(INIT_TIMEOUT, "Connection initialisation timeout")
+        self._timer = self._loop.call_later(self._door.settings.limits.init_timeout_s, self._close, timeout)
+        reader = self._loop.create_task(self._read())
+        try:
+            await self._write()
+        except OSError:
+            pass  # the client is gone
+        except asyncio.CancelledError:
+            if not self._stalled:
+                raise
+            assert self._writer is not None
+            self._writer.uncancel()
+        finally:
+            await self._clean_up(reader)
+
+    async def _clean_up(self, reader: asyncio.Task[None]) -> None:
+        for timer in (self._timer, self._last_resort):
+            if timer is not None:
+                timer.cancel()
+        tasks = [reader, *(operation.task for operation in self._operations.values() if operation.task)]
+        for operation in self._operations.values():
+            operation.cancel()
+        reader.cancel()
+        self._operations.clear()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _close(self, close: SocketClose) -> None:
+        """Let the writer close the socket; if it is stuck, give up on it."""
+        if self._closing is None:
+            self._closing = close
+            self._news.set()
+            self._last_resort = self._loop.call_later(_CLOSE_GRACE_S, self._give_up)
+
+    def _give_up(self) -> None:
+        self._stalled = True
+        if self._writer is not None:
+            self._writer.cancel()
+
+    # The writer
+
+    async def _write(self) -> None:
+        while not self._gone:
+            if self._closing is not None:
+                reason = self._closing.reason.encode()[:_REASON_BYTES_MAX].decode(errors="ignore")
+                await self._send({"type": "websocket.close", "code": self._closing.code, "reason": reason})
+                return
+            if self._outbox:
+                await self._write_one(self._outbox.popleft())
+            elif self._check_due:
+                await self._check()
+            else:
+                self._news.clear()
+                await self._news.wait()
+
+    async def _write_one(self, entry: str | _Operation) -> None:
+        if isinstance(entry, str):
+            self._replies -= 1
+            if self._replies <= _REPLIES_MAX // 2:
+                self._calm.set()
+            await self._send({"type": "websocket.send", "text": entry})
             return
-        operation.subscription = subscription
-        operation.task = None
-        return
-    answer = await door.executor.run(prepared, door.access.new_context(principal))
-    if answer.kind is AnswerKind.REQUEST_ERROR:
-        operation.finish(answer.errors)
-        return
-    operation.send(answer.encode().decode())
-    operation.finish([])
+        item = entry.subscription.pop() if entry.subscription is not None else None
+        if isinstance(item, Delivery):
+            await self._send({"type": "websocket.send", "text": f"{entry.head}{item.text}}}"})
+        elif item is not None:
+            self._finish(entry, item.problems)
 
+    async def _check(self) -> None:
+        """Close the socket of a key that was revoked."""
+        self._check_due = False
+        if self._principal is None or self._principal == ANONYMOUS:
+            return
+        try:
+            valid = await self._door.access.still_valid(self._principal)
+        except Exception:
+            log.exception("credential_check_failed")
+            return
+        if not valid:
+            self._close(SocketClose(FORBIDDEN, "Forbidden"))
 
-def _id_of(message: dict[str, Any]) -> str:
-    operation_id = message.get("id")
-    if not isinstance(operation_id, str) or not 0 < len(operation_id) <= _ID_MAX:
-        raise CloseSocket(4400, "Invalid message: id must be a short, non-empty string")
-    return operation_id
+    def _reply(self, type_: str, **members: object) -> None:
+        self._replies += 1
+        self._outbox.append(orjson.dumps({"type": type_, **members}).decode())
+        self._news.set()
 
+    def _finish(self, operation: _Operation, problems: list[Problem]) -> None:
+        """Tell the client that an operation is over, and free its id."""
+        if self._operations.get(operation.id) is operation:
+            del self._operations[operation.id]
+            if problems:
+                self._reply("error", id=operation.id, payload=problems)
+            else:
+                self._reply("complete", id=operation.id)
 
-def _credentials(payload: dict[str, Any], address: str) -> Credentials:
-    """Return what ``connection_init`` shows: Authorization, an apiKey, or a clientSecret."""
-    said = {name.lower(): value for name, value in payload.items() if isinstance(value, str)}
-    authorization = said.get("authorization")
-    if authorization is None and "apikey" in said:
-        authorization = f"Bearer {said['apikey']}"
-    return Credentials(authorization=authorization, client_secret=said.get("clientsecret"), address=address)
+    # The reader
 
+    async def _read(self) -> None:
+        try:
+            while True:
+                message = await self._receive()
+                if message["type"] == "websocket.disconnect":
+                    self._gone = True
+                    self._news.set()
+                    return
+                await self._handle(parse_message(message, bytes_max=self._door.settings.limits.message_bytes_max))
+                while self._replies > _REPLIES_MAX:  # who floods us with pings reads the answers first
+                    self._calm.clear()
+                    await self._calm.wait()
+        except SocketClose as close:
+            self._close(close)
+        except Exception as error:  # noqa: BLE001 - logged and masked
+            unexpected(error, log=log)
+            self._close(SocketClose(INTERNAL_ERROR, "Internal server error"))
 
-def socket_routes(door: SocketDoor) -> list[BaseRoute]:
-    """Return the WebSocket route of ``/graphql``."""
+    async def _handle(self, message: Payload) -> None:
+        match message["type"]:
+            case "connection_init":
+                await self._initialise(payload_of(message))
+            case "ping":
+                payload = message.get("payload")
+                self._reply("pong", **({} if payload is None else {"payload": payload}))
+            case "pong":
+                if self._ping_sent:
+                    self._ping_later()
+            case "subscribe":
+                self._subscribe(message)
+            case "complete":
+                operation = self._operations.get(id_of(message))
+                if operation is not None and not operation.mutates:
+                    del self._operations[operation.id]
+                    operation.cancel()
+            case _:
+                raise SocketClose(INVALID_MESSAGE, "Invalid message received")
 
-    async def serve(websocket: WebSocket) -> None:
-        await door(websocket)
+    async def _initialise(self, payload: Mapping[str, object]) -> None:
+        if self._init_seen:
+            raise SocketClose(TOO_MANY_INITS, "Too many initialisation requests")
+        self._init_seen = True
+        try:
+            principal = await self._door.access.authenticate(
+                credentials_of(payload, authorization=self._authorization, address=self._address)
+            )
+            await self._door.access.admit(principal, self._address)
+        except Unauthenticated as error:
+            raise SocketClose(FORBIDDEN, "Forbidden") from error
+        except RateLimited as error:
+            raise SocketClose(TOO_MANY_INITS, "Too many requests") from error
+        self._principal = principal
+        self._ping_later()
+        self._reply("connection_ack")
 
-    return [WebSocketRoute("/graphql", serve, name="graphql-ws")]
+    def _ping_later(self) -> None:
+        self._ping_sent = False
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(self._door.settings.limits.ping_interval_s, self._ping)
+
+    def _ping(self) -> None:
+        self._check_due = self._ping_sent = True
+        self._reply("ping")
+        terminated = SocketClose(TERMINATED, "Terminated")
+        self._timer = self._loop.call_later(self._door.settings.limits.pong_timeout_s, self._close, terminated)
+
+    # Operations
+
+    def _subscribe(self, message: Payload) -> None:
+        if self._principal is None:
+            raise SocketClose(UNAUTHORIZED, "Unauthorized")
+        id_ = id_of(message)
+        if id_ in self._operations:
+            raise SocketClose(SUBSCRIBER_EXISTS, f"Subscriber for {id_} already exists")
+        try:
+            request = request_of(message.get("payload"))
+        except HttpRefusal as error:
+            raise SocketClose(INVALID_MESSAGE, "Invalid message received") from error
+        if len(self._operations) >= self._door.settings.limits.subscriptions_per_socket_max:
+            told = problem("too many operations on this socket", LimitExceeded.code)
+            self._reply("error", id=id_, payload=[told])
+            return
+        operation = self._operations[id_] = _Operation(id_)
+        operation.task = self._loop.create_task(self._operate(operation, request, self._principal))
+
+    async def _operate(self, operation: _Operation, request: GraphQLRequest, principal: Principal) -> None:
+        try:
+            await self._door.access.admit(principal, self._address)
+            await self._start(operation, request, principal)
+        except RequestRefused as refused:
+            self._finish(operation, refused.problems)
+        except QuittanceError as error:
+            self._finish(operation, [problem_of(error)])
+        except Exception as error:  # noqa: BLE001 - logged and masked
+            self._finish(operation, [unexpected(error, log=log)])
+        finally:
+            operation.task = None
+
+    async def _start(self, operation: _Operation, request: GraphQLRequest, principal: Principal) -> None:
+        prepared = self._door.executor.prepare(request)
+        operation.mutates = prepared.operation.kind == "mutation"
+        if prepared.operation.kind == "subscription":
+            result = await self._door.hub.subscribe(prepared, principal, on_item=lambda _: self._announce(operation))
+            if isinstance(result, Answer):
+                self._finish(operation, result.errors)
+            else:
+                operation.subscription = result
+            return
+        answer = await self._door.executor.run(prepared, self._door.access.new_context(principal))
+        if answer.kind is AnswerKind.REQUEST_ERROR:
+            self._finish(operation, answer.errors)
+        elif self._operations.get(operation.id) is operation:
+            self._reply("next", id=operation.id, payload=answer.as_response())
+            self._finish(operation, [])
+
+    def _announce(self, operation: _Operation) -> None:
+        self._outbox.append(operation)
+        self._news.set()
