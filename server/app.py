@@ -1,12 +1,10 @@
 """The application: doors over one runtime."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
-from starlette.requests import HTTPConnection
 
 from quittance.gql.documents import DocumentStore
 from quittance.gql.execution import Executor
@@ -17,16 +15,16 @@ from quittance.sandbox.control import control_routes
 from quittance.server import demo
 from quittance.server.greeting import greet
 from quittance.server.http.checkout import checkout_routes
-from quittance.server.http.graphql import GraphQLDoor, graphql_routes
+from quittance.server.http.door import DoorSettings
+from quittance.server.http.graphql import graphql_routes
 from quittance.server.http.health import health_routes
 from quittance.server.http.observed import Observed
 from quittance.server.http.pages import asset_routes
 from quittance.server.http.playground import playground
-from quittance.server.http.sockets import SocketDoor, socket_routes
 from quittance.server.logs import configure_logs
 from quittance.server.metrics import EventMetrics
 from quittance.server.process import freeze_garbage
-from quittance.server.runtime import Runtime, open_runtime
+from quittance.server.runtime import open_runtime
 from quittance.server.settings import Settings, load_settings
 from quittance.server.trusted import load_trusted_documents
 
@@ -49,62 +47,46 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.runtime = runtime
             app.state.demo = prepared
             EventMetrics(registry).follow(runtime.broker)
-            door, sockets = _graphql(settings, runtime, prepared)
+            executor = _executor(settings)
+            limits = _transport_limits(settings)
+            hub = Hub(executor=executor, access=runtime.access, source=runtime.broker, limits=limits)
+            door = _door_settings(settings, prepared, limits)
             app.router.routes.extend(
                 [
-                    *graphql_routes(door),
-                    *socket_routes(sockets),
+                    *graphql_routes(executor=executor, hub=hub, access=runtime.access, settings=door),
                     *checkout_routes(runtime.services),
                     *asset_routes(),
                     *health_routes(runtime.services, registry),
                     *(control_routes(runtime.sandbox) if runtime.sandbox is not None else []),
                 ]
             )
-            watching = asyncio.create_task(sockets.watch())
             freeze_garbage()
             greet(settings, prepared)
             yield
-            watching.cancel()
-            await door.hub.aclose()
+            await hub.aclose()
 
     app = FastAPI(title="Quittance", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Observed, registry=registry)
     return app
 
 
-def _graphql(settings: Settings, runtime: Runtime, prepared: demo.Demo) -> tuple[GraphQLDoor, SocketDoor]:
+def _executor(settings: Settings) -> Executor:
     documents = DocumentStore(
         schema=schema._schema,  # noqa: SLF001 - strawberry has no public name for its graphql-core schema
         limits=_document_limits(settings),
         trusted=load_trusted_documents(settings.trusted_documents_path),
         trusted_only=settings.trusted_documents_only,
     )
-    executor = Executor(schema=schema, documents=documents)
-    limits = _transport_limits(settings)
-    hub = Hub(executor=executor, access=runtime.access, source=runtime.broker, limits=limits)
+    return Executor(schema=schema, documents=documents)
+
+
+def _door_settings(settings: Settings, prepared: demo.Demo, limits: TransportLimits) -> DoorSettings:
     page = playground(sandbox=bool(settings.sandbox), api_key=prepared.api_key, article_id=prepared.article_id)
-    door = GraphQLDoor(
-        executor=executor,
-        hub=hub,
-        access=runtime.access,
+    return DoorSettings(
         limits=limits,
-        playground=page if settings.playground else None,
-        client_address=_address,
-    )
-    sockets = SocketDoor(
-        executor=executor,
-        hub=hub,
-        access=runtime.access,
-        limits=limits,
-        client_address=_address,
         allowed_origins=frozenset(settings.allowed_origins),
+        playground=page if settings.playground else None,
     )
-    return door, sockets
-
-
-def _address(connection: HTTPConnection) -> str:
-    """The peer's own address; what a client claims in a header is never believed."""
-    return connection.client.host if connection.client is not None else ""
 
 
 def _document_limits(settings: Settings) -> DocumentLimits:

@@ -109,8 +109,8 @@ class _Socket:
 
     __slots__ = (
         "_address", "_authorization", "_calm", "_check_due", "_closing", "_door", "_gone", "_init_seen", "_last_resort",
-        "_loop", "_news", "_operations", "_outbox", "_ping_sent", "_principal", "_receive", "_replies", "_send",
-        "_stalled", "_timer", "_writer",
+        "_loop", "_news", "_operations", "_outbox", "_ping_sent", "_principal", "_receive", "_replies", "_send", "_stalled",
+        "_timer", "_writer",
     )  # fmt: skip
 
     def __init__(self, door: Door, address: str, authorization: str | None, receive: Receive, send: Send) -> None:
