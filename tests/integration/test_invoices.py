@@ -21,7 +21,10 @@ mutation ($input: GenerateInvoiceInput!) {
 """
 CREATE = """
 mutation ($input: CreateArticleInput!) {
-  createArticle(input: $input) { ... on CreateArticleSuccess { article { id locked content } } ... on UserError { code } }
+  createArticle(input: $input) {
+    ... on CreateArticleSuccess { article { id locked content } }
+    ... on UserError { code }
+  }
 }
 """
 

@@ -1,0 +1,77 @@
+"""S1: neither the database in clear, nor a repr, nor an answer to a stranger holds a secret."""
+
+import json
+from typing import Any
+
+from quittance.domain.access import ANONYMOUS, Scope
+from quittance.providers.base import InvoiceRequest
+from quittance.resolvers.merchants import create_key
+from quittance.sandbox.rails import SandboxRails
+from quittance.store.models import Row
+
+KEY = "a-bootstrap-key"
+
+
+async def told(till: Any) -> tuple[list[str], Any]:
+    """Live a full story; return every secret in it as text, in each form that it could have, and the order."""
+    created = await _key(till)
+    made = await till.order(idempotency_key="k", description="a book", refund_address="bob@shop.test")
+    await till.report(await till.pay(made.payment.id))
+    option = (await till.options(made.payment.id))[0]
+    preimage = till.services.derive.preimage(option.id)
+    macaroon = till.rails.lnd.macaroon_path.read_bytes()
+    secrets = [KEY, created, made.client_secret, made.client_secret.rpartition("_")[2]]
+    for raw in (preimage, macaroon, b"a secret key of the tests, 32 bytes"):
+        secrets += [raw.hex(), repr(raw)[2:-1]]
+    return secrets, made
+
+
+async def test_s1_no_table_holds_a_secret_in_clear(till: Any) -> None:
+    secrets, made = await told(till)
+
+    rows = [row for table in Row.metadata.tables for row in await till.rows(table)]
+    dump = "\n".join(
+        f"{value!r} {value.hex() if isinstance(value, bytes) else ''}" for row in rows for value in row.values()
+    )
+
+    assert made.payment.id in dump
+    assert "COMPLETE" in dump
+    assert [secret for secret in secrets if secret in dump] == []
+
+
+async def test_s1_no_repr_shows_a_secret(till: Any, lnd: Any) -> None:
+    secrets, made = await told(till)
+    option = (await till.options(made.payment.id))[0]
+    request = InvoiceRequest(
+        amount=option.amount,
+        description="a book",
+        expires_in_s=60,
+        preimage=till.services.derive.preimage(option.id),
+    )
+    context = till.shop.context()
+
+    shown = " ".join(
+        f"{one!r} {one}" for one in (till.services, request, lnd, lnd.__dict__, context, till.services.derive, option)
+    )
+
+    assert "a book" in shown
+    assert [secret for secret in secrets if secret in shown] == []
+
+
+async def test_s1_a_payment_is_answered_without_its_preimage(till: Any, rails: SandboxRails) -> None:
+    secrets, made = await told(till)
+    document = """query ($id: ID!, $secret: String) { payment(id: $id, clientSecret: $secret) {
+        id status statusReason paymentRequest paymentHash description correlationId refundAddress
+        options { id provider state ... on LightningOption { paymentRequest paymentHash } }
+        events { edges { node { eventId cursor type } } } } }"""
+
+    variables = {"id": made.payment.id, "secret": made.client_secret}
+    answer = json.dumps(await till.shop.run(document, variables, as_=ANONYMOUS))
+
+    assert made.payment.id in answer
+    assert [secret for secret in secrets if secret in answer] == []
+
+
+async def _key(till: Any) -> str:
+    merchant_id = till.shop.principal.merchant_id
+    return (await create_key(till.services, merchant_id=merchant_id, name="k", scopes=[Scope.ADMIN])).secret
