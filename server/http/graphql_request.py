@@ -114,7 +114,7 @@ async def read_body(request: Request, *, bytes_max: int) -> bytes:
         ClientDisconnect: nobody waits for an answer.
     """
     declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared[:12]) > bytes_max:
+    if declared.isdecimal() and int(declared[:12]) > bytes_max:
         raise _too_large(bytes_max)
     body = bytearray()
     async for chunk in request.stream():
@@ -125,7 +125,7 @@ async def read_body(request: Request, *, bytes_max: int) -> bytes:
 
 
 def _too_large(bytes_max: int) -> HttpRefusal:
-    return refusal(413, f"a body has at most {bytes_max} bytes", "PAYLOAD_TOO_LARGE", Connection="close")
+    return refusal(413, f"a body has at most {bytes_max} bytes", "PAYLOAD_TOO_LARGE")
 
 
 def parse_body(body: bytes, *, batch_max: int) -> GraphQLRequest | list[GraphQLRequest]:
