@@ -161,8 +161,8 @@ class Stage:
 async def served(limits: TransportLimits | None = None, **settings: Any) -> AsyncIterator[Stage]:
     stage = Stage(limits or TransportLimits(), **settings)
     config = uvicorn.Config(
-        stage.app, port=0, lifespan="off", log_level="critical", ws="websockets-sansio", ws_per_message_deflate=False, proxy_headers=False,
-        timeout_graceful_shutdown=1,
+        stage.app, port=0, lifespan="off", log_level="critical", ws="websockets-sansio", ws_per_message_deflate=False,
+        proxy_headers=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())
