@@ -142,9 +142,10 @@ class DocumentStore:
             raise refused("only trusted documents are executed here", "TRUSTED_DOCUMENTS_ONLY")
         if (document := self._remembered(key)) is not None:
             return document
-        if (refusal := self._refusals.get(key)) is not None:
+        known = self._refusals.get(key)
+        if known is not None:
             self._refusals.move_to_end(key)
-            raise RequestRefused(refusal.problems)
+            raise RequestRefused(known.problems)
         try:
             document = self._admit(key, text)
         except RequestRefused as refusal:

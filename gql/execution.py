@@ -80,7 +80,7 @@ class Executor:
     def __init__(
         self, *, schema: strawberry.Schema, documents: DocumentStore, log: FilteringBoundLogger | None = None
     ) -> None:
-        self._schema = schema._schema  # noqa: SLF001 - strawberry has no public name for its graphql-core schema
+        self._schema = schema._schema  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - strawberry has no public name for its graphql-core schema
         self._documents = documents
         self.log: FilteringBoundLogger = log or structlog.get_logger("quittance.gql")
 

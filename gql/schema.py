@@ -1,6 +1,7 @@
 """The schema: three roots, the scalars, the errors. ``schema.graphql`` is written from it."""
 
 import strawberry
+from graphql import GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
 
 from quittance.gql.errors import EXCEPTION_HANDLERS
@@ -18,6 +19,11 @@ schema = strawberry.Schema(
     config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
     exception_handlers=EXCEPTION_HANDLERS,
 )
+
+
+def core_schema() -> GraphQLSchema:
+    """Return the graphql-core schema, for which strawberry has no public name."""
+    return schema._schema  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 def sdl() -> str:

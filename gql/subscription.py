@@ -8,7 +8,7 @@ import strawberry
 
 from quittance.domain.access import Scope
 from quittance.domain.cursor import decode_position, encode_position
-from quittance.domain.errors import PaymentNotFound, Unauthenticated
+from quittance.domain.errors import InvalidCursor, PaymentNotFound
 from quittance.domain.event import Event, EventKind, EventSelector
 from quittance.domain.ids import ArticleId, PaymentId
 from quittance.gql.context import QuittanceInfo
@@ -17,6 +17,7 @@ from quittance.gql.streams import EventStream
 from quittance.gql.types.article import Article
 from quittance.gql.types.payment import Payment
 from quittance.resolvers import payments
+from quittance.resolvers.events import newest
 
 After = Annotated[
     str | None,
@@ -83,7 +84,7 @@ class Subscription:
         after: After = None,
     ) -> AsyncIterable[PaymentSettled]:
         selector = await _selector(info, _SETTLED, payment_id, client_secret, article_id)
-        return _stream(info, selector, after, PaymentSettled)
+        return await _stream(info, selector, after, PaymentSettled)
 
     @strawberry.subscription(description="Every change of a payment, settlement included.")
     async def payment_updated(
@@ -94,11 +95,11 @@ class Subscription:
         after: After = None,
     ) -> AsyncIterable[PaymentUpdated]:
         selector = await _selector(info, _UPDATED, payment_id, client_secret, None)
-        return _stream(info, selector, after, PaymentUpdated)
+        return await _stream(info, selector, after, PaymentUpdated)
 
     @strawberry.subscription(description="Articles as they are published.")
     async def article_published(self, info: QuittanceInfo, after: After = None) -> AsyncIterable[ArticlePublished]:
-        return _stream(info, EventSelector(kinds=_PUBLISHED), after, ArticlePublished)
+        return await _stream(info, EventSelector(kinds=_PUBLISHED), after, ArticlePublished)
 
 
 async def _selector(
@@ -111,7 +112,7 @@ async def _selector(
     """Return what this caller may watch.
 
     Raises:
-        Unauthenticated: neither a key nor a client secret.
+        PermissionDenied: neither a key that may read payments nor a client secret.
         PaymentNotFound: no such payment for this caller.
     """
     principal = info.context.principal
@@ -121,8 +122,6 @@ async def _selector(
         wanted = services.derive.payment_opened_by(client_secret)
     article = None if article_id is None else ArticleId(article_id)
     if wanted is None:
-        if principal.merchant_id is None:
-            raise Unauthenticated
         return EventSelector(kinds=kinds, merchant_id=principal.require(Scope.PAYMENTS_READ), article_id=article)
     found = await payments.find_payment(services, principal, PaymentId(wanted), client_secret)
     if found is None:
@@ -130,7 +129,14 @@ async def _selector(
     return EventSelector(kinds=kinds, merchant_id=found.merchant_id, payment_id=found.id, article_id=article)
 
 
-def _stream(info: QuittanceInfo, selector: EventSelector, after: str | None, kind: type[E]) -> EventStream[E]:
+async def _stream(info: QuittanceInfo, selector: EventSelector, after: str | None, kind: type[E]) -> EventStream[E]:
+    """Return the stream behind ``after``.
+
+    Raises:
+        InvalidCursor: it is none of ours, or ahead of the log: the database is older than the client (a restored
+            backup, another server), and waiting would hide what is booked from now on.
+    """
+
     def to_type(event: Event) -> E:
         return kind(
             subject=event,
@@ -140,4 +146,7 @@ def _stream(info: QuittanceInfo, selector: EventSelector, after: str | None, kin
         )
 
     position = None if after is None else decode_position(after)
-    return EventStream(source=info.context.events, selector=selector, after=position, to_type=to_type)
+    source = info.context.events
+    if position is not None and position > source.head and position > await newest(info.context.services):
+        raise InvalidCursor
+    return EventStream(source=source, selector=selector, after=position, to_type=to_type)

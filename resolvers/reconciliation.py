@@ -79,9 +79,7 @@ async def _give_up(services: Services, option: PaymentOption) -> None:
     if services.now() >= answered_by:
         await fail_option(services, option, reason=ProviderUnavailable.code)
         return
-    await services.database.write(
-        lambda transaction: options.check_option_at(transaction, option.id, answered_by)
-    )
+    await services.database.write(lambda transaction: options.check_option_at(transaction, option.id, answered_by))
 
 
 async def postpone(services: Services, option: PaymentOption) -> None:

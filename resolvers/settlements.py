@@ -81,15 +81,17 @@ def book_settlement(transaction: Transaction, services: Services, *, provider: s
     settlement_id = SettlementId(services.new_id(SETTLEMENT))
     added = settlements.insert_settlement(
         transaction,
-        id_=settlement_id,
-        provider=provider,
-        reference=settlement.reference,
-        payment_id=payment.id,
-        option_id=option.id,
-        received=received,
-        disposition=decision.disposition,
-        settled_at=settlement.settled_at,
-        booked_at=now,
+        settlements.BookedSettlement(
+            id=settlement_id,
+            provider=provider,
+            reference=settlement.reference,
+            payment_id=payment.id,
+            option_id=option.id,
+            received=received,
+            disposition=decision.disposition,
+            settled_at=settlement.settled_at,
+            booked_at=now,
+        ),
     )
     if not added:
         return Booking.DUPLICATE

@@ -10,7 +10,7 @@ from quittance.gql.documents import DocumentStore
 from quittance.gql.execution import Executor
 from quittance.gql.hub import Hub
 from quittance.gql.limits import DocumentLimits, TransportLimits
-from quittance.gql.schema import schema
+from quittance.gql.schema import core_schema, schema
 from quittance.sandbox.control import control_routes
 from quittance.server import demo
 from quittance.server.greeting import greet
@@ -72,7 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _executor(settings: Settings) -> Executor:
     documents = DocumentStore(
-        schema=schema._schema,  # noqa: SLF001 - strawberry has no public name for its graphql-core schema
+        schema=core_schema(),
         limits=_document_limits(settings),
         trusted=load_trusted_documents(settings.trusted_documents_path),
         trusted_only=settings.trusted_documents_only,

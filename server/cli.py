@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 EXIT_FAILED = 1
 EXIT_SETTINGS = 2
+HTTP_NOT_FOUND = 404
 
 DatabaseUrl = Annotated[
     str | None, typer.Option("--database-url", help="sqlite:///PATH or postgresql://USER@HOST/NAME.")
@@ -281,7 +282,7 @@ def _control(method: str, url: str, path: str, body: "dict[str, object] | None" 
         response = httpx.request(method, url.rstrip("/") + path, json=body, timeout=30.0, trust_env=False)
     except httpx.HTTPError as error:
         _fail(f"no server answers at {url} ({type(error).__name__}); start one with `quittance serve`")
-    if response.status_code == httpx.codes.NOT_FOUND:
+    if response.status_code == HTTP_NOT_FOUND:
         _fail(f"the server at {url} runs without sandbox rails")
     if response.is_error:
         _fail(f"{path}: {response.text.strip()}")

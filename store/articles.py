@@ -50,7 +50,7 @@ _COUNT_UPVOTE = Statement(
 )
 
 
-def _listed(own: bool) -> ColumnElement[bool]:
+def _listed(*, own: bool) -> ColumnElement[bool]:
     if own:
         return or_(_ARTICLE.c.status == _VISIBLE, _ARTICLE.c.merchant_id == bindparam("merchant_id"))
     return _ARTICLE.c.status == _VISIBLE
@@ -58,7 +58,7 @@ def _listed(own: bool) -> ColumnElement[bool]:
 
 def _page(order: ArticleOrder, *, own: bool, resumed: bool) -> Statement:
     def build(_: object) -> Any:
-        query = select(*_ARTICLE.c).where(_listed(own)).limit(bindparam("limit"))
+        query = select(*_ARTICLE.c).where(_listed(own=own)).limit(bindparam("limit"))
         after = _ARTICLE.c.id < bindparam("after_id")
         if order is ArticleOrder.OLDEST:
             query = query.order_by(_ARTICLE.c.id)
@@ -83,7 +83,7 @@ _PAGES = {
     for resumed in (False, True)
 }
 _COUNTS = {
-    own: Statement(lambda _, own=own: select(func.count()).select_from(_ARTICLE).where(_listed(own)))  # type: ignore[misc]
+    own: Statement(lambda _, own=own: select(func.count()).select_from(_ARTICLE).where(_listed(own=own)))  # type: ignore[misc]
     for own in (False, True)
 }
 

@@ -15,7 +15,7 @@ _ROW = table_of(IdempotencyRow)
 
 _INSERT = Statement(
     lambda d: (
-        d.insert(_ROW)  # type: ignore[attr-defined]
+        d.insert(_ROW)
         .values({column.name: bindparam(column.name) for column in _ROW.c})
         .on_conflict_do_nothing(index_elements=["merchant_id", "key"])
     )

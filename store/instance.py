@@ -9,7 +9,7 @@ from quittance.store.transaction import Transaction
 _ROW = table_of(InstanceRow)
 _INSERT = Statement(
     lambda d: (
-        d.insert(_ROW)  # type: ignore[attr-defined]
+        d.insert(_ROW)
         .values(name=bindparam("name"), value=bindparam("value"))
         .on_conflict_do_nothing(index_elements=["name"])
     )

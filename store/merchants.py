@@ -37,7 +37,7 @@ class ApiKey:
 
 _INSERT_MERCHANT = Statement(
     lambda d: (
-        d.insert(_MERCHANT)  # type: ignore[attr-defined]
+        d.insert(_MERCHANT)
         .values({column.name: bindparam(column.name) for column in _MERCHANT.c})
         .on_conflict_do_nothing()
     )

@@ -1,5 +1,8 @@
 """Rows. Times are integer microseconds since 1970 (UTC), amounts are 64-bit counts, so both databases agree."""
 
+# SQLModel declares table names and metadata for itself.
+# pyright: reportIncompatibleVariableOverride=false
+
 from typing import ClassVar
 
 from sqlalchemy import BigInteger, Index, LargeBinary, MetaData, Table, Text, UniqueConstraint

@@ -166,7 +166,7 @@ def _may_match(narrowed: PaymentFilter) -> bool:
 
 
 def _narrowing(narrowed: PaymentFilter, merchant_id: MerchantId) -> dict[str, object]:
-    said = {
+    said: dict[str, object] = {
         "status": narrowed.status and narrowed.status.value,
         "article_id": narrowed.article_id,
         "correlation_id": narrowed.correlation_id,

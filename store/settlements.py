@@ -1,5 +1,6 @@
 """Settlements: money that arrived, booked once per provider and reference; and how far each feed is booked."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import bindparam, func, select
@@ -16,7 +17,7 @@ _FEED = table_of(FeedPositionRow)
 
 _INSERT = Statement(
     lambda d: (
-        d.insert(_SETTLEMENT)  # type: ignore[attr-defined]
+        d.insert(_SETTLEMENT)
         .values({column.name: bindparam(column.name) for column in _SETTLEMENT.c})
         .on_conflict_do_nothing(index_elements=["provider", "reference"])
     )
@@ -48,34 +49,37 @@ _ADVANCE = Statement(lambda d: _store_position(d, only_forward=True))  # type: i
 _REPLACE = Statement(lambda d: _store_position(d, only_forward=False))  # type: ignore[arg-type,return-value]
 
 
-def insert_settlement(
-    transaction: Transaction,
-    *,
-    id_: SettlementId,
-    provider: str,
-    reference: str,
-    payment_id: PaymentId,
-    option_id: OptionId,
-    received: Money,
-    disposition: Disposition,
-    settled_at: datetime,
-    booked_at: datetime,
-) -> bool:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookedSettlement:
+    """Money that arrived, and what was done with it. ``provider`` and ``reference`` name it once and for all."""
+
+    id: SettlementId
+    provider: str
+    reference: str
+    payment_id: PaymentId
+    option_id: OptionId
+    received: Money
+    disposition: Disposition
+    settled_at: datetime
+    booked_at: datetime
+
+
+def insert_settlement(transaction: Transaction, settlement: BookedSettlement) -> bool:
     """Book money that arrived; False when this reference was booked before, and then nothing may follow."""
     added = transaction.execute(
         _INSERT,
         {
-            "id": id_,
-            "provider": provider,
-            "reference": reference,
-            "payment_id": payment_id,
-            "option_id": option_id,
-            "amount_value": received.value,
-            "asset_code": received.asset.code,
-            "asset_scale": received.asset.scale,
-            "disposition": disposition.value,
-            "settled_at_us": to_us(settled_at),
-            "booked_at_us": to_us(booked_at),
+            "id": settlement.id,
+            "provider": settlement.provider,
+            "reference": settlement.reference,
+            "payment_id": settlement.payment_id,
+            "option_id": settlement.option_id,
+            "amount_value": settlement.received.value,
+            "asset_code": settlement.received.asset.code,
+            "asset_scale": settlement.received.asset.scale,
+            "disposition": settlement.disposition.value,
+            "settled_at_us": to_us(settlement.settled_at),
+            "booked_at_us": to_us(settlement.booked_at),
         },
     )
     return added == 1

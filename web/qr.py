@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
+from typing import Literal
 
 import qrcode  # type: ignore[import-untyped]
 from qrcode import constants, util
@@ -14,6 +15,8 @@ from qrcode.exceptions import DataOverflowError  # type: ignore[import-untyped]
 TEXT_LENGTH_MAX = 2_900
 _MEDIUM_LENGTH_MAX = 800  # a longer text makes modules too fine for a phone's camera, so it spends less on correction
 _QUIET_MODULES = 4  # ISO/IEC 18004, 9.1
+_ALPHANUMERIC: Literal[2] = 2
+_BYTES: Literal[4] = 4
 _MASK = 0  # each of the eight masks is a valid symbol; searching the prettiest costs three times the rest
 _CACHE_SIZE = 256
 _DARK, _LIGHT = b"\x00", b"\xff"  # eight pixels of a 1-bit PNG: one byte is one module
@@ -72,15 +75,14 @@ def _matrix(text: str) -> Sequence[Sequence[bool]]:
         error_correction=constants.ERROR_CORRECT_M if medium else constants.ERROR_CORRECT_L, mask_pattern=_MASK
     )
     if _INVOICE.fullmatch(text):  # bech32 means the same in capitals, which a QR code packs in 5.5 bits instead of 8
-        symbol.add_data(util.QRData(text.upper(), mode=util.MODE_ALPHA_NUM))
+        symbol.add_data(util.QRData(text.upper(), mode=_ALPHANUMERIC))
     else:
-        symbol.add_data(util.QRData(text.encode(), mode=util.MODE_8BIT_BYTE))
+        symbol.add_data(util.QRData(text.encode(), mode=_BYTES))
     try:
         symbol.make(fit=True)
     except (DataOverflowError, ValueError) as error:  # the library's own search ends in a ValueError of its own
         raise ValueError("the text has too many bytes for one QR code") from error
-    modules: Sequence[Sequence[bool]] = symbol.modules
-    return modules
+    return [[bool(module) for module in row] for row in symbol.modules]
 
 
 def _dark_runs(modules: Sequence[bool]) -> Iterator[tuple[int, int]]:

@@ -23,7 +23,9 @@ async def hold_lease(services: Services, name: str, holder: str, work: Callable[
 
     When the lease cannot be renewed in time, ``work`` is canceled before another process may begin it.
     """
-    while not await _take(services, name, holder):
+    while True:
+        if await _take(services, name, holder):
+            break
         await asyncio.sleep(RENEW_S)
     task = asyncio.ensure_future(work())
     try:

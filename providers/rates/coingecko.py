@@ -52,7 +52,7 @@ class CoinGecko:
         async with self._http.stream(
             "GET", "/simple/price", params=query, timeout=_TIMEOUT_S, follow_redirects=False
         ) as response:
-            if response.status_code != httpx.codes.OK:
+            if not response.is_success:
                 raise ValueError(f"the answer's status is {response.status_code}")
             async for chunk in response.aiter_bytes():
                 content += chunk

@@ -6,6 +6,7 @@ from contextlib import aclosing
 from typing import Any, Final, TypeAlias
 
 import grpc
+import grpc.aio
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message

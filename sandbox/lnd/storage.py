@@ -56,7 +56,8 @@ class Storage:
         make: Callable[..., _Kept] = kind
         for row in self._connection.execute(f"SELECT {', '.join(names)} FROM {_TABLES[kind][0]}"):  # noqa: S608
             values: dict[str, Any] = dict(zip(names, row, strict=True))
-            yield make(**{name: bool(value) if name in _FLAGS else value for name, value in values.items()})
+            values |= {name: bool(values[name]) for name in _FLAGS if name in values}
+            yield make(**values)
 
     def close(self) -> None:
         self._connection.close()

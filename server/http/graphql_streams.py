@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from quittance.domain.access import ANONYMOUS, Principal
-from quittance.gql.deliveries import Delivery, End, Subscription
+from quittance.gql.deliveries import Delivery, Subscription
 from quittance.gql.execution import Answer, Prepared
 from quittance.server.http.door import Door
 
@@ -114,7 +114,7 @@ class EventStreamResponse:
         while (item := self._subscription.pop()) is not None:
             if isinstance(item, Delivery):
                 chunk += _next(item.payload, item.cursor)
-            elif isinstance(item, End):
+            else:
                 told = _next(orjson.dumps({"errors": item.problems}), None) if item.problems else b""
                 return chunk + told + _COMPLETE, True
         return chunk, False

@@ -1,6 +1,6 @@
 """Alembic's environment: runs on the connection that ``quittance.store.migrate`` hands over."""
 
-from typing import Any
+from typing import Any, Literal
 
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
@@ -11,7 +11,7 @@ from quittance.store.models import Row
 _PLAIN: dict[type, str] = {BigInteger: "sa.BigInteger()", Text: "sa.Text()", LargeBinary: "sa.LargeBinary()"}
 
 
-def _render_item(kind: str, item: Any, autogenerate: AutogenContext) -> str | bool:
+def _render_item(kind: str, item: Any, autogenerate: AutogenContext) -> str | Literal[False]:
     """Write plain column types, so that a migration never imports live code."""
     del autogenerate
     if kind == "type":
