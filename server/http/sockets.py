@@ -108,9 +108,9 @@ class _Socket:
     """The reader turns messages into operations, the writer sends what lies in the outbox; timers watch both."""
 
     __slots__ = (
-        "_address", "_authorization", "_calm", "_check_due", "_closing", "_door", "_gone", "_init_seen", "_last_resort",
-        "_loop", "_news", "_operations", "_outbox", "_ping_sent", "_principal", "_receive", "_replies", "_send", "_stalled",
-        "_timer", "_writer",
+        "_address", "_authorization", "_calm", "_check_due", "_closing", "_door", "_gone", "_init_seen",
+        "_last_resort", "_loop", "_news", "_operations", "_outbox", "_ping_sent", "_principal", "_receive",
+        "_replies", "_send", "_stalled", "_timer", "_writer",
     )  # fmt: skip
 
     def __init__(self, door: Door, address: str, authorization: str | None, receive: Receive, send: Send) -> None:
