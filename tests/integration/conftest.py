@@ -1,5 +1,6 @@
 """A whole server without its sockets: both databases, the sandbox rails over real gRPC, the schema."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -247,7 +248,8 @@ async def broker(services: Services) -> AsyncIterator[EventBroker]:
     running = EventBroker(services.database)
     await running.start()
     yield running
-    await running.stop()
+    async with asyncio.timeout(2):  # an end that was not heard is said again
+        await running.stop()
 
 
 @pytest.fixture
