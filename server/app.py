@@ -1,17 +1,22 @@
 """The application: doors over one runtime."""
 
+import gc
+import logging
+import multiprocessing
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from quittance.gql.documents import DocumentStore
 from quittance.gql.execution import Executor
 from quittance.gql.hub import Hub
 from quittance.gql.limits import DocumentLimits, TransportLimits
 from quittance.gql.schema import core_schema, schema
-from quittance.sandbox.control import control_routes
 from quittance.server import demo
 from quittance.server.greeting import greet
 from quittance.server.http.checkout import checkout_routes
@@ -23,8 +28,7 @@ from quittance.server.http.pages import asset_routes
 from quittance.server.http.playground import playground
 from quittance.server.logs import configure_logs
 from quittance.server.metrics import EventMetrics
-from quittance.server.process import freeze_garbage
-from quittance.server.runtime import open_runtime
+from quittance.server.runtime import StartRefused, open_runtime
 from quittance.server.settings import Settings, load_settings
 from quittance.server.trusted import load_trusted_documents
 
@@ -57,7 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
                     *checkout_routes(runtime.services),
                     *asset_routes(),
                     *health_routes(runtime.services, registry),
-                    *(control_routes(runtime.sandbox) if runtime.sandbox is not None else []),
+                    *(runtime.sandbox.routes() if runtime.sandbox is not None else []),
                 ]
             )
             freeze_garbage()
@@ -66,8 +70,42 @@ def create_app(settings: Settings) -> FastAPI:
             await hub.aclose()
 
     app = FastAPI(title="Quittance", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "X-Request-Id"],
+            expose_headers=["X-Request-Id", "Retry-After"],
+        )
     app.add_middleware(Observed, registry=registry)
+    app.add_middleware(_TellingRefusals)
     return app
+
+
+class _TellingRefusals:
+    """ASGI middleware: a refused start is told in its sentence; tracebacks are for what nobody foresaw."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def telling_send(message: Message) -> None:
+            refusal = sys.exc_info()[1]
+            if message["type"] == "lifespan.startup.failed" and isinstance(refusal, StartRefused):
+                message["message"] = scope["app"].state.refusal = str(refusal)
+                if multiprocessing.parent_process() is None:  # then the command line says it
+                    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+            await send(message)
+
+        await self._app(scope, receive, telling_send if scope["type"] == "lifespan" else send)
+
+
+def freeze_garbage() -> None:
+    """Take what start-up made out of the collector's sight: its pauses were most of the slowest answers."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def _executor(settings: Settings) -> Executor:

@@ -104,13 +104,17 @@ def worker(database_url: DatabaseUrl = None) -> None:
 @app.command()
 def migrate(database_url: DatabaseUrl = None) -> None:
     """Bring the database to this version's schema; safe to repeat, and to run from several machines."""
+    from quittance.server.runtime import StartRefused, telling_of_the_database
     from quittance.server.settings import load_settings
     from quittance.store.migrate import differences, upgrade
 
     settings = load_settings(database_url=database_url)
-    typer.echo("migrating …", err=True)
-    upgrade(settings.database_url)
-    left = differences(settings.database_url)
+    try:
+        with telling_of_the_database():
+            upgrade(settings.database_url)
+            left = differences(settings.database_url)
+    except StartRefused as error:
+        _fail(str(error))
     if left is not None:
         _fail(f"the database still differs: {left}")
     typer.echo("the database is up to date")
@@ -207,7 +211,10 @@ def schema_export(
     if str(path) == "-":
         typer.echo(sdl(), nl=False)
         return
-    path.write_text(sdl(), encoding="utf-8")
+    try:
+        path.write_text(sdl(), encoding="utf-8")
+    except OSError as error:
+        _fail(f"cannot write {path}: {error.strerror}")
     typer.echo(f"wrote {path}", err=True)
 
 
@@ -216,9 +223,16 @@ def schema_diff(
     path: Annotated[Path, typer.Argument(help="The file to compare with.")] = Path("schema.graphql"),
 ) -> None:
     """List how the code's contract differs from a file's; exits 1 if a client of the file would break."""
+    from graphql import GraphQLError
+
     from quittance.server.contract import changes_since
 
-    breaking, dangerous, same = changes_since(path.read_text(encoding="utf-8"))
+    try:
+        breaking, dangerous, same = changes_since(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        _fail(f"cannot read {path}: {error}")
+    except GraphQLError as error:
+        _fail(f"{path} is no GraphQL contract: {error.message}")
     for line in breaking:
         typer.echo(f"BREAKING   {line}")
     for line in dangerous:

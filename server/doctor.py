@@ -32,7 +32,8 @@ async def _database(settings: Settings) -> Finding:
     try:
         left = await differences_from_loop(settings.database_url)
     except Exception as error:  # noqa: BLE001 - whatever the driver says, the operator must see it
-        detail = f"{where} does not answer ({type(error).__name__}: {error}); check QUITTANCE_DATABASE_URL"
+        reason = str(error).partition("\n")[0]
+        detail = f"{where} does not answer ({type(error).__name__}: {reason}); check QUITTANCE_DATABASE_URL"
         return Finding(subject="database", ok=False, detail=detail)
     if left is not None:
         return Finding(subject="database", ok=False, detail=f"{where} is behind; run `quittance migrate`")

@@ -9,6 +9,7 @@ from quittance.domain.ids import EVENT, new_id
 from quittance.resolvers.services import Services
 from quittance.sandbox.clock import SandboxClock
 from quittance.server.limiter import MinuteLimiter
+from quittance.server.runtime import telling_of_the_database
 from quittance.server.secret_key import load_deriver
 from quittance.server.settings import Settings
 from quittance.store.database import open_database
@@ -19,7 +20,8 @@ T = TypeVar("T")
 
 async def with_services(settings: Settings, use_case: Callable[[Services], Awaitable[T]]) -> T:
     """Run one use case on the migrated database; no rail is connected. A running server takes turns with us."""
-    await upgrade_from_loop(settings.database_url)
+    with telling_of_the_database():
+        await upgrade_from_loop(settings.database_url)
     now = _clock(settings)
     database = open_database(
         settings.database_url, now=now, new_event_id=lambda: new_id(EVENT, at=now(), entropy=os.urandom(10))

@@ -1,7 +1,6 @@
 """The processes: a server with its banner, or only the worker loops."""
 
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -9,10 +8,13 @@ import sys
 from contextlib import suppress
 
 import uvicorn
+from fastapi import FastAPI
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from quittance.server.app import create_app
 from quittance.server.logs import configure_logs
-from quittance.server.runtime import StartRefused, open_runtime
+from quittance.server.runtime import StartRefused, open_runtime, telling_of_the_database
 from quittance.server.settings import PREFIX, Settings, load_settings
 from quittance.store.migrate import upgrade, upgrade_from_loop
 
@@ -33,11 +35,14 @@ def serve(
     listener = _listen(settings)
     settings.port = listener.getsockname()[1]
     if settings.migrate_on_start:
-        _migrate(settings)
+        with telling_of_the_database():
+            upgrade(settings.database_url)
     _tell_children(settings)
+    several = settings.workers > 1
+    app = None if several else create_app(settings)
     config = uvicorn.Config(
-        "quittance.server.app:app_from_environment",
-        factory=True,
+        app or "quittance.server.app:app_from_environment",
+        factory=several,
         workers=settings.workers,
         loop="uvloop",
         http="httptools",
@@ -50,13 +55,25 @@ def serve(
         proxy_headers=False,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
+    if app is None:
+        _run_several(config, listener)
+    else:
+        _run_one(config, listener, app)
+
+
+def _run_one(config: uvicorn.Config, listener: socket.socket, app: FastAPI) -> None:
     server = uvicorn.Server(config)
-    if settings.workers > 1:
-        Multiprocess(config, sockets=[listener]).run()
-        return
-    server.run(sockets=[listener])
+    with suppress(SystemExit):  # how uvicorn says that the application did not start
+        server.run(sockets=[listener])
     if not server.started:
-        raise StartRefused("the server did not start; the log above says why")
+        raise StartRefused(getattr(app.state, "refusal", "the server did not start; the log above says why"))
+
+
+def _run_several(config: uvicorn.Config, listener: socket.socket) -> None:
+    supervisor = Multiprocess(config, sockets=[listener])
+    supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        raise StartRefused("a server process did not start; the log above says why")
 
 
 def work(*, database_url: str | None) -> None:
@@ -68,27 +85,14 @@ def work(*, database_url: str | None) -> None:
 
 async def _work(settings: Settings) -> None:
     if settings.migrate_on_start:
-        await upgrade_from_loop(settings.database_url)
+        with telling_of_the_database():
+            await upgrade_from_loop(settings.database_url)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with open_runtime(settings, loops=True):
         sys.stderr.write("quittance worker: running; Ctrl-C ends it\n")
         await stop.wait()
-
-
-def freeze_garbage() -> None:
-    """Take what start-up made out of the collector's sight: its pauses were most of the slowest answers."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-
-
-def _migrate(settings: Settings) -> None:
-    try:
-        upgrade(settings.database_url)
-    except OSError as error:
-        raise StartRefused(f"the database does not answer ({error}); check QUITTANCE_DATABASE_URL") from None
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -2,16 +2,21 @@
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import IO
 
+import asyncpg
 import httpx
 import structlog
 from pydantic import SecretStr
+from sqlalchemy.exc import SQLAlchemyError
 
 from quittance.domain.access import Principal
 from quittance.domain.ids import EVENT, ApiKeyId, new_id
@@ -23,14 +28,15 @@ from quittance.providers.rates.coingecko import CoinGecko
 from quittance.resolvers.invoices import INVOICE_BUDGET
 from quittance.resolvers.services import PaymentRules, Services
 from quittance.sandbox.clock import SandboxClock
-from quittance.sandbox.rails import LndCoordinates, SandboxCoordinates, SandboxRails
+from quittance.sandbox.rails import LndCoordinates, SandboxCoordinates
 from quittance.server.access import ADDRESS_BUDGET, KEY_BUDGET, ServerAccess
 from quittance.server.broker import EventBroker
 from quittance.server.limiter import MinuteLimiter
+from quittance.server.sandbox_host import SandboxHost
 from quittance.server.secret_key import load_deriver
 from quittance.server.settings import Settings
 from quittance.store import instance, merchants, options
-from quittance.store.database import Database, open_database
+from quittance.store.database import Database, open_database, sqlite_path
 from quittance.workers.loop import for_ever
 from quittance.workers.reconciler import reconcile
 from quittance.workers.settlements import follow_feed
@@ -40,11 +46,24 @@ log = structlog.get_logger("quittance.runtime")
 LND = "lnd"
 KEY_USE_FLUSH_S = 30.0
 HTTP_TIMEOUT_S = 10.0
-COORDINATES_WAIT_S = 10.0
 
 
 class StartRefused(Exception):
     """The process cannot start; the sentence says what to do."""
+
+
+@contextlib.contextmanager
+def telling_of_the_database() -> Iterator[None]:
+    """Turn whatever a driver says at the start into one sentence.
+
+    Raises:
+        StartRefused: the database does not answer, or is not one of ours.
+    """
+    try:
+        yield
+    except (OSError, SQLAlchemyError, asyncpg.PostgresError, sqlite3.Error) as error:
+        reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        raise StartRefused(f"the database cannot be used ({reason}); check QUITTANCE_DATABASE_URL") from None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,7 +74,7 @@ class Runtime:
     services: Services
     broker: EventBroker
     access: ServerAccess
-    sandbox: SandboxRails | None
+    sandbox: SandboxHost | None
     feeds: dict[str, SettlementFeed]
     holder: str = field(default_factory=lambda: f"{os.getpid()}-{secrets.token_hex(4)}")
 
@@ -86,7 +105,8 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             public_url=settings.base_url,
             rules=_rules(settings),
         )
-        await _check_secret_key(services)
+        with telling_of_the_database():
+            await _check_secret_key(services)
         broker = EventBroker(database)
         await broker.start()
         stack.push_async_callback(broker.stop)
@@ -99,7 +119,10 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             sandbox=sandbox,
             feeds=feeds,
         )
-        await stack.enter_async_context(_running([for_ever("key_uses", uses.flush)]))
+        own = [for_ever("key_uses", uses.flush)]
+        if sandbox is not None:
+            own.append(for_ever("sandbox", sandbox.take_over))
+        await stack.enter_async_context(_running(own))
         if loops:
             await stack.enter_async_context(_running(_loops(runtime)))
         yield runtime
@@ -126,22 +149,18 @@ async def _running(loops: list[Coroutine[None, None, None]]) -> AsyncIterator[No
 
 async def _open_sandbox(
     settings: Settings, stack: AsyncExitStack
-) -> tuple[Callable[[], datetime], SandboxRails | None, SandboxCoordinates | None]:
+) -> tuple[Callable[[], datetime], SandboxHost | None, SandboxCoordinates | None]:
     """Start the sandbox rails, or find those that another process on this state directory runs."""
     if not settings.sandbox:
         return lambda: datetime.now(UTC), None, None
     directory = settings.state_dir / "sandbox"
-    directory.mkdir(parents=True, exist_ok=True)
     clock = SandboxClock(directory / "clock.json")
-    rails = await SandboxRails.try_start(directory=directory, clock=clock)
-    if rails is not None:
-        stack.push_async_callback(rails.stop)
-        return clock.now, rails, rails.coordinates
-    for _ in range(int(COORDINATES_WAIT_S * 10)):
-        with contextlib.suppress(FileNotFoundError):
-            return clock.now, None, SandboxCoordinates.load(directory)
-        await asyncio.sleep(0.1)
-    raise StartRefused(f"another process holds the sandbox in {directory} but does not say where it listens")
+    host = SandboxHost(directory=directory, clock=clock)
+    stack.push_async_callback(host.close)
+    coordinates = await host.open()
+    if coordinates is None:
+        raise StartRefused(f"another process holds the sandbox in {directory} but does not say where it listens")
+    return clock.now, host, coordinates
 
 
 async def _open_database(settings: Settings, stack: AsyncExitStack, *, now: Callable[[], datetime]) -> Database:
@@ -152,9 +171,21 @@ async def _open_database(settings: Settings, stack: AsyncExitStack, *, now: Call
         group_commit=settings.group_commit,
     )
     stack.push_async_callback(database.close)
-    if database.dialect == "sqlite":
-        await database.write(options.release_claims)
+    path = sqlite_path(settings.database_url)
+    if path is not None:
+        with telling_of_the_database():
+            await _release_claims_if_alone(database, stack.enter_context(path.with_suffix(".lock").open("a")))
     return database
+
+
+async def _release_claims_if_alone(database: Database, lock: IO[str]) -> None:
+    """Void what a killed process had claimed, unless another process lives on this database: those are its own."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        await database.write(options.release_claims)
+    except BlockingIOError:
+        pass
+    fcntl.flock(lock, fcntl.LOCK_SH)
 
 
 async def _open_rails(
