@@ -8,7 +8,7 @@ import strawberry
 
 from quittance.domain.access import Scope
 from quittance.domain.cursor import decode_position, encode_position
-from quittance.domain.errors import InvalidCursor, PaymentNotFound
+from quittance.domain.errors import InvalidCursor, PaymentNotFound, Unauthenticated
 from quittance.domain.event import Event, EventKind, EventSelector
 from quittance.domain.ids import ArticleId, PaymentId
 from quittance.gql.context import QuittanceInfo
@@ -112,6 +112,7 @@ async def _selector(
     """Return what this caller may watch.
 
     Raises:
+        Unauthenticated: a forged client secret.
         PermissionDenied: neither a key that may read payments nor a client secret.
         PaymentNotFound: no such payment for this caller.
     """
@@ -120,6 +121,8 @@ async def _selector(
     wanted = payment_id or principal.payment_id
     if wanted is None and client_secret is not None:
         wanted = services.derive.payment_opened_by(client_secret)
+        if wanted is None:
+            raise Unauthenticated
     article = None if article_id is None else ArticleId(article_id)
     if wanted is None:
         return EventSelector(kinds=kinds, merchant_id=principal.require(Scope.PAYMENTS_READ), article_id=article)

@@ -71,6 +71,7 @@ class PostgresDatabase:
             pool_size=pool_connections,
             max_overflow=0,
             pool_pre_ping=True,
+            hide_parameters=True,  # an error's text must not carry what was written
         )
         self._reads = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._listener: asyncio.Task[None] | None = None

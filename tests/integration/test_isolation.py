@@ -165,8 +165,8 @@ async def test_subscriptions_are_fenced_by_merchant_payment_and_secret(till: Any
     assert await watch(theirs, SETTLED, replay | {"article": article_id}) == []
     assert await watch(theirs, SETTLED, replay | {"payment": mine}) == ["PaymentNotFound"]
     assert await watch(theirs, UPDATED, replay) == []
-    assert await watch(till, SETTLED, replay, ANONYMOUS) == ["Unauthenticated"]
-    assert await watch(till, UPDATED, replay, ANONYMOUS) == ["Unauthenticated"]
+    assert await watch(till, SETTLED, replay, ANONYMOUS) == ["PermissionDenied"]
+    assert await watch(till, UPDATED, replay, ANONYMOUS) == ["PermissionDenied"]
     assert await watch(till, SETTLED, replay | {"secret": made.client_secret}, ANONYMOUS) == [mine]
     assert await watch(till, SETTLED, replay | {"secret": made.client_secret, "payment": its}, ANONYMOUS) == [
         "PaymentNotFound"
