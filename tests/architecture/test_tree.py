@@ -1,5 +1,6 @@
 """The tree: every folder has its link, the wheel holds real files, the contract is what the code says."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from graphql import (
 )
 
 from quittance.gql.schema import sdl
+from quittance.server.reference import settings_markdown
 from quittance.store.migrate import differences, upgrade
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,6 +82,23 @@ def test_the_migrations_make_what_the_rows_say(tmp_path: Path) -> None:
     upgrade(url)
 
     assert differences(url) is None
+
+
+def test_the_settings_page_is_what_the_code_says() -> None:
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == settings_markdown(), (
+        "run `python -m quittance.server.reference > docs/settings.md`"
+    )
+
+
+def test_every_link_of_the_documents_leads_somewhere() -> None:
+    broken = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/README.md")]
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+        if not target.startswith(("http://", "https://")) and not (page.parent / target).exists()
+    ]
+
+    assert broken == []
 
 
 def test_the_wheel_holds_every_file(tmp_path: Path) -> None:
