@@ -87,29 +87,26 @@ def decide(
     ``before`` is what was accepted earlier for the same payment; ``late_by`` is how long after expiry the money
     settled, None for money in time. Money for a payment that is complete is a surplus.
     """
-    nothing = Money(0, received.asset)
     if complete:
-        if policy.over is OverPolicy.REFUND:
-            return Decision(
-                disposition=Disposition.SURPLUS_REFUNDABLE, accepted=nothing, refundable=received, completes=False
-            )
-        return Decision(disposition=Disposition.SURPLUS, accepted=received, refundable=nothing, completes=False)
+        refund = policy.over is OverPolicy.REFUND
+        return _whole(Disposition.SURPLUS_REFUNDABLE if refund else Disposition.SURPLUS, received, refund=refund)
     if late_by is not None and policy.late is LatePolicy.REFUND and late_by > timedelta(seconds=policy.late_grace_s):
-        return Decision(disposition=Disposition.LATE_REFUNDABLE, accepted=nothing, refundable=received, completes=False)
+        return _whole(Disposition.LATE_REFUNDABLE, received, refund=True)
     missing = asked.value - before.value - received.value
     if missing > asked.value * policy.under_tolerance_ppm // _PPM:
-        if policy.under is UnderPolicy.REFUND:
-            return Decision(
-                disposition=Disposition.UNDERPAID_REFUNDABLE, accepted=nothing, refundable=received, completes=False
-            )
-        return Decision(disposition=Disposition.PARTIAL, accepted=received, refundable=nothing, completes=False)
-    excess = max(0, -missing)
-    if excess and policy.over is OverPolicy.REFUND:
-        excess = min(excess, received.value)
-        return Decision(
-            disposition=Disposition.ACCEPTED_EXCESS_REFUNDABLE,
-            accepted=Money(received.value - excess, received.asset),
-            refundable=Money(excess, received.asset),
-            completes=True,
-        )
-    return Decision(disposition=Disposition.ACCEPTED, accepted=received, refundable=nothing, completes=True)
+        refund = policy.under is UnderPolicy.REFUND
+        return _whole(Disposition.UNDERPAID_REFUNDABLE if refund else Disposition.PARTIAL, received, refund=refund)
+    excess = min(max(0, -missing), received.value) if policy.over is OverPolicy.REFUND else 0
+    return Decision(
+        disposition=Disposition.ACCEPTED_EXCESS_REFUNDABLE if excess else Disposition.ACCEPTED,
+        accepted=Money(received.value - excess, received.asset),
+        refundable=Money(excess, received.asset),
+        completes=True,
+    )
+
+
+def _whole(disposition: Disposition, received: Money, *, refund: bool) -> Decision:
+    """Give all of ``received`` to one side, without completing the payment."""
+    nothing = Money(0, received.asset)
+    accepted, refundable = (nothing, received) if refund else (received, nothing)
+    return Decision(disposition=disposition, accepted=accepted, refundable=refundable, completes=False)
