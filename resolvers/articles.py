@@ -44,6 +44,7 @@ async def create_article(services: Services, principal: Principal, draft: Articl
         PermissionDenied, InvalidArticle, InvalidAmount: nothing was made.
     """
     merchant_id = principal.require(Scope.ARTICLES_WRITE)
+    await services.admit_mutation(principal)
     check_article(title=draft.title, summary=draft.summary, content=draft.content)
     now = services.now()
     article = Article(
@@ -78,6 +79,7 @@ async def update_article(
         PermissionDenied, ArticleNotFound, InvalidArticle, InvalidAmount: nothing changed.
     """
     merchant_id = principal.require(Scope.ARTICLES_WRITE)
+    await services.admit_mutation(principal)
     if change == ArticleChange():
         raise InvalidArticle("input", "say at least one field to change")
     price = None if change.price is None else check_amount(change.price, services.rules)

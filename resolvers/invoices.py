@@ -24,7 +24,6 @@ from quittance.store import idempotency, merchants, options, payments
 from quittance.store.transaction import EventDraft, Transaction
 
 _POLL_S = 0.02
-INVOICE_BUDGET = "invoices"
 _UNDECIDED = frozenset({OptionState.PENDING, OptionState.UNKNOWN})
 _ALIVE = frozenset({OptionState.PENDING, OptionState.UNKNOWN, OptionState.OPEN})
 
@@ -60,7 +59,7 @@ async def generate_invoice(services: Services, principal: Principal, order: Invo
     """
     merchant_id = principal.require(Scope.PAYMENTS_WRITE)
     check_order(order, services.rules)
-    await services.limiter.hit(INVOICE_BUDGET, principal.label)
+    await services.admit_mutation(principal)
     payment_id = PaymentId(services.new_id(PAYMENT))
     plan = await services.database.write(
         lambda transaction: _plan(transaction, services, order, merchant_id=merchant_id, payment_id=payment_id)
@@ -77,11 +76,12 @@ async def retry_payment(services: Services, principal: Principal, payment_id: Pa
     """Give a payment that failed or expired a new invoice; the old one stays as history and may still be paid.
 
     Raises:
-        PermissionDenied, PaymentNotFound, UnknownProvider: nothing changed.
+        PermissionDenied, PaymentNotFound, UnknownProvider, RateLimited: nothing changed.
         PaymentNotPayable: its status does not allow another try.
         ProviderUnavailable, InvoiceRejected, ProviderMisconfigured: as for ``generate_invoice``.
     """
     merchant_id = principal.require(Scope.PAYMENTS_WRITE)
+    await services.admit_mutation(principal)
 
     def unit(transaction: Transaction) -> _Plan:
         payment = payments.lock_payment(transaction, payment_id)

@@ -75,6 +75,7 @@ async def check_payment(
         PaymentNotFound: none that this caller may see.
         ProviderUnavailable, ProviderMisconfigured: no answer; what is known stays.
     """
+    await services.admit_mutation(principal)
     payment = await find_payment(services, principal, payment_id, client_secret)
     if payment is None:
         raise PaymentNotFound(payment_id)
@@ -93,6 +94,7 @@ async def cancel_payment(services: Services, principal: Principal, payment_id: P
         ProviderUnavailable: a provider did not answer; ask again.
     """
     merchant_id = principal.require(Scope.PAYMENTS_WRITE)
+    await services.admit_mutation(principal)
     payment = (await services.database.read(lambda transaction: payments.payments_by_id(transaction, [payment_id])))[0]
     if payment is None or payment.merchant_id != merchant_id:
         raise PaymentNotFound(payment_id)

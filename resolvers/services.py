@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from quittance.domain.access import Principal
 from quittance.domain.errors import UnknownProvider
 from quittance.domain.ids import PaymentId, new_id
 from quittance.domain.secrets import SecretDeriver
@@ -31,6 +32,9 @@ class PaymentRules:
     wait_for_invoice_s: int = 20
     reconcile_interval_s: int = 60
     expiry_grace_s: int = 60
+
+
+MUTATION_BUDGET = "mutations"
 
 
 class Limiter(Protocol):
@@ -63,6 +67,14 @@ class Services:
 
     def new_id(self, prefix: str) -> str:
         return new_id(prefix, at=self.now(), entropy=self.entropy(_ENTROPY_BYTES))
+
+    async def admit_mutation(self, principal: Principal) -> None:
+        """Count one mutation of this caller.
+
+        Raises:
+            RateLimited: too many in this minute; nothing was done.
+        """
+        await self.limiter.hit(MUTATION_BUDGET, principal.label)
 
     def rail(self, name: str) -> ReceivingProvider:
         """Return a connected rail.

@@ -21,8 +21,8 @@ def greet(settings: Settings, demo: Demo) -> None:
             "",
             "  Three things to try next:",
             "  1. Open the playground: its tabs list the articles, make an invoice and watch it being paid.",
-            "  2. Pay an invoice from a sandbox node:  quittance sandbox pay lnbcrt…",
-            "  3. Look at everything that is checked:  quittance doctor",
+            "  2. Pay an invoice from a sandbox node:  uv run quittance sandbox pay lnbcrt…",
+            "  3. Look at everything that is checked:  uv run quittance doctor",
         ]
     elif settings.bootstrap_api_key is None:
         lines.append("  Make a key:  quittance keys create --name first --scope admin")

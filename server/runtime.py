@@ -25,8 +25,7 @@ from quittance.providers.lnd.channel import LndConnection, open_channel
 from quittance.providers.lnd.provider import LndProvider
 from quittance.providers.rates.base import RateSource
 from quittance.providers.rates.coingecko import CoinGecko
-from quittance.resolvers.invoices import INVOICE_BUDGET
-from quittance.resolvers.services import PaymentRules, Services
+from quittance.resolvers.services import MUTATION_BUDGET, PaymentRules, Services
 from quittance.sandbox.clock import SandboxClock
 from quittance.sandbox.rails import LndCoordinates, SandboxCoordinates
 from quittance.server.access import ADDRESS_BUDGET, KEY_BUDGET, ServerAccess
@@ -234,7 +233,7 @@ async def _check_secret_key(services: Services) -> None:
 def _limiter(settings: Settings) -> MinuteLimiter:
     return MinuteLimiter(
         {
-            INVOICE_BUDGET: settings.invoices_per_minute,
+            MUTATION_BUDGET: settings.mutations_per_minute,
             KEY_BUDGET: settings.requests_per_minute_per_key,
             ADDRESS_BUDGET: settings.requests_per_minute_per_address,
         }

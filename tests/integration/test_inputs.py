@@ -164,3 +164,33 @@ async def test_g6_a_crash_in_one_mutation_leaves_its_neighbour(shop: Any, lnd: L
     assert result.errors is not None
     assert [error.path for error in result.errors] == [["crashed"]]
     assert result.data == {"crashed": None, "paid": {"payment": {"status": "PENDING_PAYMENT"}}}
+
+
+CANCEL = "mutation ($id: ID!) { cancelPayment(id: $id) { __typename ... on UserError { code retryable } } }"
+CHECK = "mutation ($id: ID!) { checkPayment(id: $id) { __typename ... on UserError { code retryable } } }"
+RETRY = "mutation ($id: ID!) { retryPayment(id: $id) { __typename ... on UserError { code retryable } } }"
+HIDE = "mutation ($id: ID!) { hideArticle(id: $id) { __typename ... on UserError { code retryable } } }"
+
+
+@pytest.mark.parametrize(
+    ("field", "document", "variables"),
+    [
+        ("generateInvoice", GENERATE, {"input": {"amount": {"sat": 5}}}),
+        ("createArticle", CREATE, {"input": ARTICLE}),
+        ("updateArticle", UPDATE, {"input": {"id": "art_0", "title": "T"}}),
+        ("hideArticle", HIDE, {"id": "art_0"}),
+        ("checkPayment", CHECK, {"id": "pay_0"}),
+        ("cancelPayment", CANCEL, {"id": "pay_0"}),
+        ("retryPayment", RETRY, {"id": "pay_0"}),
+    ],
+)
+async def test_every_mutation_counts_against_the_budget(
+    shop: Any, rails: Any, field: str, document: str, variables: Any
+) -> None:
+    shop.services.limiter.left = 0
+
+    answer = await shop.mutate(field, document, variables)
+
+    assert answer["__typename"] == "RateLimitedError"
+    assert answer["code"] == "RATE_LIMITED"
+    assert not rails.nodes["merchant"].invoices
