@@ -10,12 +10,15 @@ from pydantic import SecretStr
 
 from quittance.domain.errors import ProviderMisconfigured
 
+_PEM: Final = b"-----BEGIN CERTIFICATE-----"
 _MESSAGE_BYTES_MAX: Final = 200 * 1024 * 1024
 _OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
     ("grpc.keepalive_time_ms", 30_000),  # a node cuts off who pings more often than every 5 s
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.http2.max_pings_without_data", 0),  # a settlement feed may be silent for days, and must still be pinged
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 5_000),  # else a node that was long away is not seen for two minutes
     ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
 )
 
@@ -37,8 +40,10 @@ def open_channel(connection: LndConnection) -> grpc.aio.Channel:
     """Return a channel that connects when it is first used. Call this inside the event loop that will use it.
 
     Raises:
-        ProviderMisconfigured: the macaroon is not hex.
+        ProviderMisconfigured: the macaroon is not hex, or the certificate is none.
     """
+    if _PEM not in connection.tls_cert:  # of an empty one, grpc would make "trust every public authority"
+        raise ProviderMisconfigured("lnd", "the tls.cert holds no certificate; give the node's own, in PEM")
     os.environ.setdefault("GRPC_SSL_CIPHER_SUITES", "HIGH+ECDSA")  # read by the first channel of the process
     tls = grpc.ssl_channel_credentials(root_certificates=connection.tls_cert)
     macaroon = grpc.metadata_call_credentials(_Macaroon(connection.macaroon), name="macaroon")

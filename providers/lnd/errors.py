@@ -10,6 +10,7 @@ import grpc.aio
 from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, ProviderUnavailable, QuittanceError
 
 _TEXT_MAX: Final = 200
+_SILENT: Final = "the node does not answer"
 
 
 class Fault(StrEnum):
@@ -23,6 +24,14 @@ class Fault(StrEnum):
     COLLISION = "COLLISION"
     MISSING = "MISSING"
     FINAL = "FINAL"
+
+
+class NodeUnavailable(ProviderUnavailable):
+    """No answer; ``reason`` tells the operator why, as far as it shows."""
+
+    def __init__(self, provider: str, reason: str) -> None:
+        super().__init__(provider)
+        self.reason = reason
 
 
 class NodeRefusal(ProviderMisconfigured):
@@ -50,15 +59,56 @@ _UNKNOWN: Final = frozenset({grpc.StatusCode.UNKNOWN})
 _RULES: Final = (
     _Rule(
         codes=frozenset({grpc.StatusCode.UNAVAILABLE}),
+        texts=("missing selected alpn", "alert_handshake_failure"),
+        fault=Fault.MISCONFIGURED,
+        sentence="what listens at the address is not a node's gRPC port",
+    ),
+    _Rule(
+        codes=frozenset({grpc.StatusCode.UNAVAILABLE}),
+        texts=("failed to create security handshaker",),
+        fault=Fault.MISCONFIGURED,
+        sentence="the tls.cert that we were given holds no certificate",
+    ),
+    _Rule(
+        codes=frozenset({grpc.StatusCode.UNAVAILABLE}),
+        texts=("connection refused",),
+        fault=Fault.UNAVAILABLE,
+        sentence="nobody listens at the node's address",
+    ),
+    _Rule(
+        codes=frozenset({grpc.StatusCode.UNAVAILABLE}),
+        texts=("errors resolving", "domain name not found", "dns resolution failed"),
+        fault=Fault.UNAVAILABLE,
+        sentence="the name in the node's address is not found",
+    ),
+    _Rule(
+        codes=frozenset({grpc.StatusCode.UNAVAILABLE}),
         texts=("certificate", "hostname verification", "wrong_version_number"),
         fault=Fault.MISCONFIGURED,
         sentence="the node does not show the certificate that we trust; give its present tls.cert",
     ),
     _Rule(
         codes=_UNKNOWN,
-        texts=("wallet locked", "unlock it to enable full rpc access", "waiting to start", "rpc services not available",
-               "in the process of starting"),
+        texts=("wallet locked", "unlock it to enable full rpc access", "macaroon store is locked"),
         fault=Fault.UNAVAILABLE,
+        sentence="the node's wallet is locked; unlock it",
+    ),
+    _Rule(
+        codes=_UNKNOWN,
+        texts=("waiting to start", "rpc services not available"),
+        fault=Fault.UNAVAILABLE,
+        sentence="the node waits to become the leader of its cluster",
+    ),
+    _Rule(
+        codes=_UNKNOWN,
+        texts=("in the process of starting",),
+        fault=Fault.UNAVAILABLE,
+        sentence="the node is starting",
+    ),
+    _Rule(
+        codes=frozenset({grpc.StatusCode.DEADLINE_EXCEEDED}),
+        fault=Fault.UNAVAILABLE,
+        sentence="the node does not answer in time",
     ),
     _Rule(
         codes=_UNKNOWN,
@@ -79,9 +129,16 @@ _RULES: Final = (
     ),
     _Rule(
         codes=_UNKNOWN,
-        texts=("verification failed", "cannot get macaroon", "expected 1 macaroon"),
+        texts=("verification failed", "cannot get macaroon", "cannot retrieve macaroon", "expected 1 macaroon",
+               "not satisfied"),
         fault=Fault.MISCONFIGURED,
         sentence="the node does not accept the macaroon",
+    ),
+    _Rule(
+        codes=_UNKNOWN,
+        texts=("cannot determine data format", "unmarshal v1:", "unmarshal v2:", "empty macaroon", "encoding/hex:"),
+        fault=Fault.MISCONFIGURED,
+        sentence="what we were given is no macaroon; give the node's own file, as it is",
     ),
     _Rule(
         codes=frozenset({grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED}),
@@ -124,7 +181,14 @@ _RULES: Final = (
     ),
     _Rule(
         codes=_UNKNOWN,
-        texts=("memo too large", "description hash is", "expiry of", "cltv delta of", "is too large", "negative value"),
+        texts=("must be exactly 32 bytes", "invalid hash length", "invalid preimage length", "mutually exclusive"),
+        fault=Fault.MISCONFIGURED,
+        sentence="the node does not understand what we ask",
+    ),
+    _Rule(
+        codes=_UNKNOWN,
+        texts=("memo too large", "description hash is", "expiry of", "cltv delta of", "is too large", "negative value",
+               "cannot be negative", "data length too big", "hash of all-zeroes preimage"),
         fault=Fault.REJECTED,
     ),
     _Rule(
@@ -142,7 +206,7 @@ def to_quittance_error(error: grpc.aio.AioRpcError, *, provider: str) -> Quittan
     known = f"{text} {error.debug_error_string() or ''}".lower()
     rule = next((rule for rule in _RULES if rule.matches(error.code(), known)), None)
     if rule is None or rule.fault is Fault.UNAVAILABLE:
-        return ProviderUnavailable(provider)
+        return NodeUnavailable(provider, _SILENT if rule is None else rule.sentence)
     if rule.fault is Fault.MISCONFIGURED:
         return ProviderMisconfigured(provider, rule.sentence)
     if rule.fault is Fault.REJECTED:

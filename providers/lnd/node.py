@@ -9,13 +9,14 @@ import grpc
 import grpc.aio
 
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
-from quittance.providers.lnd._proto import lnrpc_pb2, staterpc_pb2
+from quittance.providers.lnd._proto import invoicesrpc_pb2, lnrpc_pb2, staterpc_pb2
 from quittance.providers.lnd._proto.invoicesrpc_pb2_grpc import InvoicesStub
 from quittance.providers.lnd._proto.lnrpc_pb2_grpc import LightningStub
 from quittance.providers.lnd._proto.staterpc_pb2_grpc import StateStub
 from quittance.providers.lnd.errors import Fault, NodeRefusal, to_quittance_error
 
 _PAGE: Final = 1_000
+_NOBODYS_HASH: Final = bytes(32)
 
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
@@ -31,6 +32,7 @@ class Node:
         self.invoices = InvoicesStub(channel)
         self._state = StateStub(channel)
         self._timeout_s = timeout_s
+        self._may_receive = False
 
     async def ask(self, method: grpc.aio.UnaryUnaryMultiCallable[Question, Answer], question: Question) -> Answer:
         """Return the node's answer within the deadline.
@@ -90,6 +92,26 @@ class Node:
             if refusal.fault is Fault.FORBIDDEN:
                 return None
             raise
+
+    async def may_receive(self) -> bool:
+        """Tell whether the macaroon may read and change invoices. Nothing changes: we name one that cannot exist.
+
+        A yes is remembered, for the node logs every such question as an error.
+        """
+        if not self._may_receive:
+            lookup = lnrpc_pb2.PaymentHash(r_hash=_NOBODYS_HASH)
+            cancel = invoicesrpc_pb2.CancelInvoiceMsg(payment_hash=_NOBODYS_HASH)
+            self._may_receive = await self._allows(self.lightning.LookupInvoice, lookup) and await self._allows(
+                self.invoices.CancelInvoice, cancel
+            )
+        return self._may_receive
+
+    async def _allows(self, method: grpc.aio.UnaryUnaryMultiCallable[Question, Answer], question: Question) -> bool:
+        try:
+            await self.ask(method, question)
+        except NodeRefusal as refusal:
+            return refusal.fault is not Fault.FORBIDDEN
+        return True
 
     def _parsed(self, answer: Answer | None) -> Answer:
         if answer is None:  # grpcio's way to say that the bytes are no such message

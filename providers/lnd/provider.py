@@ -19,7 +19,7 @@ from quittance.providers.base import (
 )
 from quittance.providers.lnd import feed
 from quittance.providers.lnd._proto import invoicesrpc_pb2, lnrpc_pb2, staterpc_pb2
-from quittance.providers.lnd.errors import Fault, NodeRefusal
+from quittance.providers.lnd.errors import Fault, NodeRefusal, NodeUnavailable
 from quittance.providers.lnd.identity import newest_invoice
 from quittance.providers.lnd.invoices import memo_of, missing, moment, read_payment_request, to_invoice
 from quittance.providers.lnd.node import Node
@@ -33,6 +33,7 @@ _PREFIXES: Final[Mapping[str, str]] = {
     "simnet": "sb",
     "regtest": "bcrt",
 }
+_MAY_NOT_RECEIVE: Final = "the macaroon may not receive; it needs invoices:read and invoices:write"
 _NOT_ACTIVE: Final[Mapping[int, str]] = {
     staterpc_pb2.NON_EXISTING: "the node has no wallet; create one",
     staterpc_pb2.LOCKED: "the node's wallet is locked; unlock it",
@@ -171,6 +172,8 @@ class LndProvider:
         """Tell whether the node can take money now, on the right network; never raises."""
         try:
             return await self._health()
+        except NodeUnavailable as error:
+            return ProviderHealth(ready=False, detail=error.reason)
         except QuittanceError as error:
             return ProviderHealth(ready=False, detail=error.message)
 
@@ -178,6 +181,8 @@ class LndProvider:
         state = await self._node.wallet_state()
         if state != staterpc_pb2.SERVER_ACTIVE:
             return ProviderHealth(ready=False, detail=_NOT_ACTIVE.get(state, "the node is in a state we do not know"))
+        if not await self._node.may_receive():
+            return ProviderHealth(ready=False, detail=_MAY_NOT_RECEIVE)
         facts = await self._node.facts()
         if facts is None:
             return await self._health_without_facts()

@@ -66,7 +66,7 @@ async def test_every_call_carries_the_macaroon_in_lower_case(
 
     assert (await provider.lookup_invoice(REFERENCE)).status is InvoiceStatus.MISSING
     assert (await provider.health()).ready
-    assert node.macaroons == [MACAROON.lower()] * 3
+    assert node.macaroons == [MACAROON.lower()] * len(node.calls)
     await provider.aclose()
 
 
@@ -174,6 +174,66 @@ async def test_health_with_a_receive_only_macaroon_reads_the_newest_invoice(lnd:
     assert unverified == ProviderHealth(ready=True, detail="network not verified: macaroon lacks info:read")
     assert same == ProviderHealth(ready=True, detail="makes invoices for regtest; macaroon lacks info:read")
     assert other == ProviderHealth(ready=False, detail="the node makes invoices for another network than regtest")
+
+
+@pytest.mark.parametrize("call", ["LookupInvoice", "CancelInvoice"])
+async def test_a_macaroon_that_may_not_read_or_change_invoices_is_not_ready(
+    lnd: LndProvider, node: Any, call: str
+) -> None:
+    node.refuse(call, "permission denied")
+    refused = await lnd.health()
+    del node.faults[call]
+
+    assert refused == ProviderHealth(
+        ready=False, detail="the macaroon may not receive; it needs invoices:read and invoices:write"
+    )
+    assert (await lnd.health()).ready
+
+
+async def test_what_the_macaroon_may_is_asked_once(lnd: LndProvider, node: Any) -> None:
+    assert [(await lnd.health()).ready for _ in range(3)] == [True] * 3
+
+    assert node.calls.count("CancelInvoice") == node.calls.count("LookupInvoice") == 1
+
+
+async def test_a_node_without_its_sub_servers_is_not_ready(lnd: LndProvider, node: Any) -> None:
+    node.refuse("CancelInvoice", "unknown service invoicesrpc.Invoices", grpc.StatusCode.UNIMPLEMENTED)
+
+    assert "sub-servers" in (await lnd.health()).detail
+
+
+async def test_a_node_that_is_not_there_says_so_and_not_that_a_payer_may_retry() -> None:
+    provider = LndProvider(grpc.aio.insecure_channel("127.0.0.1:1"), network="regtest", timeout_s=2)
+
+    assert await provider.health() == ProviderHealth(ready=False, detail="nobody listens at the node's address")
+    await provider.aclose()
+
+
+@pytest.mark.parametrize("cert", [b"no certificate", b""])
+def test_a_file_that_holds_no_certificate_never_means_to_trust_everybody(cert: bytes) -> None:
+    with pytest.raises(ProviderMisconfigured, match="no certificate"):
+        open_channel(connection(1, cert))
+
+
+async def test_a_certificate_that_cannot_be_read_is_a_matter_for_the_operator(
+    node: Any, tls_node: tuple[int, bytes]
+) -> None:
+    port, cert = tls_node
+    provider = LndProvider(open_channel(connection(port, cert.replace(b"MII", b"???"))), network="regtest")
+
+    with pytest.raises(ProviderMisconfigured, match="no certificate"):
+        await provider.lookup_invoice(REFERENCE)
+    assert node.macaroons == []
+    await provider.aclose()
+
+
+async def test_a_node_that_was_long_away_is_tried_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {}
+    monkeypatch.setattr(grpc.aio, "secure_channel", lambda *_, **given: options.update(given["options"]))
+
+    open_channel(connection(1, certificate()[1]))
+
+    assert options["grpc.max_reconnect_backoff_ms"] <= 5_000
 
 
 @pytest.mark.parametrize("text", ["verification failed", "wallet locked", "nobody knows", "permission denied"])
