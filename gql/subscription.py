@@ -17,6 +17,7 @@ from quittance.gql.streams import EventStream
 from quittance.gql.types.article import Article
 from quittance.gql.types.payment import Payment
 from quittance.resolvers import payments
+from quittance.resolvers.articles import may_list
 from quittance.resolvers.events import newest
 
 After = Annotated[
@@ -59,7 +60,9 @@ class ArticlePublished(LogEvent):
     @strawberry.field(description="The article, as it stands now; null once it is hidden.")
     async def article(self, info: QuittanceInfo) -> Article | None:
         found = await info.context.loaders.article.load(self.subject.article_id or ArticleId(""))
-        return None if found is None else Article.from_domain(found)
+        if found is None or not may_list(info.context.principal, found):
+            return None
+        return Article.from_domain(found)
 
 
 E = TypeVar("E", bound=LogEvent)

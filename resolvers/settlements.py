@@ -65,54 +65,60 @@ def book_settlement(transaction: Transaction, services: Services, *, provider: s
     payment = payments.lock_payment(transaction, option.payment_id)
     if payment is None:
         raise RuntimeError(f"option {option.id} has no payment")
+    decision = _decide(transaction, payment, option, settlement)
+    booked = settlements.BookedSettlement(
+        id=SettlementId(services.new_id(SETTLEMENT)),
+        provider=provider,
+        reference=settlement.reference,
+        payment_id=payment.id,
+        option_id=option.id,
+        received=decision.accepted + decision.refundable,
+        disposition=decision.disposition,
+        settled_at=settlement.settled_at,
+        booked_at=services.now(),
+    )
+    if not settlements.insert_settlement(transaction, booked):
+        return Booking.DUPLICATE
+    after = _move_payment(transaction, payment, booked=booked, decision=decision)
+    _settle_option(transaction, services, after, option, decision=decision)
+    ledger.post(
+        transaction,
+        entries_of_settlement(
+            provider=provider, merchant_id=payment.merchant_id, received=booked.received, decision=decision
+        ),
+        transaction_id=services.new_id(LEDGER_TRANSACTION),
+        settlement_id=booked.id,
+        at=booked.booked_at,
+    )
+    return Booking.BOOKED
+
+
+def _decide(transaction: Transaction, payment: Payment, option: PaymentOption, settlement: Settlement) -> Decision:
     merchant = merchants.merchant_by_id(transaction, payment.merchant_id)
     if merchant is None:
         raise RuntimeError(f"payment {payment.id} has no merchant")
-    received = settlement.received.rescaled_exactly(payment.amount.asset)
-    decision = decide(
+    return decide(
         merchant.policy,
         asked=payment.amount,
         before=Money(settlements.partial_value(transaction, payment.id), payment.amount.asset),
-        received=received,
+        received=settlement.received.rescaled_exactly(payment.amount.asset),
         complete=payment.status is PaymentStatus.COMPLETE,
         late_by=_late_by(payment, option, settled_at=settlement.settled_at),
     )
+
+
+def _settle_option(
+    transaction: Transaction, services: Services, after: Payment, option: PaymentOption, *, decision: Decision
+) -> None:
+    """End the attempt and, if the payment is complete, the others; one that is not must still expire in its time."""
     now = services.now()
-    settlement_id = SettlementId(services.new_id(SETTLEMENT))
-    added = settlements.insert_settlement(
-        transaction,
-        settlements.BookedSettlement(
-            id=settlement_id,
-            provider=provider,
-            reference=settlement.reference,
-            payment_id=payment.id,
-            option_id=option.id,
-            received=received,
-            disposition=decision.disposition,
-            settled_at=settlement.settled_at,
-            booked_at=now,
-        ),
-    )
-    if not added:
-        return Booking.DUPLICATE
-    after = _move_payment(
-        transaction, payment, received=received, decision=decision, settled_at=settlement.settled_at, now=now
-    )
-    pending = after.status is not PaymentStatus.COMPLETE
-    check_at = max(now, option.expires_at + timedelta(seconds=services.rules.expiry_grace_s)) if pending else None
+    overdue = option.expires_at + timedelta(seconds=services.rules.expiry_grace_s)
+    check_at = None if after.status is PaymentStatus.COMPLETE else max(now, overdue)
     options.set_option_state(transaction, option.id, OptionState.SETTLED, check_at=check_at)
     if decision.completes:
-        options.close_other_options(transaction, payment.id, but=option.id, check_at=now)
-        if payment.article_id is not None:
-            articles.count_purchase(transaction, payment.article_id, payment.purpose)
-    ledger.post(
-        transaction,
-        entries_of_settlement(provider=provider, merchant_id=payment.merchant_id, received=received, decision=decision),
-        transaction_id=services.new_id(LEDGER_TRANSACTION),
-        settlement_id=settlement_id,
-        at=now,
-    )
-    return Booking.BOOKED
+        options.close_other_options(transaction, after.id, but=option.id, check_at=now)
+        if after.article_id is not None:
+            articles.count_purchase(transaction, after.article_id, after.purpose)
 
 
 def _late_by(payment: Payment, option: PaymentOption, *, settled_at: datetime) -> timedelta | None:
@@ -124,29 +130,25 @@ def _late_by(payment: Payment, option: PaymentOption, *, settled_at: datetime) -
 
 
 def _move_payment(
-    transaction: Transaction,
-    payment: Payment,
-    *,
-    received: Money,
-    decision: Decision,
-    settled_at: datetime,
-    now: datetime,
+    transaction: Transaction, before: Payment, *, booked: settlements.BookedSettlement, decision: Decision
 ) -> Payment:
-    before = payment
-    after = replace(payment, received=received if payment.received is None else payment.received + received)
+    received = booked.received if before.received is None else before.received + booked.received
+    now = booked.booked_at
+    after = replace(before, received=received)
     if decision.completes:
         if after.status is PaymentStatus.PENDING_INVOICE:
             after = after.advance(PaymentStatus.PENDING_PAYMENT, at=now)
-        after = replace(after.advance(PaymentStatus.COMPLETE, at=now), settled_at=settled_at, status_reason=None)
+        after = after.advance(PaymentStatus.COMPLETE, at=now)
+        after = replace(after, settled_at=booked.settled_at, status_reason=None)
     after = replace(after, modified_at=now)
     if not payments.change_payment(transaction, before, after):
-        raise RuntimeError(f"payment {payment.id} changed while it was locked")
+        raise RuntimeError(f"payment {before.id} changed while it was locked")
     transaction.emit(
         EventDraft(
             kind=EventKind.PAYMENT_SETTLED if decision.completes else EventKind.PAYMENT_UPDATED,
-            merchant_id=payment.merchant_id,
-            payment_id=payment.id,
-            article_id=payment.article_id,
+            merchant_id=after.merchant_id,
+            payment_id=after.id,
+            article_id=after.article_id,
             status=after.status.value,
         )
     )

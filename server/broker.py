@@ -64,7 +64,8 @@ class EventBroker:
 
     async def _tell(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), SAFETY_POLL_S)
+            async with asyncio.timeout(SAFETY_POLL_S):  # wait_for may swallow a cancel that comes with the wake-up
+                await self._wake.wait()
         self._wake.clear()
         while True:
             events = await self._database.read(

@@ -34,7 +34,7 @@ from quittance.server.limiter import MinuteLimiter
 from quittance.server.sandbox_host import SandboxHost
 from quittance.server.secret_key import load_deriver
 from quittance.server.settings import Settings
-from quittance.store import instance, merchants, options
+from quittance.store import instance, leases, merchants, options
 from quittance.store.database import Database, open_database, sqlite_path
 from quittance.workers.loop import for_ever
 from quittance.workers.reconciler import reconcile
@@ -178,10 +178,11 @@ async def _open_database(settings: Settings, stack: AsyncExitStack, *, now: Call
 
 
 async def _release_claims_if_alone(database: Database, lock: IO[str]) -> None:
-    """Void what a killed process had claimed, unless another process lives on this database: those are its own."""
+    """Void what a killed process had claimed and leased, unless another process lives on this database."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         await database.write(options.release_claims)
+        await database.write(leases.release_all)
     except BlockingIOError:
         pass
     fcntl.flock(lock, fcntl.LOCK_SH)

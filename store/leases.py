@@ -31,6 +31,9 @@ _RELEASE = Statement(
 )
 
 
+_RELEASE_ALL = Statement(lambda _: update(_LEASE).values(until_us=0))
+
+
 def take_lease(transaction: Transaction, name: str, *, holder: str, now: datetime, until: datetime) -> bool:
     """Take or renew the lease; False while another holds it."""
     parameters: dict[str, object] = {
@@ -41,6 +44,11 @@ def take_lease(transaction: Transaction, name: str, *, holder: str, now: datetim
         "now_us": to_us(now),
     }
     return transaction.execute(_TAKE, parameters) == 1
+
+
+def release_all(transaction: Transaction) -> int:
+    """Void every lease; only for a database with a single process, when it starts."""
+    return transaction.execute(_RELEASE_ALL)
 
 
 def release_lease(transaction: Transaction, name: str, *, holder: str) -> None:

@@ -18,7 +18,9 @@ _UNDECIDED = or_(_OPTION.c.state == OptionState.PENDING.value, _OPTION.c.state =
 
 _INSERT = Statement(lambda _: insert(_OPTION).values({column.name: bindparam(column.name) for column in _OPTION.c}))
 _OF_PAYMENTS = BatchStatement(
-    lambda _, keys: select(*_OPTION.c).where(_OPTION.c.payment_id.in_(keys)).order_by(_OPTION.c.id)
+    lambda _, keys: (
+        select(*_OPTION.c).where(_OPTION.c.payment_id.in_(keys)).order_by(_OPTION.c.created_at_us, _OPTION.c.id)
+    )
 )
 _BY_REFERENCE = Statement(
     lambda _: select(*_OPTION.c).where(
