@@ -236,11 +236,14 @@ async def test_u3_money_that_came_while_nobody_listened_is_booked_at_the_first_s
     async def complete() -> bool:
         return bool((await till.payment(payment_id)).status is PaymentStatus.COMPLETE)
 
+    async def remembered() -> bool:
+        return [row["feed_index"] for row in await till.rows("feed_position")] == [1]
+
     async with feed(till, lnd):
         await until(complete)
+        await until(remembered)
 
     assert await till.balances() == {"PROVIDER": 5_000, "MERCHANT": -5_000}
-    assert [row["feed_index"] for row in await till.rows("feed_position")] == [1]
 
 
 async def test_u3_a_database_that_fails_once_does_not_end_the_feed(
