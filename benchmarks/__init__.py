@@ -1,0 +1,1 @@
+"""The figures of docs/performance.md: ``uv run python -m benchmarks``."""
