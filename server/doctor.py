@@ -6,7 +6,7 @@ from quittance.resolvers.ledger import discrepancies
 from quittance.server.offline import with_services
 from quittance.server.runtime import StartRefused, open_runtime
 from quittance.server.settings import Settings
-from quittance.store.migrate import differences_from_loop
+from quittance.store.migrate import differences_from_loop, upgrade_from_loop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,9 @@ async def _database(settings: Settings) -> Finding:
     where = settings.database_url.rpartition("@")[2]
     try:
         left = await differences_from_loop(settings.database_url)
+        if left is not None and settings.migrate_on_start:  # as `serve` would
+            await upgrade_from_loop(settings.database_url)
+            left = await differences_from_loop(settings.database_url)
     except Exception as error:  # noqa: BLE001 - whatever the driver says, the operator must see it
         reason = str(error).partition("\n")[0]
         detail = f"{where} does not answer ({type(error).__name__}: {reason}); check QUITTANCE_DATABASE_URL"

@@ -13,12 +13,14 @@ from datetime import UTC, datetime
 from typing import IO
 
 import asyncpg
+import grpc.aio
 import httpx
 import structlog
 from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 
 from quittance.domain.access import Principal
+from quittance.domain.errors import ProviderMisconfigured
 from quittance.domain.ids import EVENT, ApiKeyId, new_id
 from quittance.providers.base import ReceivingProvider, SettlementFeed
 from quittance.providers.lnd.channel import LndConnection, open_channel
@@ -202,14 +204,23 @@ async def _open_rails(
         lnd = coordinates.lnd
     else:
         raise StartRefused("no rail is set: set QUITTANCE_LND_ADDRESS, or QUITTANCE_SANDBOX=true to try it out")
-    connection = LndConnection(
-        address=lnd.address,
-        tls_cert=lnd.tls_cert_path.read_bytes(),
-        macaroon=SecretStr(lnd.macaroon_path.read_bytes().hex()),
-    )
-    provider = LndProvider(open_channel(connection), network=lnd.network, name=LND, timeout_s=settings.lnd_timeout_s)
+    provider = LndProvider(_channel(lnd), network=lnd.network, name=LND, timeout_s=settings.lnd_timeout_s)
     stack.push_async_callback(provider.aclose)
     return {LND: provider}, {LND: provider}
+
+
+def _channel(lnd: LndCoordinates) -> grpc.aio.Channel:
+    try:
+        connection = LndConnection(
+            address=lnd.address,
+            tls_cert=lnd.tls_cert_path.read_bytes(),
+            macaroon=SecretStr(lnd.macaroon_path.read_bytes().hex()),
+        )
+        return open_channel(connection)
+    except ProviderMisconfigured as error:
+        raise StartRefused(error.message) from None
+    except OSError as error:
+        raise StartRefused(f"{error.filename}: {error.strerror}") from None
 
 
 async def _open_rates(stack: AsyncExitStack, coordinates: SandboxCoordinates | None) -> RateSource | None:

@@ -8,9 +8,11 @@ from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
 from quittance.providers.base import FeedPosition, Settlement, SettlementFeed
 from quittance.resolvers.services import Services
 from quittance.resolvers.settlements import feed_position, replace_feed_position, report_settlement
-from quittance.workers.loop import BACKOFF_S_MAX, BACKOFF_S_MIN, for_ever, hold_lease
+from quittance.workers.loop import BACKOFF_S_MIN, for_ever, hold_lease
 
 log = structlog.get_logger("quittance.workers.settlements")
+
+FEED_PAUSE_S_MAX = 5.0  # how late the first booking after a node's restart may be
 
 
 async def follow_feed(services: Services, *, provider: str, feed: SettlementFeed, holder: str) -> None:
@@ -27,7 +29,7 @@ async def follow_feed(services: Services, *, provider: str, feed: SettlementFeed
             except (ProviderUnavailable, ProviderMisconfigured) as error:
                 log.warning("feed_broken", provider=provider, code=error.code, pause_s=pause)
             await asyncio.sleep(pause)
-            pause = min(pause * 2, BACKOFF_S_MAX)
+            pause = min(pause * 2, FEED_PAUSE_S_MAX)
 
     name = f"feed/{provider}"
     await for_ever(name, lambda: hold_lease(services, name, holder, work))

@@ -1,0 +1,40 @@
+"""Migrations: whole or not at all, and safe to repeat."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic import op
+from sqlalchemy.exc import OperationalError
+
+from quittance.store.migrate import differences, upgrade
+
+
+def test_a_migration_cut_short_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "quittance.db"
+    url = f"sqlite:///{path}"
+    with monkeypatch.context() as broken:
+        broken.setattr(op, "execute", lambda _: op.get_bind().exec_driver_sql("SELECT nothing FROM nowhere"))
+        with pytest.raises(OperationalError):
+            upgrade(url)
+
+    with sqlite3.connect(path) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
+    connection.close()
+    upgrade(url)
+
+    assert tables == []
+    assert differences(url) is None
+
+
+def test_a_database_without_tables_differs_and_says_so(tmp_path: Path) -> None:
+    assert differences(f"sqlite:///{tmp_path / 'empty.db'}") == "Target database is not up to date."
+
+
+def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'quittance.db'}"
+    upgrade(url)
+
+    upgrade(url)
+
+    assert differences(url) is None
