@@ -1,198 +1,24 @@
 """GraphQL over HTTP: statuses, media types, methods, and what a foreign page may not do."""
 
-import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-import strawberry
-import uvicorn
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from quittance.domain.access import ANONYMOUS, Principal
-from quittance.domain.cursor import decode_position
-from quittance.domain.errors import PermissionDenied, RateLimited, Unauthenticated
-from quittance.domain.event import Event, EventKind, EventSelector
-from quittance.domain.ids import ApiKeyId, EventId, MerchantId, PaymentId
-from quittance.gql.context import Credentials
-from quittance.gql.documents import DocumentStore
-from quittance.gql.execution import Executor
-from quittance.gql.hub import Hub
-from quittance.gql.limits import DocumentLimits, TransportLimits
-from quittance.gql.streams import EventStream
-from quittance.server.http.door import DoorSettings
-from quittance.server.http.graphql import graphql_routes
-
-
-class Log:
-    """An event log in memory."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.listeners: list[Callable[[Sequence[Event]], None]] = []
-
-    @property
-    def head(self) -> int:
-        return len(self.events)
-
-    async def read(self, selector: EventSelector, *, after: int, up_to: int, limit: int) -> list[Event]:
-        return [event for event in self.events[after:up_to] if selector.matches(event)][:limit]
-
-    def listen(self, listener: Callable[[Sequence[Event]], None]) -> Callable[[], None]:
-        self.listeners.append(listener)
-        return lambda: self.listeners.remove(listener)
-
-    def append(self, count: int = 1) -> None:
-        new = [
-            Event(
-                position=self.head + number + 1,
-                id=EventId(f"evt_{self.head + number + 1}"),
-                kind=EventKind.PAYMENT_SETTLED,
-                merchant_id=MerchantId("mer_1"),
-                payment_id=PaymentId("pay_1"),
-                article_id=None,
-                status=None,
-                occurred_at=datetime(2030, 1, 1, tzinfo=UTC),
-            )
-            for number in range(count)
-        ]
-        self.events.extend(new)
-        for listener in list(self.listeners):
-            listener(new)
-
-
-class Access:
-    """Knows one key, can revoke it, and remembers what it was shown."""
-
-    def __init__(self, log: Log) -> None:
-        self.log = log
-        self.shown: list[Credentials] = []
-        self.paid: list[str] = []
-        self.valid = True
-        self.limited = False
-        self.gate = asyncio.Event()
-
-    async def authenticate(self, credentials: Credentials) -> Principal:
-        self.shown.append(credentials)
-        if credentials.client_secret is not None:
-            return Principal(payment_id=PaymentId("pay_1"))
-        if credentials.authorization is None:
-            return ANONYMOUS
-        if credentials.authorization != "Bearer good":
-            raise Unauthenticated
-        return Principal(merchant_id=MerchantId("mer_1"), key_id=ApiKeyId("key_1"))
-
-    async def admit(self, principal: Principal, address: str) -> None:  # noqa: ARG002
-        if self.limited:
-            raise RateLimited(7)
-
-    async def still_valid(self, principal: Principal) -> bool:  # noqa: ARG002
-        return self.valid
-
-    def new_context(self, principal: Principal) -> "Access":  # noqa: ARG002
-        return self
-
-
-@strawberry.type
-class Query:
-    @strawberry.field
-    def hello(self, name: str = "world") -> str:
-        return f"hello {name}"
-
-    @strawberry.field
-    def crash(self) -> str | None:
-        raise RuntimeError("SELECT secret")
-
-
-@strawberry.type
-class Mutation:
-    @strawberry.mutation
-    async def pay(self, info: strawberry.Info[Access, None], wait: bool = False) -> str | None:
-        if wait:
-            await info.context.gate.wait()
-        info.context.paid.append("paid")
-        return "paid"
-
-
-@strawberry.type
-class Subscriptions:
-    @strawberry.subscription
-    async def ticked(self, info: strawberry.Info[Access, None], after: str | None = None) -> AsyncIterable[int]:
-        position = None if after is None else decode_position(after)
-        return EventStream(
-            source=info.context.log,
-            selector=EventSelector(kinds=frozenset({EventKind.PAYMENT_SETTLED})),
-            after=position,
-            to_type=lambda event: event.position,
-        )
-
-    @strawberry.subscription
-    async def refused(self) -> AsyncIterable[int]:
-        raise PermissionDenied("payments:read")
-
-    @strawberry.subscription
-    async def counted(self) -> AsyncIterable[int]:
-        yield 1
-        yield 2
-
-
-SCHEMA = strawberry.Schema(Query, Mutation, Subscriptions)
-
-
-class Stage:
-    """The door of a small schema over a log in memory."""
-
-    def __init__(self, limits: TransportLimits, **settings: Any) -> None:
-        self.log = Log()
-        self.access = Access(self.log)
-        documents = DocumentStore(schema=SCHEMA._schema, limits=DocumentLimits())
-        executor = Executor(schema=SCHEMA, documents=documents)
-        self.hub = Hub(executor=executor, access=self.access, source=self.log, limits=limits)
-        door = DoorSettings(limits=limits, **settings)
-        self.app = Starlette(routes=graphql_routes(executor=executor, hub=self.hub, access=self.access, settings=door))
-        self.port = 0
-
-
-@asynccontextmanager
-async def served(limits: TransportLimits | None = None, **settings: Any) -> AsyncIterator[Stage]:
-    stage = Stage(limits or TransportLimits(), **settings)
-    config = uvicorn.Config(
-        stage.app, port=0, lifespan="off", log_level="critical", ws="websockets-sansio", ws_per_message_deflate=False,
-        proxy_headers=False, timeout_graceful_shutdown=1,
-    )  # fmt: skip
-    server = uvicorn.Server(config)
-    running = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110
-        await asyncio.sleep(0.005)
-    stage.port = server.servers[0].sockets[0].getsockname()[1]
-    try:
-        yield stage
-    finally:
-        await stage.hub.aclose()
-        server.should_exit = True
-        await running
-
+from quittance.gql.limits import TransportLimits
 
 RESPONSE_JSON = "application/graphql-response+json"
 
 
 @pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
+async def stage(served: Any) -> AsyncIterator[Any]:
     async with served(TransportLimits(body_bytes_max=2_000)) as running:
         yield running
-
-
-@pytest.fixture
-async def client(stage: Stage) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{stage.port}", trust_env=False) as http:
-        yield http
 
 
 async def post(
@@ -303,7 +129,7 @@ async def test_nulls_are_absent_and_foreign_members_are_ignored(client: httpx.As
      "application/json; charset=utf-16", "text/plain, application/json"],
 )  # fmt: skip
 async def test_what_a_page_can_send_without_asking_is_415(
-    client: httpx.AsyncClient, stage: Stage, content_type: str
+    client: httpx.AsyncClient, stage: Any, content_type: str
 ) -> None:
     response = await post(client, {"query": "mutation{pay}"}, content_type=content_type)
 
@@ -317,7 +143,7 @@ async def test_utf8_may_be_spelled_out(client: httpx.AsyncClient) -> None:
     assert response.status_code == 200
 
 
-async def test_a_mutation_by_get_is_405_and_does_nothing(client: httpx.AsyncClient, stage: Stage) -> None:
+async def test_a_mutation_by_get_is_405_and_does_nothing(client: httpx.AsyncClient, stage: Any) -> None:
     response = await client.get("/graphql", params={"query": "mutation{pay}"}, headers={"accept": RESPONSE_JSON})
 
     assert response.status_code == 405
@@ -362,13 +188,13 @@ async def test_a_get_from_a_foreign_page_is_403(client: httpx.AsyncClient, heade
     assert response.status_code == 403
 
 
-async def test_a_get_from_our_own_page_is_answered(client: httpx.AsyncClient, stage: Stage) -> None:
+async def test_a_get_from_our_own_page_is_answered(client: httpx.AsyncClient, stage: Any) -> None:
     headers = {"origin": f"http://127.0.0.1:{stage.port}", "sec-fetch-site": "same-origin"}
 
     assert (await client.get("/graphql", params={"query": "{hello}"}, headers=headers)).status_code == 200
 
 
-async def test_an_allowed_origin_may_ask() -> None:
+async def test_an_allowed_origin_may_ask(served: Any) -> None:
     async with served(allowed_origins=frozenset({"https://shop.example"})) as stage:  # noqa: SIM117
         async with httpx.AsyncClient(trust_env=False) as http:
             url, headers = f"http://127.0.0.1:{stage.port}/graphql", {"origin": "https://shop.example"}
@@ -382,7 +208,7 @@ async def test_nothing_acceptable_is_406(client: httpx.AsyncClient) -> None:
     assert (await post(client, {"query": "subscription{counted}"})).status_code == 406
 
 
-async def test_a_bad_credential_is_401(client: httpx.AsyncClient, stage: Stage) -> None:
+async def test_a_bad_credential_is_401(client: httpx.AsyncClient, stage: Any) -> None:
     response = await post(client, {"query": "{hello}"}, authorization="Bearer wrong")
 
     assert response.status_code == 401
@@ -392,7 +218,7 @@ async def test_a_bad_credential_is_401(client: httpx.AsyncClient, stage: Stage) 
     assert stage.access.shown[-1].authorization == "Bearer good"
 
 
-async def test_a_used_up_budget_is_429(client: httpx.AsyncClient, stage: Stage) -> None:
+async def test_a_used_up_budget_is_429(client: httpx.AsyncClient, stage: Any) -> None:
     stage.access.limited = True
 
     response = await post(client, {"query": "{hello}"})
@@ -402,7 +228,7 @@ async def test_a_used_up_budget_is_429(client: httpx.AsyncClient, stage: Stage) 
     assert code(response) == "RATE_LIMITED"
 
 
-async def test_a_forwarded_header_does_not_name_the_client(client: httpx.AsyncClient, stage: Stage) -> None:
+async def test_a_forwarded_header_does_not_name_the_client(client: httpx.AsyncClient, stage: Any) -> None:
     await post(client, {"query": "{hello}"}, x_forwarded_for="10.9.8.7", forwarded="for=10.9.8.7")
 
     assert stage.access.shown[-1].address == "127.0.0.1"
@@ -419,7 +245,7 @@ async def test_a_body_too_large_is_413_declared_or_not(client: httpx.AsyncClient
     assert (await post(client, b'{"query":"{hello}"}'.ljust(2_000))).status_code == 200
 
 
-async def test_a_batch_is_refused_unless_allowed(client: httpx.AsyncClient, stage: Stage) -> None:
+async def test_a_batch_is_refused_unless_allowed(client: httpx.AsyncClient, stage: Any) -> None:
     response = await post(client, [{"query": "mutation{pay}"}])
 
     assert response.status_code == 400
@@ -427,7 +253,7 @@ async def test_a_batch_is_refused_unless_allowed(client: httpx.AsyncClient, stag
     assert stage.access.paid == []
 
 
-async def test_a_batch_that_is_allowed_has_an_end() -> None:
+async def test_a_batch_that_is_allowed_has_an_end(served: Any) -> None:
     async with served(TransportLimits(batch_max=2)) as stage:  # noqa: SIM117
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{stage.port}", trust_env=False) as http:
             answered = await post(http, [{"query": "{hello}"}, {"query": "{nothing}"}])
@@ -449,7 +275,7 @@ async def test_a_persisted_query_needs_its_text_once(client: httpx.AsyncClient) 
     assert (await post(client, {"documentId": f"sha256:{key}"})).json() == {"data": {"hello": "hello world"}}
 
 
-async def test_a_browser_gets_the_page_only_if_it_asks_nothing() -> None:
+async def test_a_browser_gets_the_page_only_if_it_asks_nothing(served: Any) -> None:
     def page(request: Request) -> Response:
         return HTMLResponse("<title>playground</title>")
 

@@ -3,182 +3,17 @@
 import asyncio
 import gc
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
-import strawberry
-import uvicorn
-from starlette.applications import Starlette
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
-from quittance.domain.access import ANONYMOUS, Principal
 from quittance.domain.cursor import decode_position, encode_position
-from quittance.domain.errors import PermissionDenied, RateLimited, Unauthenticated
-from quittance.domain.event import Event, EventKind, EventSelector
-from quittance.domain.ids import ApiKeyId, EventId, MerchantId, PaymentId
-from quittance.gql.context import Credentials
-from quittance.gql.documents import DocumentStore
-from quittance.gql.execution import Executor
-from quittance.gql.hub import Hub
-from quittance.gql.limits import DocumentLimits, TransportLimits
-from quittance.gql.streams import EventStream
-from quittance.server.http.door import DoorSettings
-from quittance.server.http.graphql import graphql_routes
-
-
-class Log:
-    """An event log in memory."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.listeners: list[Callable[[Sequence[Event]], None]] = []
-
-    @property
-    def head(self) -> int:
-        return len(self.events)
-
-    async def read(self, selector: EventSelector, *, after: int, up_to: int, limit: int) -> list[Event]:
-        return [event for event in self.events[after:up_to] if selector.matches(event)][:limit]
-
-    def listen(self, listener: Callable[[Sequence[Event]], None]) -> Callable[[], None]:
-        self.listeners.append(listener)
-        return lambda: self.listeners.remove(listener)
-
-    def append(self, count: int = 1) -> None:
-        new = [
-            Event(
-                position=self.head + number + 1,
-                id=EventId(f"evt_{self.head + number + 1}"),
-                kind=EventKind.PAYMENT_SETTLED,
-                merchant_id=MerchantId("mer_1"),
-                payment_id=PaymentId("pay_1"),
-                article_id=None,
-                status=None,
-                occurred_at=datetime(2030, 1, 1, tzinfo=UTC),
-            )
-            for number in range(count)
-        ]
-        self.events.extend(new)
-        for listener in list(self.listeners):
-            listener(new)
-
-
-class Access:
-    """Knows one key, can revoke it, and remembers what it was shown."""
-
-    def __init__(self, log: Log) -> None:
-        self.log = log
-        self.shown: list[Credentials] = []
-        self.paid: list[str] = []
-        self.valid = True
-        self.limited = False
-        self.gate = asyncio.Event()
-
-    async def authenticate(self, credentials: Credentials) -> Principal:
-        self.shown.append(credentials)
-        if credentials.client_secret is not None:
-            return Principal(payment_id=PaymentId("pay_1"))
-        if credentials.authorization is None:
-            return ANONYMOUS
-        if credentials.authorization != "Bearer good":
-            raise Unauthenticated
-        return Principal(merchant_id=MerchantId("mer_1"), key_id=ApiKeyId("key_1"))
-
-    async def admit(self, principal: Principal, address: str) -> None:  # noqa: ARG002
-        if self.limited:
-            raise RateLimited(7)
-
-    async def still_valid(self, principal: Principal) -> bool:  # noqa: ARG002
-        return self.valid
-
-    def new_context(self, principal: Principal) -> "Access":  # noqa: ARG002
-        return self
-
-
-@strawberry.type
-class Query:
-    @strawberry.field
-    def hello(self, name: str = "world") -> str:
-        return f"hello {name}"
-
-    @strawberry.field
-    def crash(self) -> str | None:
-        raise RuntimeError("SELECT secret")
-
-
-@strawberry.type
-class Mutation:
-    @strawberry.mutation
-    async def pay(self, info: strawberry.Info[Access, None], wait: bool = False) -> str | None:
-        if wait:
-            await info.context.gate.wait()
-        info.context.paid.append("paid")
-        return "paid"
-
-
-@strawberry.type
-class Subscriptions:
-    @strawberry.subscription
-    async def ticked(self, info: strawberry.Info[Access, None], after: str | None = None) -> AsyncIterable[int]:
-        position = None if after is None else decode_position(after)
-        return EventStream(
-            source=info.context.log,
-            selector=EventSelector(kinds=frozenset({EventKind.PAYMENT_SETTLED})),
-            after=position,
-            to_type=lambda event: event.position,
-        )
-
-    @strawberry.subscription
-    async def refused(self) -> AsyncIterable[int]:
-        raise PermissionDenied("payments:read")
-
-    @strawberry.subscription
-    async def counted(self) -> AsyncIterable[int]:
-        yield 1
-        yield 2
-
-
-SCHEMA = strawberry.Schema(Query, Mutation, Subscriptions)
-
-
-class Stage:
-    """The door of a small schema over a log in memory."""
-
-    def __init__(self, limits: TransportLimits, **settings: Any) -> None:
-        self.log = Log()
-        self.access = Access(self.log)
-        documents = DocumentStore(schema=SCHEMA._schema, limits=DocumentLimits())
-        executor = Executor(schema=SCHEMA, documents=documents)
-        self.hub = Hub(executor=executor, access=self.access, source=self.log, limits=limits)
-        door = DoorSettings(limits=limits, **settings)
-        self.app = Starlette(routes=graphql_routes(executor=executor, hub=self.hub, access=self.access, settings=door))
-        self.port = 0
-
-
-@asynccontextmanager
-async def served(limits: TransportLimits | None = None, **settings: Any) -> AsyncIterator[Stage]:
-    stage = Stage(limits or TransportLimits(), **settings)
-    config = uvicorn.Config(
-        stage.app, port=0, lifespan="off", log_level="critical", ws="websockets-sansio", ws_per_message_deflate=False,
-        proxy_headers=False, timeout_graceful_shutdown=1,
-    )  # fmt: skip
-    server = uvicorn.Server(config)
-    running = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110
-        await asyncio.sleep(0.005)
-    stage.port = server.servers[0].sockets[0].getsockname()[1]
-    try:
-        yield stage
-    finally:
-        await stage.hub.aclose()
-        server.should_exit = True
-        await running
-
+from quittance.gql.limits import TransportLimits
 
 PROTOCOL = "graphql-transport-ws"
 TICKS = "subscription($after:String){ticked(after:$after)}"
@@ -186,7 +21,7 @@ INIT = {"type": "connection_init"}
 
 
 @pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
+async def stage(served: Any) -> AsyncIterator[Any]:
     limits = TransportLimits(
         subscriptions_per_socket_max=3, subscription_queue_max=8, init_timeout_s=0.3, message_bytes_max=1_000
     )
@@ -194,7 +29,7 @@ async def stage() -> AsyncIterator[Stage]:
         yield running
 
 
-def opened(stage: Stage, *, protocol: str | None = PROTOCOL, **headers: str) -> connect:
+def opened(stage: Any, *, protocol: str | None = PROTOCOL, **headers: str) -> connect:
     return connect(
         f"ws://127.0.0.1:{stage.port}/graphql",
         subprotocols=[Subprotocol(protocol)] if protocol else None,
@@ -238,7 +73,7 @@ async def settled(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_queries_mutations_and_subscriptions_go_over_one_socket(stage: Stage) -> None:
+async def test_queries_mutations_and_subscriptions_go_over_one_socket(stage: Any) -> None:
     async with opened(stage) as socket:
         await acknowledged(socket)
         await tell(socket, subscribe("q", "{hello}"))
@@ -258,7 +93,7 @@ async def test_queries_mutations_and_subscriptions_go_over_one_socket(stage: Sta
         assert (await hear(socket))["type"] == "next"
 
 
-async def test_a_stream_that_ends_frees_its_id(stage: Stage) -> None:
+async def test_a_stream_that_ends_frees_its_id(stage: Any) -> None:
     async with opened(stage) as socket:
         await acknowledged(socket)
         for _ in range(2):
@@ -266,7 +101,7 @@ async def test_a_stream_that_ends_frees_its_id(stage: Stage) -> None:
             assert [(await hear(socket))["type"] for _ in range(3)] == ["next", "next", "complete"]
 
 
-async def test_a_socket_resumes_where_it_left_off(stage: Stage) -> None:
+async def test_a_socket_resumes_where_it_left_off(stage: Any) -> None:
     stage.log.append(5)
     async with opened(stage) as socket:
         await acknowledged(socket)
@@ -286,9 +121,7 @@ async def test_a_socket_resumes_where_it_left_off(stage: Stage) -> None:
         ("{" + "a:hello " * 60 + "}", "LIMIT_EXCEEDED"),
     ],
 )
-async def test_a_refused_operation_is_an_error_message_and_the_socket_lives(
-    stage: Stage, query: str, code: str
-) -> None:
+async def test_a_refused_operation_is_an_error_message_and_the_socket_lives(stage: Any, query: str, code: str) -> None:
     async with opened(stage) as socket:
         await acknowledged(socket)
         await tell(socket, subscribe("s", query))
@@ -324,9 +157,7 @@ async def test_a_refused_operation_is_an_error_message_and_the_socket_lives(
         ([], 4408, "Connection initialisation timeout"),
     ],
 )
-async def test_a_broken_protocol_closes_with_its_code(
-    stage: Stage, messages: list[Any], code: int, reason: str
-) -> None:
+async def test_a_broken_protocol_closes_with_its_code(stage: Any, messages: list[Any], code: int, reason: str) -> None:
     async with opened(stage) as socket:
         await tell(socket, *messages)
 
@@ -334,12 +165,12 @@ async def test_a_broken_protocol_closes_with_its_code(
 
 
 @pytest.mark.parametrize("protocol", [None, "graphql-ws"])
-async def test_another_subprotocol_is_not_acceptable(stage: Stage, protocol: str | None) -> None:
+async def test_another_subprotocol_is_not_acceptable(stage: Any, protocol: str | None) -> None:
     async with opened(stage, protocol=protocol) as socket:
         assert (await closed(socket))[0] == 4406
 
 
-async def test_pings_are_answered_with_their_payload_before_and_after_the_handshake(stage: Stage) -> None:
+async def test_pings_are_answered_with_their_payload_before_and_after_the_handshake(stage: Any) -> None:
     async with opened(stage) as socket:
         await tell(socket, {"type": "ping"})
         assert await hear(socket) == {"type": "pong"}
@@ -348,7 +179,7 @@ async def test_pings_are_answered_with_their_payload_before_and_after_the_handsh
         assert await hear(socket) == {"type": "pong", "payload": {"n": 1}}
 
 
-async def test_who_does_not_pong_is_dropped_and_who_does_stays() -> None:
+async def test_who_does_not_pong_is_dropped_and_who_does_stays(served: Any) -> None:
     async with served(TransportLimits(ping_interval_s=0.05, pong_timeout_s=0.1)) as stage:  # noqa: SIM117
         async with opened(stage) as silent, opened(stage) as lively:
             await acknowledged(silent)
@@ -360,7 +191,7 @@ async def test_who_does_not_pong_is_dropped_and_who_does_stays() -> None:
             assert await closed(silent) == (4499, "Terminated")
 
 
-async def test_pongs_nobody_asked_for_do_not_postpone_the_check_of_the_key() -> None:
+async def test_pongs_nobody_asked_for_do_not_postpone_the_check_of_the_key(served: Any) -> None:
     async with served(TransportLimits(ping_interval_s=0.1, pong_timeout_s=5)) as stage, opened(stage) as socket:
         await acknowledged(socket, apiKey="good")
         stage.access.valid = False
@@ -376,7 +207,7 @@ async def test_pongs_nobody_asked_for_do_not_postpone_the_check_of_the_key() -> 
         await asyncio.gather(talking, return_exceptions=True)
 
 
-async def test_a_revoked_key_closes_its_streams() -> None:
+async def test_a_revoked_key_closes_its_streams(served: Any) -> None:
     async with served(TransportLimits(ping_interval_s=0.05)) as stage, opened(stage) as socket:
         await acknowledged(socket, Authorization="Bearer good")
         await tell(socket, subscribe("s"))
@@ -397,7 +228,7 @@ async def test_a_revoked_key_closes_its_streams() -> None:
     ],
 )
 async def test_the_handshake_carries_the_credential(
-    stage: Stage, payload: dict[str, str], authorization: str | None, secret: str | None
+    stage: Any, payload: dict[str, str], authorization: str | None, secret: str | None
 ) -> None:
     async with opened(stage, **{"X-Forwarded-For": "10.9.8.7"}) as socket:
         await acknowledged(socket, **payload)
@@ -406,7 +237,7 @@ async def test_the_handshake_carries_the_credential(
     assert (shown.authorization, shown.client_secret, shown.address) == (authorization, secret, "127.0.0.1")
 
 
-async def test_a_header_counts_only_where_no_page_can_have_sent_it(stage: Stage) -> None:
+async def test_a_header_counts_only_where_no_page_can_have_sent_it(stage: Any) -> None:
     async with opened(stage, Authorization="Bearer good") as socket:
         await acknowledged(socket)
     async with opened(stage, Authorization="Bearer good", Origin=f"http://127.0.0.1:{stage.port}") as socket:
@@ -416,7 +247,7 @@ async def test_a_header_counts_only_where_no_page_can_have_sent_it(stage: Stage)
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
-async def test_a_foreign_page_cannot_open_a_socket(stage: Stage, origin: str) -> None:
+async def test_a_foreign_page_cannot_open_a_socket(stage: Any, origin: str) -> None:
     with pytest.raises(InvalidStatus) as refused:
         async with opened(stage, Origin=origin):
             pass
@@ -424,14 +255,14 @@ async def test_a_foreign_page_cannot_open_a_socket(stage: Stage, origin: str) ->
     assert refused.value.response.status_code == 403
 
 
-async def test_an_allowed_page_can() -> None:
+async def test_an_allowed_page_can(served: Any) -> None:
     async with served(allowed_origins=frozenset({"https://shop.example"})) as stage:  # noqa: SIM117
         async with opened(stage, Origin="https://shop.example") as socket:
             await acknowledged(socket)
 
 
 @pytest.mark.parametrize("limits", [TransportLimits(sockets_max=2), TransportLimits(sockets_per_address_max=2)])
-async def test_there_is_an_end_to_the_number_of_sockets(limits: TransportLimits) -> None:
+async def test_there_is_an_end_to_the_number_of_sockets(limits: TransportLimits, served: Any) -> None:
     async with served(limits) as stage:
         async with opened(stage), opened(stage):
             with pytest.raises(InvalidStatus) as refused:
@@ -443,7 +274,7 @@ async def test_there_is_an_end_to_the_number_of_sockets(limits: TransportLimits)
             await acknowledged(socket)
 
 
-async def test_there_is_an_end_to_the_operations_on_a_socket(stage: Stage) -> None:
+async def test_there_is_an_end_to_the_operations_on_a_socket(stage: Any) -> None:
     async with opened(stage) as socket:
         await acknowledged(socket)
         await tell(socket, *(subscribe(str(number)) for number in range(4)))
@@ -453,7 +284,7 @@ async def test_there_is_an_end_to_the_operations_on_a_socket(stage: Stage) -> No
         assert refused["payload"][0]["extensions"]["code"] == "LIMIT_EXCEEDED"
 
 
-async def test_a_used_up_budget_refuses_the_operation_or_the_handshake(stage: Stage) -> None:
+async def test_a_used_up_budget_refuses_the_operation_or_the_handshake(stage: Any) -> None:
     async with opened(stage) as socket:
         await acknowledged(socket)
         stage.access.limited = True
@@ -468,7 +299,7 @@ async def test_a_used_up_budget_refuses_the_operation_or_the_handshake(stage: St
     assert stage.access.paid == []
 
 
-async def test_a_mutation_is_carried_out_though_its_client_left(stage: Stage) -> None:
+async def test_a_mutation_is_carried_out_though_its_client_left(stage: Any) -> None:
     for leave in ("complete", "close"):
         stage.access.paid.clear()
         stage.access.gate.clear()
@@ -486,7 +317,7 @@ async def test_a_mutation_is_carried_out_though_its_client_left(stage: Stage) ->
         await settled(lambda: stage.access.paid == ["paid"])
 
 
-async def test_a_slow_reader_loses_its_stream_and_is_told_where_to_resume() -> None:
+async def test_a_slow_reader_loses_its_stream_and_is_told_where_to_resume(served: Any) -> None:
     async with served(TransportLimits(subscription_queue_max=4)) as stage, opened(stage) as socket:
         await acknowledged(socket)
         await tell(socket, subscribe("s"))
@@ -507,7 +338,7 @@ async def test_a_slow_reader_loses_its_stream_and_is_told_where_to_resume() -> N
         assert seen + rest == list(range(1, 51))
 
 
-async def test_a_flood_of_pings_does_not_fill_memory(stage: Stage) -> None:
+async def test_a_flood_of_pings_does_not_fill_memory(stage: Any) -> None:
     async with opened(stage) as socket:
         await acknowledged(socket)
         await tell(socket, *({"type": "ping"} for _ in range(3_000)))
@@ -516,7 +347,7 @@ async def test_a_flood_of_pings_does_not_fill_memory(stage: Stage) -> None:
             assert await hear(socket) == {"type": "pong"}
 
 
-async def test_a_thousand_abrupt_closes_leave_nothing_behind() -> None:
+async def test_a_thousand_abrupt_closes_leave_nothing_behind(served: Any) -> None:
     async with served(TransportLimits(sockets_per_address_max=10_000)) as stage:
         before = len(asyncio.all_tasks())
         for _ in range(20):
@@ -527,7 +358,7 @@ async def test_a_thousand_abrupt_closes_leave_nothing_behind() -> None:
         await settled(lambda: len(asyncio.all_tasks()) <= before)
 
 
-async def _abruptly(stage: Stage) -> None:
+async def _abruptly(stage: Any) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
     writer.write(
         b"GET /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
