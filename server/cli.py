@@ -296,9 +296,18 @@ def _control(method: str, url: str, path: str, body: "dict[str, object] | None" 
         response = httpx.request(method, url.rstrip("/") + path, json=body, timeout=30.0, trust_env=False)
     except httpx.HTTPError as error:
         _fail(f"no server answers at {url} ({type(error).__name__}); start one with `quittance serve`")
-    if response.status_code == HTTP_NOT_FOUND:
-        _fail(f"the server at {url} runs without sandbox rails")
     if response.is_error:
-        _fail(f"{path}: {response.text.strip()}")
+        told = _problem_told(response.text)
+        if told is None and response.status_code == HTTP_NOT_FOUND:
+            _fail(f"the server at {url} runs without sandbox rails")
+        _fail(f"{path}: {told or response.status_code}")
     answer: dict[str, str] = response.json()
     return answer
+
+
+def _problem_told(text: str) -> str | None:
+    """Return the remote control's own sentence; what is not the remote control has none."""
+    try:
+        return str(json.loads(text)["error"]["message"])
+    except (KeyError, TypeError, ValueError):
+        return None

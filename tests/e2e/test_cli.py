@@ -1,0 +1,290 @@
+"""The command line: every command, its exit codes, and what it says when something is wrong."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+from websockets.exceptions import ConnectionClosed
+
+from quittance.gql.schema import sdl
+from quittance.sandbox.lnd.keys import recover_signer
+from quittance.server.cli import app, main
+
+NewServer = Callable[..., Any]
+
+COMMANDS = (
+    (),
+    ("version",),
+    ("serve",),
+    ("worker",),
+    ("migrate",),
+    ("doctor",),
+    ("keys",),
+    ("keys", "create"),
+    ("keys", "list"),
+    ("keys", "revoke"),
+    ("schema",),
+    ("schema", "export"),
+    ("schema", "diff"),
+    ("sandbox",),
+    ("sandbox", "status"),
+    ("sandbox", "pay"),
+    ("sandbox", "sign"),
+    ("sandbox", "clock"),
+    ("sandbox", "fault"),
+)
+REVOKED_S_MAX = 30.0  # the server looks again whenever it pings: every 20 s
+NEW_INVOICE = """
+mutation { generateInvoice(input: { amount: { sat: "5" }, description: "by hand" }) {
+  ... on GenerateInvoiceSuccess { payment { id paymentRequest paymentHash } }
+} }
+"""
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., tuple[int, str, str]]:
+    """Run the console script's function in this process; only for what ends before anything is opened."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, **settings: str) -> tuple[int, str, str]:
+        for name, value in settings.items():
+            monkeypatch.setenv(f"QUITTANCE_{name.upper()}", value)
+        monkeypatch.setattr(sys, "argv", ["quittance", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
+    told = CliRunner().invoke(app, [*words, "--help"])
+
+    assert told.exit_code == 0
+    assert "Usage:" in told.stdout
+
+
+def test_list_of_commands_is_whole() -> None:
+    named = {
+        (group.name, command.name or command.callback.__name__.removeprefix(f"{group.name}_"))
+        for group in app.registered_groups
+        for command in (group.typer_instance.registered_commands if group.typer_instance else [])
+        if command.callback is not None
+    }
+
+    assert named == {words for words in COMMANDS if len(words) == 2}
+
+
+@pytest.mark.parametrize(
+    ("settings", "variable"),
+    [
+        ({"database_url": "mysql://somewhere"}, "QUITTANCE_DATABASE_URL"),
+        ({"port": "70000"}, "QUITTANCE_PORT"),
+        ({"workers": "2"}, "QUITTANCE_WORKERS"),
+        ({"bootstrap_api_key": "short"}, "QUITTANCE_BOOTSTRAP_API_KEY"),
+        ({"secret_key": "as short"}, "QUITTANCE_SECRET_KEY"),
+        ({"public_url": "ftp://somewhere"}, "QUITTANCE_PUBLIC_URL"),
+        ({"lnd_address": "localhost"}, "QUITTANCE_LND_ADDRESS"),
+        ({"lnd_address": "localhost:10009"}, "QUITTANCE_LND_TLS_CERT_PATH"),
+        (
+            {"lnd_address": "localhost:1", "lnd_tls_cert_path": "/dev/null/no.cert", "lnd_macaroon_path": "/nowhere"},
+            "QUITTANCE_LND_TLS_CERT_PATH",
+        ),
+        (
+            {"lnd_address": "localhost:1", "lnd_tls_cert_path": __file__, "lnd_macaroon_path": "/nowhere/macaroon"},
+            "QUITTANCE_LND_MACAROON_PATH",
+        ),
+        ({"log_level": "loud"}, "QUITTANCE_LOG_LEVEL"),
+    ],
+)
+@pytest.mark.parametrize("words", [("serve",), ("worker",), ("doctor",), ("keys", "list")], ids=" ".join)
+def test_wrong_setting_stops_the_start_with_one_line(
+    command: Callable[..., tuple[int, str, str]], words: tuple[str, ...], settings: dict[str, str], variable: str
+) -> None:
+    code, out, err = command(*words, **settings)
+
+    assert code == 2
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith(f"quittance: {variable}")
+    for value in (settings.get("secret_key"), settings.get("bootstrap_api_key")):
+        assert value is None or value not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("sandbox", "status", "--url", "http://127.0.0.1:1"), "no server answers at http://127.0.0.1:1"),
+        (("keys", "create", "--name", "x", "--scope", "everything"), "a scope is one of admin"),
+        (("schema", "diff", "no-such-file"), "cannot read no-such-file"),
+        (("schema", "export", "no/such/folder"), "cannot write no/such/folder"),
+        (("migrate", "--database-url", "sqlite:////dev/null/db"), "the database cannot be used"),
+        (("migrate", "--database-url", "postgresql://x@127.0.0.1:1/x"), "the database cannot be used"),
+        (("keys", "list", "--database-url", "postgresql://x@127.0.0.1:1/x"), "the database cannot be used"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, tuple) else "",
+)
+def test_what_fails_says_why_in_one_line(
+    command: Callable[..., tuple[int, str, str]], words: tuple[str, ...], told: str
+) -> None:
+    code, out, err = command(*words)
+
+    assert code == 1
+    assert out == ""
+    assert [line.startswith(f"quittance: {told}") for line in err.splitlines() if line != "migrating …"] == [True]
+
+
+@pytest.mark.parametrize("words", [("keys", "revoke"), ("serve", "--colour", "red"), ("teleport",)], ids=" ".join)
+def test_wrong_arguments_exit_with_2(command: Callable[..., tuple[int, str, str]], words: tuple[str, ...]) -> None:
+    code, out, err = command(*words)
+
+    assert code == 2
+    assert out == ""
+    assert "Error" in err
+
+
+def test_taken_port_is_told(server: Any, new_server: NewServer) -> None:
+    refused = new_server().run("serve", "--port", str(server.port))
+
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert refused.stderr.splitlines() == [
+        f"quittance: cannot listen on 127.0.0.1:{server.port} (Address already in use); choose another with --port"
+    ]
+
+
+def test_server_without_a_rail_does_not_start(new_server: NewServer) -> None:
+    refused = new_server().run("serve", "--no-sandbox", "--port", "0")
+
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert refused.stderr.splitlines() == [
+        "quittance: no rail is set: set QUITTANCE_LND_ADDRESS, or QUITTANCE_SANDBOX=true to try it out"
+    ]
+
+
+def test_another_secret_key_than_the_databases_is_refused(server: Any) -> None:
+    environment = {**server.environment, "QUITTANCE_SECRET_KEY": "another-key-than-the-one-of-this-database"}
+    stranger = type(server)(state_dir=server.state_dir, port=0, environment=environment)
+
+    refused = stranger.run("serve", "--port", "0")
+
+    assert refused.returncode == 1
+    assert len(refused.stderr.splitlines()) == 1
+    assert refused.stderr.startswith("quittance: this database was made with another secret key")
+
+
+def test_keys_are_made_listed_and_revoked_while_the_server_runs(server: Any) -> None:
+    made = server.run("keys", "create", "--name", "for a shop", "--scope", "payments:read")
+    key, (key_id, scopes) = made.stdout.strip(), made.stderr.split()
+    query = "{ payments { totalCount } }"
+    before = server.post(query, key=key)
+
+    with server.socket({"Authorization": f"Bearer {key}"}) as socket:
+        socket.subscribe("subscription { paymentSettled { cursor } }")
+        listed = server.run("keys", "list").stdout
+        revoked = server.run("keys", "revoke", key_id)
+        after = server.post(query, key=key)
+        again = server.run("keys", "revoke", key_id)
+        begun = time.monotonic()
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.receive(timeout_s=REVOKED_S_MAX)
+        waited_s = time.monotonic() - begun
+
+    assert (made.returncode, scopes) == (0, "payments:read")
+    assert (before.status_code, after.status_code) == (200, 401)
+    assert f"{key_id}  " in listed
+    assert key not in listed
+    assert (revoked.returncode, revoked.stdout) == (0, f"{key_id} is revoked\n")
+    assert (again.returncode, again.stdout) == (1, "")
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4403
+    assert waited_s < REVOKED_S_MAX
+
+
+def test_contract_is_exported_and_compared(new_server: NewServer) -> None:
+    here = new_server()
+    run = CliRunner().invoke
+    path = here.state_dir / "schema.graphql"
+
+    written = run(app, ["schema", "export", str(path)])
+    printed = run(app, ["schema", "export", "-"])
+    same = run(app, ["schema", "diff", str(path)])
+    path.write_text(sdl().replace("type Query {", "type Query {\n  gone: Int\n", 1))
+    broken = run(app, ["schema", "diff", str(path)])
+
+    assert (written.exit_code, printed.exit_code, same.exit_code) == (0, 0, 0)
+    assert printed.stdout == sdl()
+    assert same.stdout == "the same\n"
+    assert broken.exit_code == 1
+    assert broken.stdout.startswith("BREAKING   ")
+    assert "gone" in broken.stdout
+
+
+def test_sandbox_is_controlled_from_a_terminal(server: Any) -> None:
+    made = server.execute(NEW_INVOICE)["generateInvoice"]["payment"]
+    run = CliRunner().invoke
+
+    paid = run(app, ["sandbox", "pay", made["paymentRequest"], "--node", "bob", "--url", server.url])
+    twice = run(app, ["sandbox", "pay", made["paymentRequest"], "--url", server.url])
+    signed = run(app, ["sandbox", "sign", "a nonce", "--node", "carol", "--url", server.url])
+    moved = run(app, ["sandbox", "clock", "60", "--url", server.url])
+    armed = run(app, ["sandbox", "fault", "delay", "--calls", "1", "--url", server.url])
+    unknown = run(app, ["sandbox", "fault", "no-such-fault", "--url", server.url])
+    status = run(app, ["sandbox", "status", "--url", server.url])
+
+    assert (paid.exit_code, len(bytes.fromhex(paid.stdout.strip()))) == (0, 32)
+    assert twice.exit_code == 1
+    assert "invoice is already paid" in twice.stderr
+    signature = json.loads(signed.stdout)
+    signer = recover_signer(b"a nonce", signature["signature"])
+    assert signer is not None
+    assert signer.hex() == signature["pubkey"]
+    assert json.loads(moved.stdout)["clock"]["offsetSeconds"] >= 60
+    assert armed.exit_code == 0, armed.stderr
+    assert unknown.exit_code == 1
+    assert "GET /sandbox lists them" in unknown.stderr
+    assert [node["name"] for node in json.loads(status.stdout)["nodes"]] == ["merchant", "alice", "bob", "carol"]
+
+
+def test_doctor_and_migrate_agree_about_the_database(new_server: NewServer) -> None:
+    here = new_server(environment={"QUITTANCE_MIGRATE_ON_START": "false"})
+
+    empty = here.run("doctor")
+    migrated = here.run("migrate")
+    again = here.run("migrate")
+    healthy = here.run("doctor")
+
+    assert empty.returncode == 1
+    assert "FAIL  database: " in empty.stdout
+    assert "run `quittance migrate`" in empty.stdout
+    assert (migrated.returncode, migrated.stdout) == (0, "the database is up to date\n")
+    assert (again.returncode, again.stdout) == (0, "the database is up to date\n")
+    assert healthy.returncode == 0, healthy.stdout
+    assert [line[:4] for line in healthy.stdout.splitlines()] == ["ok  "] * 4
+
+
+def test_doctor_names_a_rail_that_does_not_answer(server: Any) -> None:
+    node = server.state_dir / "sandbox" / "lnd" / "merchant"
+    environment = {
+        "QUITTANCE_LND_ADDRESS": "127.0.0.1:1",
+        "QUITTANCE_LND_TLS_CERT_PATH": str(node / "tls.cert"),
+        "QUITTANCE_LND_MACAROON_PATH": str(node / "receive.macaroon"),
+        "QUITTANCE_LND_TIMEOUT_S": "1",
+    }
+    beside = type(server)(state_dir=server.state_dir, port=0, environment=environment)
+
+    examined = beside.run("doctor")
+
+    assert examined.returncode == 1
+    assert "ok    database: " in examined.stdout
+    assert "FAIL  rail lnd: " in examined.stdout
