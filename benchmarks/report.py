@@ -49,11 +49,14 @@ class Report:
         lines += [(r.name, r.measured, r.beside, r.ratio, r.goal, verdict[r.reached]) for r in self.rows]
         widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
         rows = [
-            "| " + " | ".join(cell.ljust(width, "-" if cell == "---" else " ") for cell, width in zip(line, widths, strict=True))
-            + " |"
+            f"| {' | '.join(_padded(cell, width) for cell, width in zip(line, widths, strict=True))} |"
             for line in lines
-        ]  # fmt: skip
+        ]
         return "\n".join([*rows, *(f"\n{note}" for note in self.notes)])
+
+
+def _padded(cell: str, width: int) -> str:
+    return cell.ljust(width, "-" if cell == "---" else " ")
 
 
 def progress(text: str) -> None:

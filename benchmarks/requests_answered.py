@@ -100,8 +100,7 @@ def _tell(
         report.add(
             f"{name}, {_clients(clients)}",
             measured,
-            beside=f"bare answer {floor:,.0f}/s: {per_s / floor:.2f}"
-            + f"; by CPU, at its bare answer's speed, {by_cpu:.1f} x"
+            beside=f"bare answer {floor:,.0f}/s: {per_s / floor:.2f}; by CPU at equal speed {by_cpu:.1f} x LNbits"
             + (f"; single commit {commits[1]:,.0f}/s: {per_s / commits[1]:.2f}" if name == "create" else ""),
             ratio=f"{ratio:.1f} x LNbits",
             goal=f">= {goal:.0f} x",

@@ -47,5 +47,6 @@ async def measure(plan: Plan, report: Report) -> None:
     ratio = middle([a.per_s / b.per_s for a, b in zip(grouped, single, strict=True)])
     report.add(
         f"create with a 2 ms flush, {MANY} clients", f"{with_s:,.0f}/s",
-        beside=f"without group commit {without_s:,.0f}/s", ratio=f"{ratio:.1f} x", goal=f">= {_GOAL:.0f} x", reached=ratio >= _GOAL,
+        beside=f"without group commit {without_s:,.0f}/s", ratio=f"{ratio:.1f} x",
+        goal=f">= {_GOAL:.0f} x", reached=ratio >= _GOAL,
     )  # fmt: skip

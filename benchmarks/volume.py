@@ -26,8 +26,8 @@ SELECT n, :begin_ms + n * :step_us / 1000 AS ms, n % 10 < 7 AS paid,
   printf('%012x7%03x8%015x', :begin_ms + n * :step_us / 1000, n & 4095, n) AS tail
 FROM number;
 INSERT INTO payment SELECT 'pay_' || tail, merchant.id, '', NULL, iif(paid, 'COMPLETE', 'EXPIRED'), NULL, 'ORDER',
-  'lnd', 100000, 'BTC', 11, iif(paid, 100000, NULL), 'test', NULL, NULL, 3600, ms * 1000, ms * 1000, (ms + 3600000) * 1000,
-  iif(paid, ms * 1000, NULL) FROM one, merchant;
+  'lnd', 100000, 'BTC', 11, iif(paid, 100000, NULL), 'test', NULL, NULL, 3600, ms * 1000, ms * 1000,
+  (ms + 3600000) * 1000, iif(paid, ms * 1000, NULL) FROM one, merchant;
 INSERT INTO payment_option SELECT 'opt_' || tail, 'pay_' || tail, 'lnd', iif(paid, 'SETTLED', 'CLOSED'),
   lower(hex(randomblob(32))), 100000, 'BTC', 11, 'lnbcrt1u1' || lower(hex(randomblob(150))), ms * 1000,
   (ms + 3600000) * 1000, ms * 1000, NULL FROM one;
