@@ -212,8 +212,9 @@ def assert_booked_once(server: Any, ids: list[str], *, after: str, seen: list[di
     for payment_id in ids:
         payment = server.execute(STATUS, {"id": payment_id})["payment"]
         assert payment["received"] == {"value": str(AMOUNT_MSAT)}
-        statuses = Counter(edge["node"]["status"] for edge in payment["events"]["edges"])
-        assert statuses == {"PENDING_INVOICE": 1, "PENDING_PAYMENT": 1, "COMPLETE": 1}
+        statuses = [edge["node"]["status"] for edge in payment["events"]["edges"]]
+        assert statuses[-1] == "COMPLETE"
+        assert Counter(statuses)["COMPLETE"] == 1  # an attempt that died before the rail acted may end in ERROR first
     replay = replayed(server, after=after, count=len(ids))
     assert sorted(event["payment"]["id"] for event in replay) == sorted(ids)
     assert len({event["eventId"] for event in replay}) == len(ids)
