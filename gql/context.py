@@ -16,9 +16,9 @@ from quittance.resolvers.services import Services
 class Credentials:
     """What a caller shows: the ``Authorization`` header, or a ``clientSecret`` from ``connection_init``."""
 
-    authorization: str | None = None
-    client_secret: str | None = None
-    address: str = field(default="", repr=True)
+    authorization: str | None = field(default=None, repr=False)
+    client_secret: str | None = field(default=None, repr=False)
+    address: str = ""
 
 
 class Access(Protocol):

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import strawberry
 
 from quittance.domain import errors
+from quittance.gql.types.enums import PaymentStatus
 
 E = TypeVar("E", bound=errors.QuittanceError)
 
@@ -62,7 +63,7 @@ class PaymentNotFoundError(UserError):
 @strawberry.type(description="The payment's status does not allow this; nothing changed.")
 class PaymentNotPayableError(UserError):
     payment_id: strawberry.ID = strawberry.field(description="The payment in question.")
-    status: str = strawberry.field(description="The status it is in.")
+    status: PaymentStatus = strawberry.field(description="The status it is in.")
 
 
 @strawberry.type(description="The key lacks the scope for this, or there is no key.")

@@ -8,16 +8,19 @@ import orjson
 
 from quittance.domain.access import Principal
 from quittance.domain.cursor import encode_position
+from quittance.domain.errors import InvalidCursor
 from quittance.domain.event import Event, EventSelector
 from quittance.gql.context import Access
 from quittance.gql.deliveries import Delivery, Subscription
-from quittance.gql.execution import Answer, AnswerKind, Executor, Prepared
+from quittance.gql.execution import Answer, AnswerKind, Executor, Prepared, request_error
 from quittance.gql.limits import TransportLimits
-from quittance.gql.masking import unexpected
+from quittance.gql.masking import problem_of, unexpected
 from quittance.gql.streams import EventSource, EventStream, EventTail
 
 _PUSHES_PER_TURN = 500
 _REPLAYS_AT_ONCE = 16
+_CATCH_UP_TRIES = 20
+_CATCH_UP_S = 0.05
 
 _Key = tuple[object, ...]
 
@@ -68,10 +71,20 @@ class Hub:
             subscription = Subscription(position=-1, queue_max=self._queue_max, on_item=on_item)
             self._bind(subscription, lambda: self._relay(stream, prepared, principal, subscription))
             return subscription
+        if after is not None and not await self._reaches(after):
+            return request_error([problem_of(InvalidCursor())])
         start = stream.start if after is None else after
         subscription = Subscription(position=start, queue_max=self._queue_max, on_item=on_item)
         self._join(self._group(prepared, principal, stream), subscription)
         return subscription
+
+    async def _reaches(self, position: int) -> bool:
+        """Tell whether the log reaches a position; another process may have told of it a moment before this one."""
+        for _ in range(_CATCH_UP_TRIES):
+            if position <= self._source.head:
+                return True
+            await asyncio.sleep(_CATCH_UP_S)
+        return False
 
     async def aclose(self) -> None:
         """End every stream: the process stops."""

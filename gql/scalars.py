@@ -1,5 +1,6 @@
 """Scalars that JSON has no exact form for."""
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, NewType
@@ -13,7 +14,7 @@ BigInt = NewType("BigInt", int)
 _INT64_MIN = -(2**63)
 _INT64_MAX = 2**63 - 1
 _INT64_DIGITS = 20
-_DECIMAL_DIGITS = 60
+_DECIMAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
 
 
 def _big_int(value: object) -> BigInt:
@@ -34,7 +35,7 @@ def _big_int_literal(node: ValueNode, _variables: Any = None) -> BigInt:
 
 def _decimal(value: object) -> Decimal:
     try:
-        if isinstance(value, (str, int)) and not isinstance(value, bool) and len(str(value)) <= _DECIMAL_DIGITS:
+        if isinstance(value, (str, int)) and not isinstance(value, bool) and _DECIMAL.fullmatch(str(value)):
             number = Decimal(value)
             if number.is_finite():
                 return number

@@ -121,11 +121,12 @@ async def _selector(
     """
     principal = info.context.principal
     services = info.context.services
-    wanted = payment_id or principal.payment_id
+    wanted = payment_id
     if wanted is None and client_secret is not None:
         wanted = services.derive.payment_opened_by(client_secret)
         if wanted is None:
             raise Unauthenticated
+    wanted = principal.payment_id if wanted is None else wanted
     article = None if article_id is None else ArticleId(article_id)
     if wanted is None:
         return EventSelector(kinds=kinds, merchant_id=principal.require(Scope.PAYMENTS_READ), article_id=article)

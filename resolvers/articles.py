@@ -120,7 +120,7 @@ async def list_articles(
     limit: int,
 ) -> list[Article]:
     """Return visible articles, and the caller's own hidden ones, after the last one seen."""
-    return await services.database.read(
+    return await services.database.scan(
         lambda transaction: articles.list_articles(
             transaction, merchant_id=principal.merchant_id, order=order, after=after, limit=limit
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from quittance.domain.access import Principal, Scope
@@ -16,22 +16,22 @@ from quittance.domain.errors import (
 )
 from quittance.domain.event import EventKind
 from quittance.domain.ids import OPTION, PAYMENT, MerchantId, OptionId, PaymentId
+from quittance.domain.money import Money
 from quittance.domain.payment import OptionState, Payment, PaymentOption, PaymentStatus, may_advance
 from quittance.providers.base import Invoice, InvoiceRequest, InvoiceStatus, ReceivingProvider
 from quittance.resolvers.orders import InvoiceOrder, article_of, check_order, payment_of, rails_of
 from quittance.resolvers.services import PaymentRules, Services
-from quittance.store import idempotency, merchants, options, payments
+from quittance.store import idempotency, merchants, options, payments, settlements
 from quittance.store.transaction import EventDraft, Transaction
 
 _POLL_S = 0.02
 _UNDECIDED = frozenset({OptionState.PENDING, OptionState.UNKNOWN})
-_ALIVE = frozenset({OptionState.PENDING, OptionState.UNKNOWN, OptionState.OPEN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratedInvoice:
     payment: Payment
-    client_secret: str
+    client_secret: str = field(repr=False)
     replayed: bool
 
 
@@ -87,7 +87,7 @@ async def retry_payment(services: Services, principal: Principal, payment_id: Pa
         payment = payments.lock_payment(transaction, payment_id)
         if payment is None or payment.merchant_id != merchant_id:
             raise PaymentNotFound(payment_id)
-        if payment.status is PaymentStatus.PENDING_INVOICE:
+        if payment.status is PaymentStatus.PENDING_INVOICE:  # another caller's attempt is under way: join it
             return _Plan(payment_id=payment_id)
         if not may_advance(payment.status, PaymentStatus.PENDING_INVOICE):
             raise PaymentNotPayable(payment_id, payment.status)
@@ -128,7 +128,9 @@ def _begin_again(transaction: Transaction, services: Services, payment: Payment)
     after = payment.advance(PaymentStatus.PENDING_INVOICE, at=services.now())
     payments.change_payment(transaction, payment, replace(after, expires_at=None, status_reason=None))
     transaction.emit(changed(after))
-    return [_claimed_option(transaction, services, payment, rail=rail) for rail in rails]
+    missing = payment.amount.value - settlements.partial_value(transaction, payment.id)
+    asked = replace(payment, amount=Money(missing, payment.amount.asset))  # what came in part is not asked for again
+    return [_claimed_option(transaction, services, asked, rail=rail) for rail in rails]
 
 
 def _claimed_option(
@@ -203,8 +205,9 @@ async def _stand(services: Services, payment_id: PaymentId) -> tuple[Payment, li
     """Return the payment as it stands, and its undecided attempts."""
 
     def query(transaction: Transaction) -> tuple[Payment | None, list[PaymentOption]]:
-        payment = payments.payments_by_id(transaction, [payment_id])[0]
-        return payment, options.options_of_payments(transaction, [payment_id])[0]
+        # options first: both change in one commit, so a payment read after them is never older than they are
+        every = options.options_of_payments(transaction, [payment_id])[0]
+        return payments.payments_by_id(transaction, [payment_id])[0], every
 
     payment, every = await services.database.read(query)
     if payment is None:
@@ -321,7 +324,10 @@ def next_check(rules: PaymentRules, *, now: datetime, option: PaymentOption) -> 
 
 
 async def fail_option(services: Services, option: PaymentOption, *, reason: str) -> None:
-    """Give an attempt up for good; the payment is in ERROR when no other attempt is left."""
+    """Give an attempt up for good; the payment is in ERROR when nobody works on another.
+
+    An older invoice that is still open does not help: it is what the payment was retried for.
+    """
 
     def unit(transaction: Transaction) -> None:
         payment = payments.lock_payment(transaction, option.payment_id)
@@ -330,7 +336,7 @@ async def fail_option(services: Services, option: PaymentOption, *, reason: str)
         if not options.decide_option(transaction, option.id, OptionState.FAILED, check_at=None):
             return
         others = options.options_of_payments(transaction, [payment.id])[0]
-        if payment.status is not PaymentStatus.PENDING_INVOICE or any(other.state in _ALIVE for other in others):
+        if payment.status is not PaymentStatus.PENDING_INVOICE or any(other.state in _UNDECIDED for other in others):
             return
         after = replace(payment.advance(PaymentStatus.ERROR, at=services.now()), status_reason=reason)
         payments.change_payment(transaction, payment, after)

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from quittance.domain.access import Scope
 from quittance.domain.errors import InvalidInput
@@ -10,7 +10,7 @@ from quittance.domain.ids import API_KEY, MERCHANT, ApiKeyId, MerchantId
 from quittance.domain.policy import NAME_MAX, Merchant, SettlementPolicy
 from quittance.resolvers.services import Services
 from quittance.store import merchants
-from quittance.store.merchants import PREFIX_LENGTH, ApiKey
+from quittance.store.merchants import ApiKey
 from quittance.store.transaction import Transaction
 
 KEY_LENGTH_MIN = 8
@@ -24,7 +24,7 @@ class CreatedKey:
     """A new key. ``secret`` is shown this once; only its hash is stored."""
 
     key: ApiKey
-    secret: str
+    secret: str = field(repr=False)
 
 
 async def ensure_bootstrap(services: Services, *, name: str, secret: str) -> ApiKey:
@@ -49,6 +49,13 @@ async def ensure_bootstrap(services: Services, *, name: str, secret: str) -> Api
         return _add_key(transaction, services, BOOTSTRAP_MERCHANT, BOOTSTRAP_KEY_NAME, {Scope.ADMIN}, secret=secret)
 
     return await services.database.write(unit)
+
+
+async def ensure_first_merchant(services: Services, *, name: str) -> Merchant:
+    """Return the first merchant, which keys belong to unless said otherwise; the first call makes it."""
+    return await services.database.write(
+        lambda transaction: _ensure_merchant(transaction, services, BOOTSTRAP_MERCHANT, name=name)
+    )
 
 
 async def create_merchant(services: Services, *, name: str) -> Merchant:
@@ -129,7 +136,7 @@ def _add_key(
         id=ApiKeyId(services.new_id(API_KEY)),
         merchant_id=merchant_id,
         name=name,
-        prefix=secret[:PREFIX_LENGTH],
+        prefix=merchants.prefix_of_key(secret),
         scopes=frozenset(scopes),
         created_at=services.now(),
         last_used_at=None,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from quittance.domain.access import Principal
+from quittance.domain.errors import Unauthenticated
 from quittance.gql.context import Context, Credentials
 from quittance.gql.loaders import Loaders
 from quittance.gql.streams import EventSource
@@ -22,9 +23,13 @@ class ServerAccess:
         self._key_used = key_used
 
     async def authenticate(self, credentials: Credentials) -> Principal:
-        principal = await access.authenticate(
-            self._services, authorization=credentials.authorization, client_secret=credentials.client_secret
-        )
+        try:
+            principal = await access.authenticate(
+                self._services, authorization=credentials.authorization, client_secret=credentials.client_secret
+            )
+        except Unauthenticated:
+            await self._services.limiter.hit(ADDRESS_BUDGET, credentials.address)  # guessing is counted too
+            raise
         if principal.key_id is not None:
             self._key_used(principal)
         return principal

@@ -1,13 +1,13 @@
 """What a first start in sandbox mode finds ready: a key and an article."""
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from quittance.domain.access import Principal, Scope
 from quittance.domain.article import ArticleOrder
 from quittance.domain.money import BTC_SAT, Money
 from quittance.resolvers.articles import ArticleDraft, create_article, list_articles
-from quittance.resolvers.merchants import ensure_bootstrap
+from quittance.resolvers.merchants import ensure_bootstrap, ensure_first_merchant
 from quittance.server.runtime import Runtime
 from quittance.server.secret_key import remembered
 
@@ -35,7 +35,7 @@ _DRAFTS = (
 class Demo:
     """The first merchant's admin key and one article to buy. The key is None when the operator must know it."""
 
-    api_key: str | None
+    api_key: str | None = field(repr=False)
     article_id: str | None
 
 
@@ -46,6 +46,7 @@ async def prepare(runtime: Runtime) -> Demo:
     if secret is None and settings.sandbox:
         secret = remembered(settings.state_dir / "sandbox-api-key", lambda: f"qk_{secrets.token_urlsafe(32)}")
     if secret is None:
+        await ensure_first_merchant(runtime.services, name=settings.merchant_name)
         return Demo(api_key=None, article_id=None)
     key = await ensure_bootstrap(runtime.services, name=settings.merchant_name, secret=secret)
     if not settings.sandbox:

@@ -1,5 +1,7 @@
 """Budgets per minute, counted in this process."""
 
+import math
+import time
 from collections.abc import Mapping
 
 from limits import RateLimitItem, RateLimitItemPerMinute
@@ -7,8 +9,6 @@ from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 
 from quittance.domain.errors import RateLimited
-
-_WINDOW_S = 60
 
 
 class MinuteLimiter:
@@ -22,4 +22,5 @@ class MinuteLimiter:
 
     async def hit(self, budget: str, label: str) -> None:
         if not await self._limiter.hit(self._budgets[budget], label):
-            raise RateLimited(_WINDOW_S)
+            window = await self._limiter.get_window_stats(self._budgets[budget], label)
+            raise RateLimited(max(1, math.ceil(window.reset_time - time.time())))

@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from quittance.domain.access import Principal
 from quittance.domain.errors import ProviderMisconfigured
 from quittance.domain.ids import EVENT, ApiKeyId, new_id
+from quittance.domain.secrets import SecretDeriver
 from quittance.providers.base import ReceivingProvider, SettlementFeed
 from quittance.providers.lnd.channel import LndConnection, open_channel
 from quittance.providers.lnd.provider import LndProvider
@@ -34,7 +35,7 @@ from quittance.server.access import ADDRESS_BUDGET, KEY_BUDGET, ServerAccess
 from quittance.server.broker import EventBroker
 from quittance.server.limiter import MinuteLimiter
 from quittance.server.sandbox_host import SandboxHost
-from quittance.server.secret_key import load_deriver
+from quittance.server.secret_key import SecretKeyDamaged, load_deriver
 from quittance.server.settings import Settings
 from quittance.store import instance, leases, merchants, options
 from quittance.store.database import Database, open_database, sqlite_path
@@ -101,7 +102,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             default_provider=LND,
             rates=await _open_rates(stack, coordinates),
             now=clock,
-            derive=load_deriver(settings),
+            derive=_deriver(settings),
             limiter=_limiter(settings),
             public_url=settings.base_url,
             rules=_rules(settings),
@@ -175,7 +176,9 @@ async def _open_database(settings: Settings, stack: AsyncExitStack, *, now: Call
     path = sqlite_path(settings.database_url)
     if path is not None:
         with telling_of_the_database():
-            await _release_claims_if_alone(database, stack.enter_context(path.with_suffix(".lock").open("a")))
+            await _release_claims_if_alone(
+                database, stack.enter_context(path.with_name(path.name + ".instance").open("a"))
+            )
     return database
 
 
@@ -207,6 +210,13 @@ async def _open_rails(
     provider = LndProvider(_channel(lnd), network=lnd.network, name=LND, timeout_s=settings.lnd_timeout_s)
     stack.push_async_callback(provider.aclose)
     return {LND: provider}, {LND: provider}
+
+
+def _deriver(settings: Settings) -> SecretDeriver:
+    try:
+        return load_deriver(settings)
+    except SecretKeyDamaged as error:
+        raise StartRefused(str(error)) from None
 
 
 def _channel(lnd: LndCoordinates) -> grpc.aio.Channel:
@@ -258,7 +268,8 @@ def _rules(settings: Settings) -> PaymentRules:
         upvote_msat_min=settings.upvote_msat_min,
         expires_in_s_default=settings.expires_in_s_default,
         expires_in_s_max=settings.expires_in_s_max,
-        claim_s=int(settings.lnd_timeout_s) + 5,
+        claim_s=3 * int(settings.lnd_timeout_s) + 5,  # making an invoice takes three calls at most
+        wait_for_invoice_s=3 * int(settings.lnd_timeout_s) + 10,
     )
 
 

@@ -12,12 +12,22 @@ from quittance.server.settings import Settings
 _KEY_BYTES = 32
 
 
+class SecretKeyDamaged(Exception):
+    """The key's file does not hold a key: restore it from the backup, for a new one opens nothing handed out."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} does not hold a secret key; restore it from your backup, or set QUITTANCE_SECRET_KEY")
+
+
 def load_deriver(settings: Settings) -> SecretDeriver:
     """Return the deriver of client secrets and preimages; the first start without a key makes one."""
     if settings.secret_key is not None:
         return SecretDeriver(settings.secret_key.get_secret_value().encode())
     text = remembered(settings.state_dir / "secret-key", lambda: secrets.token_hex(_KEY_BYTES))
-    return SecretDeriver(bytes.fromhex(text))
+    try:
+        return SecretDeriver(bytes.fromhex(text))
+    except ValueError:
+        raise SecretKeyDamaged(settings.state_dir / "secret-key") from None
 
 
 def remembered(path: Path, make: Callable[[], str]) -> str:

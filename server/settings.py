@@ -126,6 +126,8 @@ class Settings(BaseSettings):
         given = {"lnd_tls_cert_path": self.lnd_tls_cert_path, "lnd_macaroon_path": self.lnd_macaroon_path}
         if self.lnd_address is None:
             return
+        if self.sandbox:
+            raise ValueError("sandbox: its clock and its key do not go with a real node; unset one of both")
         host, _, port = self.lnd_address.rpartition(":")
         if not host or not port.isdigit():
             raise ValueError("lnd_address: must be host:port, such as localhost:10009")

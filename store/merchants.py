@@ -74,8 +74,13 @@ _TOUCH = Statement(
 
 
 def hash_key(key: str) -> bytes:
-    """Return what is stored of a key: it has 256 bits of entropy, so a plain SHA-256 is enough."""
+    """Return what is stored of a key: those we make have 256 bits of entropy, so a plain SHA-256 is enough."""
     return hashlib.sha256(key.encode()).digest()
+
+
+def prefix_of_key(key: str) -> str:
+    """Return what a key is looked up and listed by: the first digits of its hash, which tell nothing of the key."""
+    return hash_key(key).hex()[:PREFIX_LENGTH]
 
 
 def insert_merchant(transaction: Transaction, merchant: Merchant) -> None:
@@ -150,7 +155,7 @@ def principal_by_key(transaction: Transaction, key: str) -> Principal | None:
         return None
     presented = hash_key(key)
     found: Principal | None = None
-    for row in transaction.all(_KEYS_BY_PREFIX, {"prefix": key[:PREFIX_LENGTH]}):
+    for row in transaction.all(_KEYS_BY_PREFIX, {"prefix": prefix_of_key(key)}):
         if hmac.compare_digest(bytes(row[4]), presented):
             stored = _key_to_domain(row)
             found = Principal(

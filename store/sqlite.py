@@ -12,6 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,10 @@ BATCH_UNITS_MAX = 128
 READER_THREADS = 4
 BUSY_TIMEOUT_MS = 5_000
 _NOTHING: Parameters = {}
+
+
+class DatabaseClosed(Exception):
+    """The writer has ended: the process is stopping, or the disk failed. Nothing was written."""
 
 
 class SqliteTransaction(Transaction):
@@ -110,7 +115,13 @@ class SqliteDatabase:
         self.on_events: Callable[[int], None] | None = None
 
     async def write(self, unit: Unit[T]) -> T:
-        """Run ``unit`` in a savepoint of the next commit and return its result once that commit is durable."""
+        """Run ``unit`` in a savepoint of the next commit and return its result once that commit is durable.
+
+        Raises:
+            DatabaseClosed: the writer has ended; nothing was written.
+        """
+        if not self._thread.is_alive():
+            raise DatabaseClosed
         loop = asyncio.get_running_loop()
         waiting = _Waiting(unit, loop, loop.create_future())
         self._queue.put(waiting)
@@ -141,6 +152,19 @@ class SqliteDatabase:
         return query(SqliteTransaction(connection, counter=self.counter))
 
     def _work(self) -> None:
+        try:
+            self._serve()
+        finally:  # whatever ended the writer, nobody may wait for it
+            while True:
+                try:
+                    left = self._queue.get_nowait()
+                except queue.Empty:
+                    return
+                if left is not None:
+                    left.error = DatabaseClosed()
+                    self._answer([left])
+
+    def _serve(self) -> None:
         while (first := self._queue.get()) is not None:
             batch = [first]
             stop = False
@@ -164,10 +188,10 @@ class SqliteDatabase:
                 self._run(waiting)
             self._writer.execute("COMMIT")
         except (sqlite3.Error, OSError) as error:
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
             for waiting in batch:
                 waiting.error = waiting.error or error
+            with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+                self._writer.execute("ROLLBACK")
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
         self._answer(batch)
@@ -189,7 +213,7 @@ class SqliteDatabase:
         for waiting in batch:
             by_loop.setdefault(waiting.loop, []).append(waiting)
         for loop, waiters in by_loop.items():
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop was closed: nobody waits there any more
                 loop.call_soon_threadsafe(self._resolve, waiters, newest)
 
     def _resolve(self, waiters: list[_Waiting], newest: int | None) -> None:

@@ -31,7 +31,7 @@ async def hold_lease(services: Services, name: str, holder: str, work: Callable[
     try:
         while not task.done():
             await asyncio.wait({task}, timeout=RENEW_S)
-            if not task.done() and not await _take(services, name, holder):
+            if not task.done() and not await _renew(services, name, holder):
                 log.warning("lease_lost", lease=name)
                 break
     finally:
@@ -39,6 +39,15 @@ async def hold_lease(services: Services, name: str, holder: str, work: Callable[
         with contextlib.suppress(asyncio.CancelledError):
             await task
         await services.database.write(lambda transaction: leases.release_lease(transaction, name, holder=holder))
+
+
+async def _renew(services: Services, name: str, holder: str) -> bool:
+    """Renew in time; a database that does not answer while the lease lasts has taken it away."""
+    try:
+        async with asyncio.timeout(LEASE_S - RENEW_S - 1):
+            return await _take(services, name, holder)
+    except TimeoutError:
+        return False
 
 
 async def _take(services: Services, name: str, holder: str) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import strawberry
 
 from quittance.domain import article, payment
+from quittance.domain.access import Scope
 from quittance.domain.article import ArticleOrder, ArticleStatus
 from quittance.domain.ids import ArticleId, PaymentId
 from quittance.domain.payment import PaymentPurpose, PaymentStatus
@@ -13,6 +14,7 @@ from quittance.gql.context import Context, QuittanceInfo
 from quittance.gql.types.money import AmountInput, Money
 from quittance.gql.types.node import Node, PageInfo
 from quittance.resolvers import articles
+from quittance.resolvers.payments import may_see
 
 if TYPE_CHECKING:
     from quittance.gql.types.payment import Payment
@@ -41,9 +43,10 @@ class Article(Node):
     async def locked(self, info: QuittanceInfo) -> bool:
         return not await self._unlocked(info.context)
 
-    @strawberry.field(description="The text as its merchant wrote it; null for everybody else.")
+    @strawberry.field(description="The text as its merchant wrote it; null without the scope articles:write.")
     async def manuscript(self, info: QuittanceInfo) -> str | None:
-        own = info.context.principal.merchant_id == self.subject.merchant_id
+        principal = info.context.principal
+        own = principal.merchant_id == self.subject.merchant_id and principal.allows(Scope.ARTICLES_WRITE)
         return self.subject.content if own else None
 
     @strawberry.field(description="This viewer's own newest view payment.")
@@ -54,7 +57,9 @@ class Article(Node):
 
         payment_id = await _own_payment(info.context, self.subject.id)
         found = None if payment_id is None else await info.context.loaders.payment.load(payment_id)
-        return None if found is None else Payment.from_domain(found)
+        if found is None or not may_see(info.context.services, info.context.principal, found, None):
+            return None
+        return Payment.from_domain(found)
 
     async def _unlocked(self, context: Context) -> bool:
         if self.opened:

@@ -11,21 +11,15 @@ import strawberry
 from quittance.domain import event, payment
 from quittance.domain.cursor import decode_position, encode_position
 from quittance.domain.errors import InvalidInput
-from quittance.domain.payment import OptionState, PaymentPurpose, PaymentStatus
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.types.article import Article, opens_article
+from quittance.gql.types.enums import OptionState, PaymentPurpose, PaymentStatus
 from quittance.gql.types.money import AmountInput, Money
 from quittance.gql.types.node import Node, PageInfo, page_info
 from quittance.web.qr import qr_png, qr_svg
 
 EVENTS_MAX = 100
 EVENTS_DEFAULT = 20
-
-strawberry.enum(PaymentStatus, description="Where a payment stands. EXPIRED, CANCELED and ERROR may still complete.")
-strawberry.enum(PaymentPurpose, description="What a payment is for.")
-PaymentOptionState = strawberry.enum(
-    OptionState, name="PaymentOptionState", description="Where one attempt stands. UNKNOWN is being looked up."
-)
 
 
 @strawberry.enum(description="How a QR code is drawn.")
@@ -144,12 +138,12 @@ class Payment(Node):
     async def qr_code(
         self,
         info: QuittanceInfo,
-        format: Annotated[QrFormat, strawberry.argument(description="How to draw it.")] = QrFormat.SVG,  # noqa: A002
+        format: Annotated[QrFormat | None, strawberry.argument(description="How to draw it.")] = QrFormat.SVG,  # noqa: A002
     ) -> str | None:
         option = await self._newest(info)
         if option is None or option.payment_request is None:
             return None
-        return await asyncio.to_thread(_qr_data_uri, option.payment_request, format)
+        return await asyncio.to_thread(_qr_data_uri, option.payment_request, format or QrFormat.SVG)
 
     @strawberry.field(description="Where an interactive wallet approves; null for Lightning.")
     def redirect_url(self) -> str | None:

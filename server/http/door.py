@@ -50,7 +50,12 @@ class Door:
         if origin is None:
             return True
         allowed = self.settings.allowed_origins
-        return _ANY_ORIGIN in allowed or origin in allowed or urlsplit(origin).netloc == headers.get("host")
+        if _ANY_ORIGIN in allowed or origin in allowed:
+            return True
+        try:
+            return urlsplit(origin).netloc == headers.get("host")
+        except ValueError:
+            return False
 
 
 class Connections:
