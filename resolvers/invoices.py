@@ -316,11 +316,11 @@ def open_invoice(transaction: Transaction, services: Services, *, option: Paymen
 
 
 def next_check(rules: PaymentRules, *, now: datetime, option: PaymentOption) -> datetime:
-    """Return when the provider is asked again: often at first, rarer with age, and always at expiry."""
+    """Return when the provider is asked again: at twice the age each time, and always at expiry."""
     interval = timedelta(seconds=rules.reconcile_interval_s)
     if now >= option.expires_at:  # a node cancels what lapsed within seconds: look soon, then ever less often
         return now + min(interval / 2, max(timedelta(seconds=1), now - option.expires_at))
-    return min(now + max(interval, (now - option.created_at) / 4), option.expires_at)
+    return min(now + max(interval, now - option.created_at), option.expires_at)
 
 
 async def fail_option(services: Services, option: PaymentOption, *, reason: str) -> None:

@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -60,10 +61,15 @@ class _Foreign(logging.Formatter):
         return self._foreign.format(record)
 
 
+@lru_cache(maxsize=1_024)
+def _is_secret(name: str) -> bool:
+    return name != "event" and _SECRET_NAMES.search(name) is not None
+
+
 def hide_secrets(_logger: Any, _method: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Blank out members whose name or text gives a secret away: the last net, not the first."""
     for name, value in record.items():
-        if _SECRET_NAMES.search(name) and name != "event":
+        if _is_secret(name):
             record[name] = _HIDDEN
         elif isinstance(value, str):
             record[name] = _SECRET_TEXTS.sub(_HIDDEN, value)

@@ -15,6 +15,7 @@ log = structlog.get_logger("quittance.workers.reconciler")
 BATCH_OPTIONS = 64
 AT_ONCE = 8
 IDLE_S = 0.5
+LOOKUPS_PER_S = 50  # the feed tells of almost everything first: ten thousand open invoices must not starve the rest
 
 
 async def reconcile(services: Services, *, holder: str) -> None:
@@ -24,8 +25,8 @@ async def reconcile(services: Services, *, holder: str) -> None:
         await for_ever("reconciler", once)
 
     async def once() -> None:
-        if await reconcile_due(services) < BATCH_OPTIONS:
-            await asyncio.sleep(IDLE_S)
+        looked_up = await reconcile_due(services)
+        await asyncio.sleep(max(looked_up / LOOKUPS_PER_S, IDLE_S if looked_up < BATCH_OPTIONS else 0))
 
     await for_ever("reconciler/lease", lambda: hold_lease(services, "reconciler", holder, work))
 
