@@ -6,11 +6,11 @@ import fcntl
 import os
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import IO
+from typing import IO, Any
 
 import asyncpg
 import grpc.aio
@@ -137,7 +137,7 @@ def _loops(runtime: Runtime) -> list[Coroutine[None, None, None]]:
 
 
 @asynccontextmanager
-async def _running(loops: list[Coroutine[None, None, None]]) -> AsyncIterator[None]:
+async def _running(loops: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
     tasks = [asyncio.create_task(loop) for loop in loops]
     try:
         yield
