@@ -62,8 +62,11 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderHealth:
+    """``wrong_network``: the rail moves other money than it is set to; no process may start on it."""
+
     ready: bool
     detail: str
+    wrong_network: bool = False
 
 
 class ReceivingProvider(Protocol):

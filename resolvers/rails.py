@@ -1,17 +1,27 @@
 """The connected rails and how they are."""
 
+import asyncio
+
 from quittance.providers.base import ProviderHealth
 from quittance.resolvers.services import Services
 
+HEALTH_KEPT_S = 1.0
+
 
 async def health(services: Services, name: str) -> ProviderHealth:
-    """Ask one rail how it is.
+    """Tell how one rail is; strangers may ask often, so the rail itself is asked at most once a second.
 
     Raises:
         UnknownProvider: none has this name.
     """
-    return await services.rail(name).health()
+    rail = services.rail(name)
+    now = asyncio.get_running_loop().time()
+    known = services.healths.get(name)
+    if known is None or now - known[0] > HEALTH_KEPT_S:
+        asked = asyncio.ensure_future(rail.health())
+        known = services.healths[name] = now, asked
+    return await asyncio.shield(known[1])
 
 
 async def health_of_all(services: Services) -> dict[str, ProviderHealth]:
-    return {name: await rail.health() for name, rail in services.rails.items()}
+    return {name: await health(services, name) for name in services.rails}

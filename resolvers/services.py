@@ -11,7 +11,7 @@ from quittance.domain.access import Principal
 from quittance.domain.errors import UnknownProvider
 from quittance.domain.ids import PaymentId, new_id
 from quittance.domain.secrets import SecretDeriver
-from quittance.providers.base import ReceivingProvider
+from quittance.providers.base import ProviderHealth, ReceivingProvider
 from quittance.providers.rates.base import RateSource
 from quittance.store.database import Database
 
@@ -64,6 +64,7 @@ class Services:
     rules: PaymentRules = field(default_factory=PaymentRules)
     entropy: Callable[[int], bytes] = os.urandom
     making: dict[PaymentId, "asyncio.Task[None]"] = field(default_factory=dict)
+    healths: dict[str, tuple[float, "asyncio.Future[ProviderHealth]"]] = field(default_factory=dict)
 
     def new_id(self, prefix: str) -> str:
         return new_id(prefix, at=self.now(), entropy=self.entropy(_ENTROPY_BYTES))

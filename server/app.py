@@ -19,6 +19,7 @@ from quittance.gql.limits import DocumentLimits, TransportLimits
 from quittance.gql.schema import core_schema, schema
 from quittance.server import demo
 from quittance.server.greeting import greet
+from quittance.server.http.addresses import client_address_behind
 from quittance.server.http.checkout import checkout_routes
 from quittance.server.http.door import DoorSettings
 from quittance.server.http.graphql import graphql_routes
@@ -60,7 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.router.routes.extend(
                 [
                     *graphql_routes(executor=executor, hub=hub, access=runtime.access, settings=door),
-                    *checkout_routes(runtime.services),
+                    *checkout_routes(runtime.services, door.client_address),
                     *asset_routes(),
                     *health_routes(runtime.services, registry),
                     *(runtime.sandbox.routes() if runtime.sandbox is not None else []),
@@ -129,6 +130,7 @@ def _door_settings(settings: Settings, prepared: demo.Demo, limits: TransportLim
     return DoorSettings(
         limits=limits,
         allowed_origins=frozenset(settings.allowed_origins),
+        client_address=client_address_behind(frozenset(settings.trusted_proxies)),
         playground=page if settings.playground else None,
     )
 

@@ -6,7 +6,7 @@ import fcntl
 import os
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -47,6 +47,7 @@ log = structlog.get_logger("quittance.runtime")
 
 LND = "lnd"
 KEY_USE_FLUSH_S = 30.0
+NETWORK_CHECK_S = 3.0
 HTTP_TIMEOUT_S = 10.0
 
 
@@ -96,6 +97,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
         clock, sandbox, coordinates = await _open_sandbox(settings, stack)
         database = await _open_database(settings, stack, now=clock)
         rails, feeds = await _open_rails(settings, stack, coordinates)
+        await _check_networks(rails)
         services = Services(
             database=database,
             rails=rails,
@@ -217,6 +219,18 @@ def _deriver(settings: Settings) -> SecretDeriver:
         return load_deriver(settings)
     except SecretKeyDamaged as error:
         raise StartRefused(str(error)) from None
+
+
+async def _check_networks(rails: Mapping[str, ReceivingProvider]) -> None:
+    """Refuse to start on a rail that moves other money than we book; one that does not answer yet may come later."""
+    for name, rail in rails.items():
+        try:
+            async with asyncio.timeout(NETWORK_CHECK_S):
+                health = await rail.health()
+        except TimeoutError:
+            continue
+        if health.wrong_network:
+            raise StartRefused(f"{name}: {health.detail}; set QUITTANCE_LND_NETWORK to the node's network")
 
 
 def _channel(lnd: LndCoordinates) -> grpc.aio.Channel:

@@ -76,6 +76,10 @@ class Settings(BaseSettings):
         default_factory=list, description="Other sites whose pages may open sockets and call the API, comma separated."
     )
 
+    trusted_proxies: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, description="Addresses of proxies whose X-Forwarded-For is believed, comma separated."
+    )
+
     # running
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The lowest level logged.")
     log_format: Literal["json", "console"] = Field("json", description="How log lines are written.")
@@ -83,7 +87,7 @@ class Settings(BaseSettings):
     migrate_on_start: bool = Field(True, description="Whether `serve` and `worker` bring the schema up to date.")
     in_process_worker: bool = Field(True, description="Whether `serve` runs the worker loops too.")
 
-    @field_validator("allowed_origins", mode="before")
+    @field_validator("allowed_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

@@ -49,7 +49,7 @@ class Viewer:
 @strawberry.type(description="Whether a rail can take money now.")
 class ProviderHealth:
     ready: bool = strawberry.field(description="Whether it can.")
-    detail: str = strawberry.field(description="Why, or why not.")
+    detail: str | None = strawberry.field(description="Why, or why not; null without a key.")
 
 
 @strawberry.type(description="A connected rail.")
@@ -62,7 +62,8 @@ class Provider:
     @strawberry.field(description="Whether it can take money now; the rail is asked.")
     async def health(self, info: QuittanceInfo) -> ProviderHealth:
         health = await rails.health(info.context.services, self.name)
-        return ProviderHealth(ready=health.ready, detail=health.detail)
+        known = info.context.principal.merchant_id is not None
+        return ProviderHealth(ready=health.ready, detail=health.detail if known else None)
 
 
 @strawberry.type(description="How much of `quote` one whole unit of `base` is worth.")

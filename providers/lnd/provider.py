@@ -189,7 +189,8 @@ class LndProvider:
         networks = sorted({chain.network for chain in facts.chains})
         if networks != [self._network]:
             found = ", ".join(networks) or "no network"
-            return ProviderHealth(ready=False, detail=f"the node is on {found}, we are set to {self._network}")
+            detail = f"the node is on {found}, we are set to {self._network}"
+            return ProviderHealth(ready=False, detail=detail, wrong_network=True)
         if not facts.synced_to_chain:
             return ProviderHealth(ready=False, detail="the node is not synced to the chain")
         return ProviderHealth(ready=True, detail=f"synced on {self._network}")
@@ -201,5 +202,5 @@ class LndProvider:
             return ProviderHealth(ready=True, detail="network not verified: macaroon lacks info:read")
         if invoice.prefix != _PREFIXES[self._network]:
             detail = f"the node makes invoices for another network than {self._network}"
-            return ProviderHealth(ready=False, detail=detail)
+            return ProviderHealth(ready=False, detail=detail, wrong_network=True)
         return ProviderHealth(ready=True, detail=f"makes invoices for {self._network}; macaroon lacks info:read")

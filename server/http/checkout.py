@@ -16,6 +16,7 @@ from quittance.resolvers.batches import Batches
 from quittance.resolvers.payments import find_payment
 from quittance.resolvers.services import Services
 from quittance.server.access import ADDRESS_BUDGET
+from quittance.server.http.addresses import ClientAddress
 from quittance.web.pages import CheckoutView, checkout_csp, render_checkout, render_message
 
 _HEADERS = {
@@ -30,12 +31,13 @@ _HEADERS = {
 @dataclass(frozen=True, slots=True)
 class _Door:
     services: Services
+    client_address: ClientAddress
 
     async def __call__(self, request: Request) -> Response:
         client_secret = request.query_params.get("client_secret", "")
         payment_id = PaymentId(request.path_params["payment_id"])
         try:
-            await self.services.limiter.hit(ADDRESS_BUDGET, request.client.host if request.client else "")
+            await self.services.limiter.hit(ADDRESS_BUDGET, self.client_address(request.scope))
         except RateLimited as error:
             return _message("One moment", f"Too many requests. Try again in {error.retry_after_s} seconds.", 429)
         payment = await find_payment(self.services, Principal(), payment_id, client_secret)
@@ -80,6 +82,6 @@ def _message(title: str, text: str, status: int) -> Response:
     return HTMLResponse(render_message(title, text, status), status_code=status, headers=_HEADERS)
 
 
-def checkout_routes(services: Services) -> list[Route]:
+def checkout_routes(services: Services, client_address: ClientAddress) -> list[Route]:
     """Return the route of ``checkoutUrl``."""
-    return [Route("/pay/{payment_id}", _Door(services).__call__, methods=["GET"], name="checkout")]
+    return [Route("/pay/{payment_id}", _Door(services, client_address).__call__, methods=["GET"], name="checkout")]

@@ -158,7 +158,7 @@ async def test_a_node_on_another_network_or_behind_is_not_ready(
 ) -> None:
     node.answer_with("GetInfo", lnrpc_pb2.GetInfoResponse(**facts))
 
-    assert await lnd.health() == ProviderHealth(ready=False, detail=detail)
+    assert await lnd.health() == ProviderHealth(ready=False, detail=detail, wrong_network="set to" in detail)
 
 
 async def test_health_with_a_receive_only_macaroon_reads_the_newest_invoice(lnd: LndProvider, node: Any) -> None:
@@ -173,7 +173,9 @@ async def test_health_with_a_receive_only_macaroon_reads_the_newest_invoice(lnd:
 
     assert unverified == ProviderHealth(ready=True, detail="network not verified: macaroon lacks info:read")
     assert same == ProviderHealth(ready=True, detail="makes invoices for regtest; macaroon lacks info:read")
-    assert other == ProviderHealth(ready=False, detail="the node makes invoices for another network than regtest")
+    assert other == ProviderHealth(
+        ready=False, detail="the node makes invoices for another network than regtest", wrong_network=True
+    )
 
 
 @pytest.mark.parametrize("call", ["LookupInvoice", "CancelInvoice"])
