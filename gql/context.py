@@ -6,7 +6,6 @@ from typing import Protocol
 import strawberry
 
 from quittance.domain.access import Principal
-from quittance.domain.ids import PaymentId
 from quittance.gql.loaders import Loaders
 from quittance.gql.streams import EventSource
 from quittance.resolvers.services import Services
@@ -22,7 +21,7 @@ class Credentials:
 
 
 class Access(Protocol):
-    """What a transport asks of the server; ``C`` is opaque to it."""
+    """What a transport asks of the server; the context it gets is opaque to it."""
 
     async def authenticate(self, credentials: Credentials) -> Principal:
         """Return who calls; no credential at all is the anonymous reader.
@@ -51,13 +50,12 @@ class Access(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Context:
-    """Handed to every resolver of one execution. ``opened`` are payments whose client secret was shown in it."""
+    """Handed to every resolver of one execution."""
 
     services: Services
     principal: Principal
     loaders: Loaders
     events: EventSource
-    opened: set[PaymentId] = field(default_factory=set)
 
 
 QuittanceInfo = strawberry.Info[Context, None]

@@ -293,9 +293,7 @@ async def _mark_unknown(services: Services, option: PaymentOption) -> None:
 def open_invoice(transaction: Transaction, services: Services, *, option: PaymentOption, invoice: Invoice) -> None:
     """Remember an invoice that the provider made, and that its payment can be paid now."""
     now = services.now()
-    payment = payments.lock_payment(transaction, option.payment_id)
-    if payment is None:
-        raise RuntimeError(f"option {option.id} has no payment")
+    payment = payments.lock_payment_of(transaction, option)
     expires_at = invoice.expires_at or option.expires_at
     wanted = payment.status in {PaymentStatus.PENDING_INVOICE, PaymentStatus.PENDING_PAYMENT}
     settled_soon = wanted and invoice.status is InvoiceStatus.OPEN
@@ -330,9 +328,7 @@ async def fail_option(services: Services, option: PaymentOption, *, reason: str)
     """
 
     def unit(transaction: Transaction) -> None:
-        payment = payments.lock_payment(transaction, option.payment_id)
-        if payment is None:
-            raise RuntimeError(f"option {option.id} has no payment")
+        payment = payments.lock_payment_of(transaction, option)
         if not options.decide_option(transaction, option.id, OptionState.FAILED, check_at=None):
             return
         others = options.options_of_payments(transaction, [payment.id])[0]

@@ -89,7 +89,7 @@ async def postpone(services: Services, option: PaymentOption) -> None:
 
 def _keep_watching(transaction: Transaction, services: Services, option: PaymentOption) -> None:
     now = services.now()
-    payment = _locked(transaction, option)
+    payment = payments.lock_payment_of(transaction, option)
     overdue = option.expires_at + timedelta(seconds=services.rules.expiry_grace_s)
     if now >= overdue and option.state is OptionState.OPEN:
         _expire(transaction, payment, option, now=now)
@@ -98,7 +98,7 @@ def _keep_watching(transaction: Transaction, services: Services, option: Payment
 
 def _wind_up(transaction: Transaction, services: Services, option: PaymentOption) -> None:
     """Money came on this attempt, but not enough or too late: when its time is over, so is the payment's."""
-    payment = _locked(transaction, option)
+    payment = payments.lock_payment_of(transaction, option)
     _expire(transaction, payment, option, now=services.now())
     options.set_option_state(transaction, option.id, OptionState.SETTLED, check_at=None)
 
@@ -106,7 +106,7 @@ def _wind_up(transaction: Transaction, services: Services, option: PaymentOption
 def _close(transaction: Transaction, services: Services, option: PaymentOption, invoice: Invoice) -> None:
     """The provider takes no more money on this attempt: let the payment follow, and stop asking."""
     now = services.now()
-    payment = _locked(transaction, option)
+    payment = payments.lock_payment_of(transaction, option)
     current = options.option_by_reference(transaction, provider=option.provider, reference=option.reference)
     if current is None or current.state is OptionState.SETTLED:
         return
@@ -132,13 +132,6 @@ def _others_open(transaction: Transaction, option: PaymentOption) -> bool:
     alive = {OptionState.OPEN, OptionState.PENDING, OptionState.UNKNOWN}
     every = options.options_of_payments(transaction, [option.payment_id])[0]
     return any(other.state in alive for other in every if other.id != option.id)
-
-
-def _locked(transaction: Transaction, option: PaymentOption) -> Payment:
-    payment = payments.lock_payment(transaction, option.payment_id)
-    if payment is None:
-        raise RuntimeError(f"option {option.id} has no payment")
-    return payment
 
 
 def _move(transaction: Transaction, payment: Payment, to: PaymentStatus, *, reason: str | None, now: datetime) -> None:

@@ -62,9 +62,7 @@ def book_settlement(transaction: Transaction, services: Services, *, provider: s
     option = options.option_by_reference(transaction, provider=provider, reference=settlement.reference)
     if option is None:
         return Booking.FOREIGN
-    payment = payments.lock_payment(transaction, option.payment_id)
-    if payment is None:
-        raise RuntimeError(f"option {option.id} has no payment")
+    payment = payments.lock_payment_of(transaction, option)
     decision = _decide(transaction, payment, option, settlement)
     booked = settlements.BookedSettlement(
         id=SettlementId(services.new_id(SETTLEMENT)),

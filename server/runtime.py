@@ -81,10 +81,6 @@ class Runtime:
     feeds: dict[str, SettlementFeed]
     holder: str = field(default_factory=lambda: f"{os.getpid()}-{secrets.token_hex(4)}")
 
-    @property
-    def now(self) -> Callable[[], datetime]:
-        return self.services.now
-
 
 @asynccontextmanager
 async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runtime]:

@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, func, insert, select, update
 
 from quittance.domain.ids import ArticleId, MerchantId, PaymentId
 from quittance.domain.money import Asset, Money
-from quittance.domain.payment import Payment, PaymentFilter, PaymentPurpose, PaymentStatus
+from quittance.domain.payment import Payment, PaymentFilter, PaymentOption, PaymentPurpose, PaymentStatus
 from quittance.domain.text import is_storable
 from quittance.store.models import PaymentRow, table_of
 from quittance.store.statement import BatchStatement, Statement
@@ -128,6 +128,14 @@ def lock_payment(transaction: Transaction, payment_id: PaymentId) -> Payment | N
     """Return the payment as it is now, locked against other units until this one commits."""
     row = transaction.first(_LOCK, {"id": payment_id}) if is_storable(payment_id) else None
     return None if row is None else _to_domain(row)
+
+
+def lock_payment_of(transaction: Transaction, option: PaymentOption) -> Payment:
+    """Return the payment that an option belongs to, locked likewise; every option has one."""
+    payment = lock_payment(transaction, option.payment_id)
+    if payment is None:
+        raise RuntimeError(f"option {option.id} has no payment")
+    return payment
 
 
 def change_payment(transaction: Transaction, before: Payment, after: Payment) -> bool:
