@@ -1,6 +1,6 @@
 """A payment, its options, and the only ways their states may move."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -74,6 +74,9 @@ class OptionState(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
+UNDECIDED = frozenset({OptionState.PENDING, OptionState.UNKNOWN})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentOption:
     """One way to pay one payment: an invoice, an address, a challenge on one rail."""
@@ -123,6 +126,18 @@ class Payment:
         if not may_advance(self.status, to):
             raise IllegalTransition(f"{self.id}: {self.status} -> {to}")
         return replace(self, status=to, modified_at=at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A payment and its attempts, the oldest first, as one commit left them."""
+
+    payment: Payment
+    options: Sequence[PaymentOption]
+
+    @property
+    def undecided(self) -> list[PaymentOption]:
+        return [option for option in self.options if option.state in UNDECIDED]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

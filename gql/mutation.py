@@ -76,6 +76,7 @@ class Mutation:
     ) -> GenerateInvoiceResult | None:
         made = await invoices.generate_invoice(info.context.services, info.context.principal, _order(input))
         info.context.loaders.payment.prime(made.payment.id, made.payment)
+        info.context.loaders.options.prime(made.payment.id, list(made.options))
         return GenerateInvoiceSuccess(
             payment=Payment.from_domain(made.payment), client_secret=made.client_secret, replayed=made.replayed
         )

@@ -5,6 +5,7 @@ from graphql import GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
 
 from quittance.gql.errors import EXCEPTION_HANDLERS
+from quittance.gql.inputs import RememberedNames, read_inputs_directly
 from quittance.gql.mutation import Mutation
 from quittance.gql.query import Query
 from quittance.gql.scalars import SCALARS
@@ -16,9 +17,10 @@ schema = strawberry.Schema(
     mutation=Mutation,
     subscription=Subscription,
     types=[LightningOption],
-    config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
+    config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True, name_converter=RememberedNames()),
     exception_handlers=EXCEPTION_HANDLERS,
 )
+read_inputs_directly(schema)
 
 
 def core_schema() -> GraphQLSchema:

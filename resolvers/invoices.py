@@ -17,7 +17,15 @@ from quittance.domain.errors import (
 from quittance.domain.event import EventKind
 from quittance.domain.ids import OPTION, PAYMENT, MerchantId, OptionId, PaymentId
 from quittance.domain.money import Money
-from quittance.domain.payment import OptionState, Payment, PaymentOption, PaymentStatus, may_advance
+from quittance.domain.payment import (
+    UNDECIDED,
+    OptionState,
+    Payment,
+    PaymentOption,
+    PaymentStatus,
+    Standing,
+    may_advance,
+)
 from quittance.providers.base import Invoice, InvoiceRequest, InvoiceStatus, ReceivingProvider
 from quittance.resolvers.orders import InvoiceOrder, article_of, check_order, payment_of, rails_of
 from quittance.resolvers.services import PaymentRules, Services
@@ -25,23 +33,27 @@ from quittance.store import idempotency, merchants, options, payments, settlemen
 from quittance.store.transaction import EventDraft, Transaction
 
 _POLL_S = 0.02
-_UNDECIDED = frozenset({OptionState.PENDING, OptionState.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratedInvoice:
     payment: Payment
+    options: Sequence[PaymentOption]
     client_secret: str = field(repr=False)
     replayed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """A payment, and the attempts that this caller has just claimed; none when the payment stood before."""
+    """A payment, and the attempts that this caller has just claimed; none when the payment stood before.
+
+    ``first``: the payment has no other attempts.
+    """
 
     payment_id: PaymentId
     payment: Payment | None = None
     claimed: Sequence[PaymentOption] = ()
+    first: bool = False
 
 
 async def generate_invoice(services: Services, principal: Principal, order: InvoiceOrder) -> GeneratedInvoice:
@@ -64,9 +76,10 @@ async def generate_invoice(services: Services, principal: Principal, order: Invo
     plan = await services.database.write(
         lambda transaction: _plan(transaction, services, order, merchant_id=merchant_id, payment_id=payment_id)
     )
-    payment = await _finish(services, plan)
+    standing = await _finish(services, plan)
     return GeneratedInvoice(
-        payment=payment,
+        payment=standing.payment,
+        options=standing.options,
         client_secret=services.derive.client_secret(plan.payment_id),
         replayed=plan.payment is None,
     )
@@ -93,7 +106,7 @@ async def retry_payment(services: Services, principal: Principal, payment_id: Pa
             raise PaymentNotPayable(payment_id, payment.status)
         return _Plan(payment_id=payment_id, payment=payment, claimed=_begin_again(transaction, services, payment))
 
-    return await _finish(services, await services.database.write(unit))
+    return (await _finish(services, await services.database.write(unit))).payment
 
 
 def _plan(
@@ -118,7 +131,7 @@ def _plan(
     payments.insert_payment(transaction, payment)
     claimed = [_claimed_option(transaction, services, payment, rail=rail) for rail in rails]
     transaction.emit(changed(payment))
-    return _Plan(payment_id=payment_id, payment=payment, claimed=claimed)
+    return _Plan(payment_id=payment_id, payment=payment, claimed=claimed, first=True)
 
 
 def _begin_again(transaction: Transaction, services: Services, payment: Payment) -> list[PaymentOption]:
@@ -155,7 +168,7 @@ def _claimed_option(
     return option
 
 
-async def _finish(services: Services, plan: _Plan) -> Payment:
+async def _finish(services: Services, plan: _Plan) -> Standing:
     """Return the payment once its invoices are decided; callers in one process share one attempt.
 
     The attempt goes on when the caller goes away: what was begun at a provider is always brought to an end.
@@ -163,23 +176,21 @@ async def _finish(services: Services, plan: _Plan) -> Payment:
     if plan.payment is not None:  # others may wait already, but only the holder of the claim can begin
         task = _begin(services, plan)
     elif plan.payment_id not in services.making:
-        payment, undecided = await _stand(services, plan.payment_id)
-        if payment.status is PaymentStatus.ERROR:
-            return await _revive(services, payment)
-        if not undecided or payment.status is not PaymentStatus.PENDING_INVOICE:
-            return payment
+        standing = await _stand(services, plan.payment_id)
+        if standing.payment.status is PaymentStatus.ERROR:
+            return await _revive(services, standing.payment)
+        if not standing.undecided or standing.payment.status is not PaymentStatus.PENDING_INVOICE:
+            return standing
         task = services.making.get(plan.payment_id) or _begin(services, plan)
     else:
         task = services.making[plan.payment_id]
-    await asyncio.shield(task)
-    payment, _ = await _stand(services, plan.payment_id)
-    return payment
+    return await asyncio.shield(task)
 
 
-def _begin(services: Services, plan: _Plan) -> "asyncio.Task[None]":
+def _begin(services: Services, plan: _Plan) -> "asyncio.Task[Standing]":
     """Start making the invoices, where later callers of this process find it."""
 
-    def forget(ended: "asyncio.Task[None]") -> None:
+    def forget(ended: "asyncio.Task[Standing]") -> None:
         if services.making.get(plan.payment_id) is ended:
             del services.making[plan.payment_id]
 
@@ -189,7 +200,7 @@ def _begin(services: Services, plan: _Plan) -> "asyncio.Task[None]":
     return task
 
 
-async def _revive(services: Services, payment: Payment) -> Payment:
+async def _revive(services: Services, payment: Payment) -> Standing:
     """Take up a payment whose invoice could not be made, because its caller asks for it again."""
 
     def unit(transaction: Transaction) -> _Plan:
@@ -201,8 +212,8 @@ async def _revive(services: Services, payment: Payment) -> Payment:
     return await _finish(services, await services.database.write(unit))
 
 
-async def _stand(services: Services, payment_id: PaymentId) -> tuple[Payment, list[PaymentOption]]:
-    """Return the payment as it stands, and its undecided attempts."""
+async def _stand(services: Services, payment_id: PaymentId) -> Standing:
+    """Return the payment and its attempts as they stand."""
 
     def query(transaction: Transaction) -> tuple[Payment | None, list[PaymentOption]]:
         # options first: both change in one commit, so a payment read after them is never older than they are
@@ -212,25 +223,27 @@ async def _stand(services: Services, payment_id: PaymentId) -> tuple[Payment, li
     payment, every = await services.database.read(query)
     if payment is None:
         raise RuntimeError(f"payment {payment_id} is missing after its commit")
-    return payment, [option for option in every if option.state in _UNDECIDED]
+    return Standing(payment=payment, options=every)
 
 
-async def _make_invoices(services: Services, plan: _Plan) -> None:
-    """Have each attempt's rail make its invoice.
+async def _make_invoices(services: Services, plan: _Plan) -> Standing:
+    """Have each attempt's rail make its invoice, and return how the payment stands then.
 
     Raises:
         ProviderUnavailable, InvoiceRejected, ProviderMisconfigured: the first failure, when no rail made one.
     """
     failures: list[Exception] = []
     if plan.payment is not None:
-        for option in plan.claimed:
-            await _attempt(services, plan.payment, option, failures)
+        opened = [await _attempt(services, plan.payment, option, failures) for option in plan.claimed]
+        made = [one for one in opened if one is not None]
+        if plan.first and len(made) == len(plan.claimed):
+            return Standing(payment=made[-1][0], options=[option for _, option in made])
     else:
         await _take_over(services, plan.payment_id, failures)
-    if failures:
-        payment, _ = await _stand(services, plan.payment_id)
-        if payment.status in {PaymentStatus.PENDING_INVOICE, PaymentStatus.ERROR}:
-            raise failures[0]
+    standing = await _stand(services, plan.payment_id)
+    if failures and standing.payment.status in {PaymentStatus.PENDING_INVOICE, PaymentStatus.ERROR}:
+        raise failures[0]
+    return standing
 
 
 async def _take_over(services: Services, payment_id: PaymentId, failures: list[Exception]) -> None:
@@ -238,17 +251,17 @@ async def _take_over(services: Services, payment_id: PaymentId, failures: list[E
     loop = asyncio.get_running_loop()
     deadline = loop.time() + services.rules.wait_for_invoice_s
     while loop.time() < deadline:
-        payment, undecided = await _stand(services, payment_id)
-        if not undecided or payment.status is not PaymentStatus.PENDING_INVOICE:
+        standing = await _stand(services, payment_id)
+        if not standing.undecided or standing.payment.status is not PaymentStatus.PENDING_INVOICE:
             return
-        taken = [option for option in undecided if await claim(services, option)]
+        taken = [option for option in standing.undecided if await claim(services, option)]
         for option in taken:
-            await _attempt(services, payment, option, failures)
+            await _attempt(services, standing.payment, option, failures)
         if failures:
             return
         if not taken:
             await asyncio.sleep(_POLL_S)
-    failures.append(ProviderUnavailable((await _stand(services, payment_id))[0].provider))
+    failures.append(ProviderUnavailable((await _stand(services, payment_id)).payment.provider))
 
 
 async def claim(services: Services, option: PaymentOption) -> bool:
@@ -260,7 +273,10 @@ async def claim(services: Services, option: PaymentOption) -> bool:
     )
 
 
-async def _attempt(services: Services, payment: Payment, option: PaymentOption, failures: list[Exception]) -> None:
+async def _attempt(
+    services: Services, payment: Payment, option: PaymentOption, failures: list[Exception]
+) -> tuple[Payment, PaymentOption] | None:
+    """Have the rail make the invoice; return the payment and the attempt once it can be paid."""
     request = InvoiceRequest(
         amount=option.amount,
         description=payment.description or f"Payment {payment.id}",
@@ -276,9 +292,8 @@ async def _attempt(services: Services, payment: Payment, option: PaymentOption, 
         await fail_option(services, option, reason=error.code)
         failures.append(error)
     else:
-        await services.database.write(
-            lambda transaction: open_invoice(transaction, services, option=option, invoice=invoice)
-        )
+        return await record_invoice(services, option, invoice)
+    return None
 
 
 async def _mark_unknown(services: Services, option: PaymentOption) -> None:
@@ -290,27 +305,39 @@ async def _mark_unknown(services: Services, option: PaymentOption) -> None:
     await services.database.write(unit)
 
 
-def open_invoice(transaction: Transaction, services: Services, *, option: PaymentOption, invoice: Invoice) -> None:
-    """Remember an invoice that the provider made, and that its payment can be paid now."""
-    now = services.now()
-    payment = payments.lock_payment_of(transaction, option)
-    expires_at = invoice.expires_at or option.expires_at
-    wanted = payment.status in {PaymentStatus.PENDING_INVOICE, PaymentStatus.PENDING_PAYMENT}
-    settled_soon = wanted and invoice.status is InvoiceStatus.OPEN
-    check_at = next_check(services.rules, now=now, option=replace(option, expires_at=expires_at))
-    opened = options.open_option(
-        transaction,
-        option.id,
-        payment_request=invoice.payment_request,
-        expires_at=expires_at,
-        check_at=check_at if settled_soon else now,
-    )
-    if opened and payment.status is PaymentStatus.PENDING_INVOICE:
-        after = payment.advance(PaymentStatus.PENDING_PAYMENT, at=now)
-        payments.change_payment(transaction, payment, replace(after, expires_at=expires_at, status_reason=None))
-        transaction.emit(changed(after))
-    elif opened and not wanted:
-        options.set_option_state(transaction, option.id, OptionState.CLOSED, check_at=now)
+async def record_invoice(
+    services: Services, option: PaymentOption, invoice: Invoice
+) -> tuple[Payment, PaymentOption] | None:
+    """Remember an invoice that the provider made, and that its payment can be paid now.
+
+    Returns the payment and the attempt, or None when others decided either of them first.
+    """
+
+    def unit(transaction: Transaction) -> tuple[Payment, PaymentOption] | None:
+        now = services.now()
+        expires_at = invoice.expires_at or option.expires_at
+        made = replace(option, state=OptionState.OPEN, payment_request=invoice.payment_request, expires_at=expires_at)
+        opened = payments.open_payment(transaction, option.payment_id, expires_at=expires_at, at=now)
+        payment = opened or payments.lock_payment_of(transaction, option)
+        payable = payment.status is PaymentStatus.PENDING_PAYMENT
+        watched = payable and invoice.status is InvoiceStatus.OPEN
+        check_at = next_check(services.rules, now=now, option=made) if watched else now
+        if not options.open_option(transaction, made, check_at=check_at):
+            raise _Overtaken
+        if opened is not None:
+            transaction.emit(changed(opened))
+        elif not payable:
+            options.set_option_state(transaction, option.id, OptionState.CLOSED, check_at=now)
+        return (payment, made) if payable else None
+
+    try:
+        return await services.database.write(unit)
+    except _Overtaken:
+        return None
+
+
+class _Overtaken(Exception):
+    """Somebody decided this attempt first; the unit is undone."""
 
 
 def next_check(rules: PaymentRules, *, now: datetime, option: PaymentOption) -> datetime:
@@ -332,7 +359,7 @@ async def fail_option(services: Services, option: PaymentOption, *, reason: str)
         if not options.decide_option(transaction, option.id, OptionState.FAILED, check_at=None):
             return
         others = options.options_of_payments(transaction, [payment.id])[0]
-        if payment.status is not PaymentStatus.PENDING_INVOICE or any(other.state in _UNDECIDED for other in others):
+        if payment.status is not PaymentStatus.PENDING_INVOICE or any(other.state in UNDECIDED for other in others):
             return
         after = replace(payment.advance(PaymentStatus.ERROR, at=services.now()), status_reason=reason)
         payments.change_payment(transaction, payment, after)

@@ -4,15 +4,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
-from quittance.domain.payment import OptionState, Payment, PaymentOption, PaymentStatus
+from quittance.domain.payment import UNDECIDED, OptionState, Payment, PaymentOption, PaymentStatus
 from quittance.providers.base import Invoice, InvoiceStatus, Settlement
-from quittance.resolvers.invoices import changed, claim, fail_option, next_check, open_invoice
+from quittance.resolvers.invoices import changed, claim, fail_option, next_check, record_invoice
 from quittance.resolvers.services import Services
 from quittance.resolvers.settlements import book_settlement
 from quittance.store import options, payments
 from quittance.store.transaction import Transaction
-
-_UNDECIDED = frozenset({OptionState.PENDING, OptionState.UNKNOWN})
 
 
 async def options_due(services: Services, *, limit: int) -> list[PaymentOption]:
@@ -36,7 +34,7 @@ async def reconcile_option(services: Services, option: PaymentOption) -> None:
     if rail is None:
         await postpone(services, option)
         return
-    if option.state in _UNDECIDED and not await claim(services, option):
+    if option.state in UNDECIDED and not await claim(services, option):
         return
     try:
         invoice = await rail.lookup_invoice(option.reference)
@@ -50,13 +48,11 @@ async def reconcile_option(services: Services, option: PaymentOption) -> None:
 
 async def apply_lookup(services: Services, option: PaymentOption, invoice: Invoice) -> None:
     """Book what the provider says of one attempt."""
-    if option.state in _UNDECIDED:
+    if option.state in UNDECIDED:
         if invoice.status is InvoiceStatus.MISSING:
             await _give_up(services, option)
             return
-        await services.database.write(
-            lambda transaction: open_invoice(transaction, services, option=option, invoice=invoice)
-        )
+        await record_invoice(services, option, invoice)
     if invoice.status is InvoiceStatus.SETTLED and invoice.received is not None:
         settlement = Settlement(
             reference=option.reference,

@@ -10,6 +10,7 @@ from typing import Protocol
 from quittance.domain.access import Principal
 from quittance.domain.errors import UnknownProvider
 from quittance.domain.ids import PaymentId, new_id
+from quittance.domain.payment import Standing
 from quittance.domain.secrets import SecretDeriver
 from quittance.providers.base import ProviderHealth, ReceivingProvider
 from quittance.providers.rates.base import RateSource
@@ -63,7 +64,7 @@ class Services:
     public_url: str
     rules: PaymentRules = field(default_factory=PaymentRules)
     entropy: Callable[[int], bytes] = os.urandom
-    making: dict[PaymentId, "asyncio.Task[None]"] = field(default_factory=dict)
+    making: dict[PaymentId, "asyncio.Task[Standing]"] = field(default_factory=dict)
     healths: dict[str, tuple[float, "asyncio.Future[ProviderHealth]"]] = field(default_factory=dict)
 
     def new_id(self, prefix: str) -> str:

@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+import uvloop
 from starlette.applications import Starlette
 
 from quittance.sandbox.clock import SandboxClock
@@ -43,7 +44,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=0, help="port of the remote control (default: any free one)")
     arguments = parser.parse_args()
     try:
-        asyncio.run(run(directory=arguments.directory, port=arguments.port))
+        uvloop.run(run(directory=arguments.directory, port=arguments.port))
     except SandboxBusy as busy:
         sys.stderr.write(f"{busy}\n")
         return 1

@@ -147,19 +147,12 @@ def release_claims(transaction: Transaction) -> int:
     return transaction.execute(_RELEASE_ALL)
 
 
-def open_option(
-    transaction: Transaction,
-    option_id: OptionId,
-    *,
-    payment_request: str | None,
-    expires_at: datetime,
-    check_at: datetime,
-) -> bool:
+def open_option(transaction: Transaction, opened: PaymentOption, *, check_at: datetime) -> bool:
     """Remember the invoice of an undecided attempt; False when somebody decided it first."""
     parameters = {
-        "option_id": option_id,
-        "payment_request": payment_request,
-        "expires_at_us": to_us(expires_at),
+        "option_id": opened.id,
+        "payment_request": opened.payment_request,
+        "expires_at_us": to_us(opened.expires_at),
         "check_at_us": to_us(check_at),
     }
     return transaction.execute(_OPEN, parameters) == 1

@@ -1,6 +1,7 @@
 """Payments: rows in, payments out. A status moves by compare-and-set, never by assignment."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, func, insert, select, update
@@ -24,6 +25,19 @@ _COMPARE_AND_SET = Statement(
         update(_PAYMENT)
         .where(_PAYMENT.c.id == bindparam("payment_id"), _PAYMENT.c.status == bindparam("status_before"))
         .values({name: bindparam(name) for name in _CHANGED})
+    )
+)
+_OPEN = Statement(
+    lambda _: (
+        update(_PAYMENT)
+        .where(_PAYMENT.c.id == bindparam("payment_id"), _PAYMENT.c.status == PaymentStatus.PENDING_INVOICE.value)
+        .values(
+            status=PaymentStatus.PENDING_PAYMENT.value,
+            status_reason=None,
+            modified_at_us=bindparam("modified_at_us"),
+            expires_at_us=bindparam("expires_at_us"),
+        )
+        .returning(*_PAYMENT.c)
     )
 )
 _BOUGHT = BatchStatement(
@@ -154,6 +168,16 @@ def change_payment(transaction: Transaction, before: Payment, after: Payment) ->
         },
     )
     return changed == 1
+
+
+def open_payment(
+    transaction: Transaction, payment_id: PaymentId, *, expires_at: datetime, at: datetime
+) -> Payment | None:
+    """Move a payment from PENDING_INVOICE to PENDING_PAYMENT and return it, locked; None if its status is another."""
+    row = transaction.first(
+        _OPEN, {"payment_id": payment_id, "modified_at_us": to_us(at), "expires_at_us": to_us(expires_at)}
+    )
+    return None if row is None else _to_domain(row)
 
 
 def view_payments(

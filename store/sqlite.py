@@ -1,7 +1,10 @@
-"""SQLite: one thread owns the only writing connection and commits waiting units together.
+"""SQLite: one writing connection; units that wait run together on the event loop, and a thread makes them durable.
 
 Exactly one connection ever writes and checkpoints (SQLite up to 3.51.2 can corrupt a WAL otherwise), so a file
 lock is held around each batch: a command that writes from another process takes turns with the server.
+
+Statements are microseconds of processor time that Python's lock would not let two threads spend at once anyway, so
+they run where their answers are awaited; only what waits for the disk is given to the thread.
 """
 
 import asyncio
@@ -10,9 +13,11 @@ import os
 import queue
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,11 +29,12 @@ T = TypeVar("T")
 BATCH_UNITS_MAX = 128
 READER_THREADS = 4
 BUSY_TIMEOUT_MS = 5_000
+CHECKPOINT_PAGES = 8_192  # 32 MiB: hot pages are copied back once, not after every fifty commits
 _NOTHING: Parameters = {}
 
 
 class DatabaseClosed(Exception):
-    """The writer has ended: the process is stopping, or the disk failed. Nothing was written."""
+    """The process is stopping. Nothing was written."""
 
 
 class SqliteTransaction(Transaction):
@@ -59,18 +65,17 @@ class SqliteTransaction(Transaction):
 class _Waiting:
     """One unit in the queue, and who waits for its answer."""
 
-    __slots__ = ("error", "future", "loop", "position", "result", "unit")
+    __slots__ = ("error", "future", "position", "result", "unit")
 
-    def __init__(self, unit: Unit[Any], loop: asyncio.AbstractEventLoop, future: "asyncio.Future[Any]") -> None:
+    def __init__(self, unit: Unit[Any], future: "asyncio.Future[Any]") -> None:
         self.unit = unit
-        self.loop = loop
         self.future = future
         self.result: Any = None
         self.error: BaseException | None = None
         self.position: int | None = None
 
     def answer(self) -> None:
-        if self.future.cancelled():
+        if self.future.done():
             return
         if self.error is not None:
             self.future.set_exception(self.error)
@@ -86,6 +91,7 @@ def connect(path: Path, *, writable: bool) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
     else:
         connection.execute("PRAGMA wal_autocheckpoint=0")
         connection.execute("PRAGMA query_only=ON")
@@ -94,7 +100,10 @@ def connect(path: Path, *, writable: bool) -> sqlite3.Connection:
 
 
 class SqliteDatabase:
-    """``write`` queues a unit and answers after its commit; ``read`` runs at once on a read-only connection."""
+    """``write`` queues a unit and answers after its commit; ``read`` runs at once on a read-only connection.
+
+    Belongs to the event loop that opens it.
+    """
 
     dialect = "sqlite"
 
@@ -102,29 +111,34 @@ class SqliteDatabase:
         self.path = path
         self._append_events = append_events
         self._batch_max = BATCH_UNITS_MAX if group_commit else 1
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[_Waiting] = deque()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
         self._writer = connect(path, writable=True)
         self._lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._disk = _DiskThread(self._loop)
         self._reader = connect(path, writable=False)
         self._pool = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="sqlite-reader")
         self._local = threading.local()
         self._pool_connections: list[sqlite3.Connection] = []
-        self._thread = threading.Thread(target=self._work, name="sqlite-writer", daemon=True)
-        self._thread.start()
         self.counter: Callable[[str], None] | None = None
         self.on_events: Callable[[int], None] | None = None
 
     async def write(self, unit: Unit[T]) -> T:
-        """Run ``unit`` in a savepoint of the next commit and return its result once that commit is durable.
+        """Run ``unit`` with those that wait beside it and return its result once their commit is durable.
 
         Raises:
-            DatabaseClosed: the writer has ended; nothing was written.
+            DatabaseClosed: the process is stopping; nothing was written.
         """
-        if not self._thread.is_alive():
+        if self._closed:
             raise DatabaseClosed
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(unit, loop, loop.create_future())
-        self._queue.put(waiting)
+        waiting = _Waiting(unit, self._loop.create_future())
+        self._waiting.append(waiting)
+        if self._idle.is_set():
+            self._idle.clear()
+            self._loop.call_soon(self._take_turn)
         return await waiting.future  # type: ignore[no-any-return]
 
     async def read(self, query: Unit[T]) -> T:
@@ -133,12 +147,13 @@ class SqliteDatabase:
 
     async def scan(self, query: Unit[T]) -> T:
         """Run a read of unbounded size on a reader thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._scan, query)
+        return await self._loop.run_in_executor(self._pool, self._scan, query)
 
     async def close(self) -> None:
         """Finish what waits, then close every connection."""
-        self._queue.put(None)
-        await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+        self._closed = True
+        await self._idle.wait()
+        await self._loop.run_in_executor(None, self._disk.end)
         self._pool.shutdown(wait=True)
         for connection in [self._writer, self._reader, *self._pool_connections]:
             connection.close()
@@ -151,73 +166,99 @@ class SqliteDatabase:
             self._pool_connections.append(connection)
         return query(SqliteTransaction(connection, counter=self.counter))
 
-    def _work(self) -> None:
+    def _take_turn(self) -> None:
+        """Begin the next batch; where another process writes just now, the thread waits for it, not the loop."""
         try:
-            self._serve()
-        finally:  # whatever ended the writer, nobody may wait for it
-            while True:
-                try:
-                    left = self._queue.get_nowait()
-                except queue.Empty:
-                    return
-                if left is not None:
-                    left.error = DatabaseClosed()
-                    self._answer([left])
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._disk.do(lambda: fcntl.flock(self._lock, fcntl.LOCK_EX), then=self._run_batch)
+        except OSError as error:
+            self._run_batch(error)
+        else:
+            self._run_batch(None)
 
-    def _serve(self) -> None:
-        while (first := self._queue.get()) is not None:
-            batch = [first]
-            stop = False
-            while len(batch) < self._batch_max and not stop:
-                try:
-                    following = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                stop = following is None
-                if following is not None:
-                    batch.append(following)
-            self._commit(batch)
-            if stop:
-                return
-
-    def _commit(self, batch: list[_Waiting]) -> None:
+    def _run_batch(self, failure: Exception | None) -> None:
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_max))]
+        end = partial(self._end_batch, batch)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            if failure is not None:
+                raise failure
             self._writer.execute("BEGIN IMMEDIATE")
-            for waiting in batch:
-                self._run(waiting)
-            self._writer.execute("COMMIT")
-        except (sqlite3.Error, OSError) as error:
-            for waiting in batch:
-                waiting.error = waiting.error or error
-            with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+            if len(batch) > 1:
+                for waiting in batch:
+                    self._run_beside_others(waiting)
+            elif not self._run(batch[0]):
                 self._writer.execute("ROLLBACK")
-        finally:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
-        self._answer(batch)
+                end(None)
+                return
+        except (sqlite3.Error, OSError) as error:
+            end(error)
+        else:
+            self._disk.do(lambda: self._writer.execute("COMMIT"), then=end)
 
-    def _run(self, waiting: _Waiting) -> None:
+    def _run_beside_others(self, waiting: _Waiting) -> None:
+        """Run a unit in a savepoint of its own: what it fails with sinks nobody else."""
         self._writer.execute("SAVEPOINT unit")
+        if not self._run(waiting):
+            self._writer.execute("ROLLBACK TO unit")
+        self._writer.execute("RELEASE unit")
+
+    def _run(self, waiting: _Waiting) -> bool:
         transaction = SqliteTransaction(self._writer, counter=self.counter)
         try:
             waiting.result = waiting.unit(transaction)
             waiting.position = self._append_events(transaction)
         except Exception as error:  # noqa: BLE001 - handed to the caller who waits for this unit
             waiting.error = error
-            self._writer.execute("ROLLBACK TO unit")
-        self._writer.execute("RELEASE unit")
+            return False
+        return True
 
-    def _answer(self, batch: list[_Waiting]) -> None:
-        newest = max((w.position for w in batch if w.position is not None and w.error is None), default=None)
-        by_loop: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
+    def _end_batch(self, batch: list[_Waiting], failure: Exception | None) -> None:
+        """Answer everybody, and go on with those who came meanwhile."""
+        if failure is not None:
+            for waiting in batch:
+                waiting.error = waiting.error or failure
+            with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+                self._writer.execute("ROLLBACK")
+        with suppress(OSError):
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
         for waiting in batch:
-            by_loop.setdefault(waiting.loop, []).append(waiting)
-        for loop, waiters in by_loop.items():
-            with suppress(RuntimeError):  # the loop was closed: nobody waits there any more
-                loop.call_soon_threadsafe(self._resolve, waiters, newest)
-
-    def _resolve(self, waiters: list[_Waiting], newest: int | None) -> None:
-        for waiting in waiters:
             waiting.answer()
+        newest = max((w.position for w in batch if w.position is not None and w.error is None), default=None)
         if newest is not None and self.on_events is not None:
             self.on_events(newest)
+        if self._waiting:
+            self._loop.call_soon(self._take_turn)
+        else:
+            self._idle.set()
+
+
+class _DiskThread:
+    """Waits for the disk, one thing at a time, and comes back to the loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], object], Callable[[Exception | None], None]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._thread = threading.Thread(target=self._work, name="sqlite-disk", daemon=True)
+        self._thread.start()
+
+    def do(self, job: Callable[[], object], *, then: Callable[[Exception | None], None]) -> None:
+        """Run ``job`` on the thread, then ``then`` on the loop, with what the job failed with."""
+        self._jobs.put((job, then))
+
+    def end(self) -> None:
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (asked := self._jobs.get()) is not None:
+            job, then = asked
+            failure: Exception | None = None
+            try:
+                job()
+            except Exception as error:  # noqa: BLE001 - handed to who waits for the job
+                failure = error
+            with suppress(RuntimeError):  # the loop was closed: nobody waits there any more
+                self._loop.call_soon_threadsafe(then, failure)

@@ -11,7 +11,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import Executable
 
 Parameters = Mapping[str, object]
-Values = Sequence[Any]
+Values = tuple[object, ...]
 
 _BATCH_MAX = 1_024
 
@@ -26,24 +26,38 @@ class Statement:
 
     def __init__(self, build: Callable[[ModuleType], Executable]) -> None:
         self._build = build
-        self._sqlite: tuple[str, dict[str, object]] | None = None
-        self._postgresql: tuple[str, tuple[str, ...], dict[str, object]] | None = None
+        self._sqlite: _Compiled | None = None
+        self._postgresql: _Compiled | None = None
 
-    def sqlite(self, parameters: Parameters) -> tuple[str, dict[str, object]]:
-        """Return SQL with ``:name`` parameters, and every parameter's value."""
+    def sqlite(self, parameters: Parameters) -> tuple[str, Values]:
+        """Return SQL with ``?`` parameters, and every parameter's value in that order."""
         if self._sqlite is None:
-            compiled = _compile(self._build(sqlite), sqlite.dialect(paramstyle="named"))
-            self._sqlite = str(compiled), _constants(compiled)
-        sql, constants = self._sqlite
-        return sql, {**constants, **parameters}
+            self._sqlite = _Compiled(self._build(sqlite), sqlite.dialect())
+        return self._sqlite.sql, self._sqlite.values(parameters)
 
-    def postgresql(self, parameters: Parameters) -> tuple[str, tuple[object, ...]]:
+    def postgresql(self, parameters: Parameters) -> tuple[str, Values]:
         """Return SQL with ``$1`` parameters, and every parameter's value in that order."""
         if self._postgresql is None:
-            compiled = _compile(self._build(postgresql), asyncpg.dialect())  # type: ignore[no-untyped-call]
-            self._postgresql = str(compiled), tuple(compiled.positiontup or ()), _constants(compiled)
-        sql, names, constants = self._postgresql
-        return sql, tuple(parameters[name] if name in parameters else constants[name] for name in names)
+            self._postgresql = _Compiled(self._build(postgresql), asyncpg.dialect())  # type: ignore[no-untyped-call]
+        return self._postgresql.sql, self._postgresql.values(parameters)
+
+
+class _Compiled:
+    """A statement's text in one dialect, and the order of its parameters."""
+
+    __slots__ = ("_constants", "_names", "sql")
+
+    def __init__(self, statement: Executable, dialect: Dialect) -> None:
+        compiled = _compile(statement, dialect)
+        self.sql = str(compiled)
+        self._names = tuple(compiled.positiontup or ())
+        self._constants = _constants(compiled)
+
+    def values(self, parameters: Parameters) -> tuple[object, ...]:
+        if not self._constants:
+            return tuple([parameters[name] for name in self._names])
+        constants = self._constants
+        return tuple([parameters[name] if name in parameters else constants[name] for name in self._names])
 
 
 def _compile(statement: Executable, dialect: Dialect) -> SQLCompiler:

@@ -2,7 +2,8 @@
 
 import os
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from typing import Any, Final, cast
 
 import grpc
 import grpc.aio
@@ -46,27 +47,40 @@ def open_channel(connection: LndConnection) -> grpc.aio.Channel:
         raise ProviderMisconfigured("lnd", "the tls.cert holds no certificate; give the node's own, in PEM")
     os.environ.setdefault("GRPC_SSL_CIPHER_SUITES", "HIGH+ECDSA")  # read by the first channel of the process
     tls = grpc.ssl_channel_credentials(root_certificates=connection.tls_cert)
-    macaroon = grpc.metadata_call_credentials(_Macaroon(connection.macaroon), name="macaroon")
+    metadata = _metadata(connection.macaroon)
     options: list[tuple[str, int | str]] = [*_OPTIONS]
     if connection.tls_name_override is not None:
         options.append(("grpc.ssl_target_name_override", connection.tls_name_override))
-    return grpc.aio.secure_channel(
-        connection.address, grpc.composite_channel_credentials(tls, macaroon), options=options
-    )
+    channel = grpc.aio.secure_channel(connection.address, tls, options=options)
+    return cast("grpc.aio.Channel", _ChannelWithMacaroon(channel, metadata))
 
 
-class _Macaroon(grpc.AuthMetadataPlugin):
-    """Puts the macaroon on every call, in lower-case hex."""
+class _ChannelWithMacaroon:
+    """As much of a channel as stubs use, with the macaroon on every call.
 
-    def __init__(self, macaroon: SecretStr) -> None:
-        try:
-            text = bytes.fromhex(macaroon.get_secret_value()).hex()
-        except ValueError:
-            raise ProviderMisconfigured("lnd", "the macaroon is not hex; give the file's bytes in hex") from None
-        if not text:
-            raise ProviderMisconfigured("lnd", "the macaroon is empty")
-        self._metadata = (("macaroon", text),)
+    Not an authentication plugin: grpcio starts a thread for each call of one.
+    """
 
-    def __call__(self, context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback) -> None:
-        del context  # every call gets the same
-        callback(self._metadata, None)
+    def __init__(self, channel: grpc.aio.Channel, metadata: grpc.aio.Metadata) -> None:
+        self._channel = channel
+        self._metadata = metadata
+
+    def unary_unary(self, *method: Any, **coding: Any) -> Any:
+        return partial(self._channel.unary_unary(*method, **coding), metadata=self._metadata)
+
+    def unary_stream(self, *method: Any, **coding: Any) -> Any:
+        return partial(self._channel.unary_stream(*method, **coding), metadata=self._metadata)
+
+    async def close(self, grace: float | None = None) -> None:
+        await self._channel.close(grace)
+
+
+def _metadata(macaroon: SecretStr) -> grpc.aio.Metadata:
+    """Return the macaroon as LND wants it, in lower-case hex."""
+    try:
+        text = bytes.fromhex(macaroon.get_secret_value()).hex()
+    except ValueError:
+        raise ProviderMisconfigured("lnd", "the macaroon is not hex; give the file's bytes in hex") from None
+    if not text:
+        raise ProviderMisconfigured("lnd", "the macaroon is empty")
+    return grpc.aio.Metadata(("macaroon", text))
