@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from quittance.domain.event import Event, EventKind, EventSelector
-from quittance.store.database import Database
+from quittance.store.database import Database, Listening
 from quittance.store.events import events_after, newest_position
-from quittance.store.postgres import PostgresDatabase
 from quittance.workers.loop import for_ever
 
 log = structlog.get_logger("quittance.broker")
@@ -41,7 +40,7 @@ class EventBroker:
         self._head = await self._database.read(newest_position)
         self._database.on_events = lambda _: self._wake.set()
         self._tasks.append(asyncio.create_task(for_ever("broker", self._tell)))
-        if isinstance(self._database, PostgresDatabase):
+        if isinstance(self._database, Listening):
             self._tasks.append(asyncio.create_task(for_ever("listen", self._database.listen)))
 
     async def stop(self) -> None:

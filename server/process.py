@@ -16,7 +16,7 @@ from quittance.server.app import create_app
 from quittance.server.logs import configure_logs
 from quittance.server.runtime import StartRefused, open_runtime, telling_of_the_database
 from quittance.server.settings import PREFIX, Settings, load_settings
-from quittance.store.migrate import upgrade, upgrade_from_loop
+from quittance.store.version import is_up_to_date
 
 SHUTDOWN_S = 10
 
@@ -34,9 +34,7 @@ def serve(
     configure_logs(level=settings.log_level, as_json=settings.log_format == "json")
     listener = _listen(settings)
     settings.port = listener.getsockname()[1]
-    if settings.migrate_on_start:
-        with telling_of_the_database():
-            upgrade(settings.database_url)
+    _bring_up_to_date(settings)
     _tell_children(settings)
     several = settings.workers > 1
     app = None if several else create_app(settings)
@@ -80,19 +78,28 @@ def work(*, database_url: str | None) -> None:
     """Run the worker loops until a signal ends them."""
     settings = load_settings(database_url=database_url)
     configure_logs(level=settings.log_level, as_json=settings.log_format == "json")
+    _bring_up_to_date(settings)
     asyncio.run(_work(settings))
 
 
 async def _work(settings: Settings) -> None:
-    if settings.migrate_on_start:
-        with telling_of_the_database():
-            await upgrade_from_loop(settings.database_url)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with open_runtime(settings, loops=True):
         sys.stderr.write("quittance worker: running; Ctrl-C ends it\n")
         await stop.wait()
+
+
+def _bring_up_to_date(settings: Settings) -> None:
+    """Apply what the database lacks; the tool for it is loaded only then."""
+    if not settings.migrate_on_start:
+        return
+    with telling_of_the_database():
+        if not is_up_to_date(settings.database_url):
+            from quittance.store.migrate import upgrade
+
+            upgrade(settings.database_url)
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -5,19 +5,15 @@ import contextlib
 import fcntl
 import os
 import secrets
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import asyncpg
 import grpc.aio
-import httpx
 import structlog
 from pydantic import SecretStr
-from sqlalchemy.exc import SQLAlchemyError
 
 from quittance.domain.access import Principal
 from quittance.domain.errors import ProviderMisconfigured
@@ -27,21 +23,22 @@ from quittance.providers.base import ReceivingProvider, SettlementFeed
 from quittance.providers.lnd.channel import LndConnection, open_channel
 from quittance.providers.lnd.provider import LndProvider
 from quittance.providers.rates.base import RateSource
-from quittance.providers.rates.coingecko import CoinGecko
 from quittance.resolvers.services import MUTATION_BUDGET, PaymentRules, Services
 from quittance.sandbox.clock import SandboxClock
-from quittance.sandbox.rails import LndCoordinates, SandboxCoordinates
+from quittance.sandbox.coordinates import LndCoordinates, SandboxCoordinates
 from quittance.server.access import ADDRESS_BUDGET, KEY_BUDGET, ServerAccess
 from quittance.server.broker import EventBroker
 from quittance.server.limiter import MinuteLimiter
-from quittance.server.sandbox_host import SandboxHost
 from quittance.server.secret_key import SecretKeyDamaged, load_deriver
 from quittance.server.settings import Settings
 from quittance.store import instance, leases, merchants, options
-from quittance.store.database import Database, open_database, sqlite_path
+from quittance.store.database import Database, is_said_by_database, open_database, sqlite_path
 from quittance.workers.loop import for_ever
 from quittance.workers.reconciler import reconcile
 from quittance.workers.settlements import follow_feed
+
+if TYPE_CHECKING:
+    from quittance.server.sandbox_host import SandboxHost
 
 log = structlog.get_logger("quittance.runtime")
 
@@ -64,7 +61,9 @@ def telling_of_the_database() -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, SQLAlchemyError, asyncpg.PostgresError, sqlite3.Error) as error:
+    except Exception as error:
+        if not is_said_by_database(error):
+            raise
         reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
         raise StartRefused(f"the database cannot be used ({reason}); check QUITTANCE_DATABASE_URL") from None
 
@@ -77,7 +76,7 @@ class Runtime:
     services: Services
     broker: EventBroker
     access: ServerAccess
-    sandbox: SandboxHost | None
+    sandbox: "SandboxHost | None"
     feeds: dict[str, SettlementFeed]
     holder: str = field(default_factory=lambda: f"{os.getpid()}-{secrets.token_hex(4)}")
 
@@ -149,10 +148,12 @@ async def _running(loops: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterator[
 
 async def _open_sandbox(
     settings: Settings, stack: AsyncExitStack
-) -> tuple[Callable[[], datetime], SandboxHost | None, SandboxCoordinates | None]:
+) -> tuple[Callable[[], datetime], "SandboxHost | None", SandboxCoordinates | None]:
     """Start the sandbox rails, or find those that another process on this state directory runs."""
     if not settings.sandbox:
         return lambda: datetime.now(UTC), None, None
+    from quittance.server.sandbox_host import SandboxHost
+
     directory = settings.state_dir / "sandbox"
     clock = SandboxClock(directory / "clock.json")
     host = SandboxHost(directory=directory, clock=clock)
@@ -246,6 +247,10 @@ def _channel(lnd: LndCoordinates) -> grpc.aio.Channel:
 async def _open_rates(stack: AsyncExitStack, coordinates: SandboxCoordinates | None) -> RateSource | None:
     if coordinates is None:
         return None
+    import httpx
+
+    from quittance.providers.rates.coingecko import CoinGecko
+
     client = httpx.AsyncClient(base_url=coordinates.prices_url, timeout=HTTP_TIMEOUT_S, trust_env=False)
     await stack.enter_async_context(client)
     return CoinGecko(client)

@@ -1,12 +1,15 @@
 """The one door to the database, the same for SQLite and PostgreSQL."""
 
+import sqlite3
 from collections.abc import Callable
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from quittance.store.events import event_appender
-from quittance.store.postgres import PostgresDatabase
 from quittance.store.sqlite import SqliteDatabase
 from quittance.store.transaction import Unit
 
@@ -33,6 +36,21 @@ class Database(Protocol):
     async def close(self) -> None: ...
 
 
+@runtime_checkable
+class Listening(Protocol):
+    """A database that tells of the commits of other processes."""
+
+    async def listen(self) -> None:
+        """Wake ``on_events`` until the connection ends."""
+        ...
+
+
+def is_said_by_database(error: Exception) -> bool:
+    """Tell whether a driver, or the way to the database, failed."""
+    said = isinstance(error, OSError | SQLAlchemyError | sqlite3.Error)
+    return said or type(error).__module__.partition(".")[0] == "asyncpg"
+
+
 def sqlite_path(url: str) -> Path | None:
     """Return the file of a ``sqlite:///PATH`` address (four slashes: absolute), or None for another database."""
     prefix = "sqlite:///"
@@ -41,8 +59,10 @@ def sqlite_path(url: str) -> Path | None:
 
 def open_database(
     url: str, *, now: Callable[[], datetime], new_event_id: Callable[[], str], group_commit: bool = True
-) -> SqliteDatabase | PostgresDatabase:
+) -> Database:
     """Open ``sqlite:///PATH`` or ``postgresql://…``; the schema must stand already.
+
+    What only PostgreSQL needs is loaded only for it.
 
     Raises:
         ValueError: the address is of another kind.
@@ -52,5 +72,6 @@ def open_database(
     if path is not None:
         return SqliteDatabase(path, append_events=append_events, group_commit=group_commit)
     if url.startswith(("postgresql://", "postgresql+asyncpg://")):
-        return PostgresDatabase(url, append_events=append_events)
+        opened: Database = import_module("quittance.store.postgres").PostgresDatabase(url, append_events=append_events)
+        return opened
     raise ValueError("QUITTANCE_DATABASE_URL must be sqlite:///PATH or postgresql://USER@HOST/NAME")

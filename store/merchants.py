@@ -80,7 +80,11 @@ def hash_key(key: str) -> bytes:
 
 def prefix_of_key(key: str) -> str:
     """Return what a key is looked up and listed by: the first digits of its hash, which tell nothing of the key."""
-    return hash_key(key).hex()[:PREFIX_LENGTH]
+    return _prefix(hash_key(key))
+
+
+def _prefix(key_hash: bytes) -> str:
+    return key_hash.hex()[:PREFIX_LENGTH]
 
 
 def insert_merchant(transaction: Transaction, merchant: Merchant) -> None:
@@ -155,7 +159,7 @@ def principal_by_key(transaction: Transaction, key: str) -> Principal | None:
         return None
     presented = hash_key(key)
     found: Principal | None = None
-    for row in transaction.all(_KEYS_BY_PREFIX, {"prefix": prefix_of_key(key)}):
+    for row in transaction.all(_KEYS_BY_PREFIX, {"prefix": _prefix(presented)}):
         if hmac.compare_digest(bytes(row[4]), presented):
             stored = _key_to_domain(row)
             found = Principal(

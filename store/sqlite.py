@@ -29,6 +29,7 @@ T = TypeVar("T")
 BATCH_UNITS_MAX = 128
 READER_THREADS = 4
 BUSY_TIMEOUT_MS = 5_000
+CACHE_KIB = 2_048  # of each connection; the system caches the file too
 CHECKPOINT_PAGES = 8_192  # 32 MiB: hot pages are copied back once, not after every fifty commits
 _NOTHING: Parameters = {}
 
@@ -95,7 +96,7 @@ def connect(path: Path, *, writable: bool) -> sqlite3.Connection:
     else:
         connection.execute("PRAGMA wal_autocheckpoint=0")
         connection.execute("PRAGMA query_only=ON")
-    connection.execute("PRAGMA cache_size=-32768")
+    connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
     return connection
 
 

@@ -1,12 +1,12 @@
 """Hot statements: SQLAlchemy Core, compiled once per dialect to SQL text for the raw connection."""
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 from sqlalchemy import BindParameter, Dialect, bindparam
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import asyncpg
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import Executable
 
@@ -38,7 +38,8 @@ class Statement:
     def postgresql(self, parameters: Parameters) -> tuple[str, Values]:
         """Return SQL with ``$1`` parameters, and every parameter's value in that order."""
         if self._postgresql is None:
-            self._postgresql = _Compiled(self._build(postgresql), asyncpg.dialect())  # type: ignore[no-untyped-call]
+            dialect = import_module("sqlalchemy.dialects.postgresql.asyncpg").dialect()  # megabytes, unused on SQLite
+            self._postgresql = _Compiled(self._build(import_module("sqlalchemy.dialects.postgresql")), dialect)
         return self._postgresql.sql, self._postgresql.values(parameters)
 
 
@@ -85,18 +86,18 @@ class BatchStatement:
 
     def __init__(self, build: Callable[[ModuleType, list[BindParameter[Any]]], Executable]) -> None:
         self._build = build
-        self._by_size: dict[int, Statement] = {}
+        self._by_size: dict[int, tuple[Statement, list[str]]] = {}
 
     def sized(self, keys: Sequence[object]) -> tuple[Statement, dict[str, object]]:
         """Return the statement for this many keys, and the parameters that hold them."""
         if not 1 <= len(keys) <= _BATCH_MAX:
             raise ValueError(f"a batch has 1 to {_BATCH_MAX} keys")
         size = 1 << (len(keys) - 1).bit_length()
-        statement = self._by_size.get(size)
-        if statement is None:
-            names = [f"key_{index}" for index in range(size)]
-            statement = self._by_size[size] = Statement(
-                lambda dialect: self._build(dialect, [bindparam(name) for name in names])
-            )
-        padded = [*keys, *[keys[-1]] * (size - len(keys))]
-        return statement, {f"key_{index}": key for index, key in enumerate(padded)}
+        if size not in self._by_size:
+            self._by_size[size] = self._of_size(size)
+        statement, names = self._by_size[size]
+        return statement, dict(zip(names, [*keys, *[keys[-1]] * (size - len(keys))], strict=True))
+
+    def _of_size(self, size: int) -> tuple[Statement, list[str]]:
+        names = [f"key_{index}" for index in range(size)]
+        return Statement(lambda dialect: self._build(dialect, [bindparam(name) for name in names])), names

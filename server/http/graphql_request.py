@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -46,6 +47,7 @@ class Accepted:
     html: bool
 
 
+@lru_cache(maxsize=256)
 def negotiate(header: str | None) -> Accepted:
     """Read an ``Accept`` header; without one, or with a wildcard, the answer is ``application/json``."""
     if header is None or not header.strip():

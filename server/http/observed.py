@@ -26,6 +26,7 @@ class Observed:
         self._seconds = Histogram(
             "quittance_http_request_seconds", "Time to the end of the answer.", ["door"], registry=registry
         )
+        self._counted: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._sockets = Gauge("quittance_sockets_open", "Open WebSockets.", registry=registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,13 +58,20 @@ class Observed:
         finally:
             door = _door(scope["path"])
             seconds = time.perf_counter() - begun
-            self._requests.labels(door, str(status)).inc()
-            self._seconds.labels(door).observe(seconds)
+            self._count(door, status, seconds)
             if not scope["path"].startswith(_QUIET):
                 log.info(
                     "request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 2)
                 )
             structlog.contextvars.unbind_contextvars("request_id")
+
+    def _count(self, door: str, status: int, seconds: float) -> None:
+        counted = self._counted.get((door, status))
+        if counted is None:
+            counted = self._requests.labels(door, str(status)), self._seconds.labels(door)
+            self._counted[door, status] = counted
+        counted[0].inc()
+        counted[1].observe(seconds)
 
 
 def _request_id(scope: Scope) -> str:
