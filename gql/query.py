@@ -11,6 +11,7 @@ from quittance.domain.errors import InvalidCursor, InvalidInput
 from quittance.domain.ids import ArticleId, PaymentId
 from quittance.domain.payment import PaymentFilter as Narrowed
 from quittance.gql.context import QuittanceInfo
+from quittance.gql.lookahead import load_for_payments
 from quittance.gql.types.article import Article, ArticleConnection, ArticleEdge
 from quittance.gql.types.node import Node, PageInfo, page_info
 from quittance.gql.types.payment import Payment, PaymentEdge, PaymentFilter
@@ -140,6 +141,7 @@ class Query:
             after_id=None if after is None else _payment_key(after),
             limit=size + 1,
         )
+        await load_for_payments(info, found[:size])
         edges = [PaymentEdge(cursor=encode_key("payment", one.id), node=_primed(info, one)) for one in found[:size]]
         return PaymentConnection(
             narrowed=narrowed,

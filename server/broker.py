@@ -16,6 +16,7 @@ log = structlog.get_logger("quittance.broker")
 EVERYTHING = EventSelector(kinds=frozenset(EventKind))
 PAGE = 500
 SAFETY_POLL_S = 1.0
+GATHER_S = 0.001
 _NO_END = 2**63 - 1
 
 Listener = Callable[[Sequence[Event]], None]
@@ -28,6 +29,7 @@ class EventBroker:
         self._database = database
         self._head = 0
         self._wake = asyncio.Event()
+        self._waking = False
         self._listeners: list[Listener] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -38,7 +40,7 @@ class EventBroker:
     async def start(self) -> None:
         """Begin at the present end of the log."""
         self._head = await self._database.read(newest_position)
-        self._database.on_events = lambda _: self._wake.set()
+        self._database.on_events = self._wake_soon
         self._tasks.append(asyncio.create_task(for_ever("broker", self._tell)))
         if isinstance(self._database, Listening):
             self._tasks.append(asyncio.create_task(for_ever("listen", self._database.listen)))
@@ -60,6 +62,16 @@ class EventBroker:
     def listen(self, listener: Listener) -> Callable[[], None]:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
+
+    def _wake_soon(self, _position: int) -> None:
+        """Let a commit's own callers go first, and read what several commits bring at once."""
+        if not self._waking:
+            self._waking = True
+            asyncio.get_running_loop().call_later(GATHER_S, self._wake_now)
+
+    def _wake_now(self) -> None:
+        self._waking = False
+        self._wake.set()
 
     async def _tell(self) -> None:
         with contextlib.suppress(TimeoutError):

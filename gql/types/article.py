@@ -1,7 +1,8 @@
 """Articles on the wire."""
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import strawberry
 
@@ -18,6 +19,8 @@ from quittance.resolvers.payments import may_see
 
 if TYPE_CHECKING:
     from quittance.gql.types.payment import Payment
+
+R = TypeVar("R")
 
 strawberry.enum(ArticleStatus, description="Whether an article is listed and can be bought.")
 strawberry.enum(ArticleOrder, description="In which order articles are listed.")
@@ -36,12 +39,12 @@ class Article(Node):
     created_at: datetime = strawberry.field(description="When it was written.")
 
     @strawberry.field(description="The text; null until this viewer, or the client secret that led here, has paid.")
-    async def content(self, info: QuittanceInfo) -> str | None:
-        return self.subject.content if await self._unlocked(info.context) else None
+    def content(self, info: QuittanceInfo) -> str | None:
+        return self._unlocked(info.context, lambda unlocked: self.subject.content if unlocked else None)
 
     @strawberry.field(description="Whether `content` is still to be paid for.")
-    async def locked(self, info: QuittanceInfo) -> bool:
-        return not await self._unlocked(info.context)
+    def locked(self, info: QuittanceInfo) -> bool:
+        return self._unlocked(info.context, lambda unlocked: not unlocked)
 
     @strawberry.field(description="The text as its merchant wrote it; null without the scope articles:write.")
     async def manuscript(self, info: QuittanceInfo) -> str | None:
@@ -61,15 +64,18 @@ class Article(Node):
             return None
         return Payment.from_domain(found)
 
-    async def _unlocked(self, context: Context) -> bool:
+    def _unlocked(self, context: Context, use: Callable[[bool], R]) -> R:
+        """Tell ``use`` whether this caller may read the text."""
         if self.opened:
-            return True
+            return use(True)
         if context.principal.payment_id is not None:
-            held = await context.loaders.payment.load(context.principal.payment_id)
-            return held is not None and held.article_id == self.subject.id and opens_article(held)
+            return context.loaders.payment.then(
+                context.principal.payment_id,
+                lambda held: use(held is not None and held.article_id == self.subject.id and opens_article(held)),
+            )
         if not context.principal.viewer:
-            return False
-        return await context.loaders.bought.load(self.subject.id) is not None
+            return use(False)
+        return context.loaders.bought.then(self.subject.id, lambda bought: use(bought is not None))
 
     @staticmethod
     def from_domain(subject: article.Article, *, opened: bool = False) -> "Article":

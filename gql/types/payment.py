@@ -112,27 +112,29 @@ class Payment(Node):
     settled_at: datetime | None = strawberry.field(description="When the money arrived, by the rail's own clock.")
 
     @strawberry.field(description="What it pays for; its `content` is readable once the payment is complete.")
-    async def article(self, info: QuittanceInfo) -> Article | None:
+    def article(self, info: QuittanceInfo) -> Article | None:
         if self.subject.article_id is None:
             return None
-        found = await info.context.loaders.article.load(self.subject.article_id)
         opened = opens_article(self.subject)
-        return None if found is None else Article.from_domain(found, opened=opened)
+        return info.context.loaders.article.then(
+            self.subject.article_id, lambda found: None if found is None else Article.from_domain(found, opened=opened)
+        )
 
     @strawberry.field(description="Every way to pay it, the oldest first.")
-    async def options(self, info: QuittanceInfo) -> list[PaymentOption]:
-        found = await info.context.loaders.options.load(self.subject.id)
-        return [LightningOption.from_domain(option) for option in found]
+    def options(self, info: QuittanceInfo) -> list[PaymentOption]:
+        return info.context.loaders.options.then(
+            self.subject.id, lambda found: [LightningOption.from_domain(option) for option in found]
+        )
 
     @strawberry.field(description="The newest BOLT11 invoice.")
-    async def payment_request(self, info: QuittanceInfo) -> str | None:
-        option = await self._newest(info)
-        return None if option is None else option.payment_request
+    def payment_request(self, info: QuittanceInfo) -> str | None:
+        return info.context.loaders.options.then(
+            self.subject.id, lambda found: found[-1].payment_request if found else None
+        )
 
     @strawberry.field(description="The newest invoice's payment hash, in hex.")
-    async def payment_hash(self, info: QuittanceInfo) -> str | None:
-        option = await self._newest(info)
-        return None if option is None else option.reference
+    def payment_hash(self, info: QuittanceInfo) -> str | None:
+        return info.context.loaders.options.then(self.subject.id, lambda found: found[-1].reference if found else None)
 
     @strawberry.field(description="The newest invoice as a QR code: a data: URI.")
     async def qr_code(
@@ -140,10 +142,10 @@ class Payment(Node):
         info: QuittanceInfo,
         format: Annotated[QrFormat | None, strawberry.argument(description="How to draw it.")] = QrFormat.SVG,  # noqa: A002
     ) -> str | None:
-        option = await self._newest(info)
-        if option is None or option.payment_request is None:
+        found = await info.context.loaders.options.load(self.subject.id)
+        if not found or found[-1].payment_request is None:
             return None
-        return await asyncio.to_thread(_qr_data_uri, option.payment_request, format or QrFormat.SVG)
+        return await asyncio.to_thread(_qr_data_uri, found[-1].payment_request, format or QrFormat.SVG)
 
     @strawberry.field(description="Where an interactive wallet approves; null for Lightning.")
     def redirect_url(self) -> str | None:
@@ -156,7 +158,7 @@ class Payment(Node):
         return f"{services.public_url}/pay/{self.subject.id}?client_secret={secret}"
 
     @strawberry.field(description="What happened to it, the oldest first.")
-    async def events(
+    def events(
         self,
         info: QuittanceInfo,
         first: Annotated[int | None, strawberry.argument(description="How many, at most 100.")] = EVENTS_DEFAULT,
@@ -166,18 +168,18 @@ class Payment(Node):
         if not 1 <= size <= EVENTS_MAX:
             raise InvalidInput("first", f"first lies between 1 and {EVENTS_MAX}")
         position = 0 if after is None else decode_position(after)
-        every = await info.context.loaders.events.load(self.subject.id)
-        following = [found for found in every if found.position > position]
-        nodes = [PaymentEvent.from_domain(found) for found in following[:size]]
-        return PaymentEventConnection(
-            edges=[PaymentEventEdge(cursor=node.cursor, node=node) for node in nodes],
-            page_info=page_info([node.cursor for node in nodes], more=len(following) > size, resumed=after is not None),
-            total_count=len(every),
-        )
 
-    async def _newest(self, info: QuittanceInfo) -> payment.PaymentOption | None:
-        found = await info.context.loaders.options.load(self.subject.id)
-        return found[-1] if found else None
+        def page(every: list[event.Event]) -> PaymentEventConnection:
+            following = [found for found in every if found.position > position]
+            nodes = [PaymentEvent.from_domain(found) for found in following[:size]]
+            cursors = [node.cursor for node in nodes]
+            return PaymentEventConnection(
+                edges=[PaymentEventEdge(cursor=node.cursor, node=node) for node in nodes],
+                page_info=page_info(cursors, more=len(following) > size, resumed=after is not None),
+                total_count=len(every),
+            )
+
+        return info.context.loaders.events.then(self.subject.id, page)
 
     @staticmethod
     def from_domain(subject: payment.Payment) -> "Payment":
