@@ -151,7 +151,9 @@ class SqliteDatabase:
         return await self._loop.run_in_executor(self._pool, self._scan, query)
 
     async def close(self) -> None:
-        """Finish what waits, then close every connection."""
+        """Finish what waits, then close every connection; closing again does nothing."""
+        if self._closed:
+            return
         self._closed = True
         await self._idle.wait()
         await self._loop.run_in_executor(None, self._disk.end)

@@ -249,7 +249,11 @@ def test_killed_in_the_middle_on_sqlite(new_server: NewServer, sandbox: Sandbox,
 def test_killed_in_the_middle_on_postgresql(
     new_server: NewServer, sandbox: Sandbox, tmp_path: Path, postgres_url: str
 ) -> None:
-    server = new_server(state_dir=tmp_path / "state", environment={"QUITTANCE_DATABASE_URL": postgres_url})
+    environment = {
+        "QUITTANCE_DATABASE_URL": postgres_url,
+        "QUITTANCE_LND_TIMEOUT_S": "2",  # what a killed process had claimed is free after three such times and 5 s
+    }
+    server = new_server(state_dir=tmp_path / "state", environment=environment)
     before_msat = sandbox.merchant_msat()
 
     ids = play_chaos(server, sandbox.pay, rounds=3)

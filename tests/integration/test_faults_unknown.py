@@ -17,11 +17,12 @@ from quittance.domain.policy import LatePolicy, OverPolicy, UnderPolicy
 from quittance.providers.base import Invoice
 from quittance.providers.lnd.channel import LndConnection, open_channel
 from quittance.providers.lnd.provider import LndProvider
-from quittance.resolvers.invoices import retry_payment
+from quittance.resolvers.invoices import record_invoice, retry_payment
 from quittance.resolvers.payments import cancel_payment, check_payment
 from quittance.resolvers.settlements import Booking
 from quittance.sandbox.clock import SandboxClock
 from quittance.sandbox.rails import SandboxRails
+from quittance.store import options
 from quittance.workers.reconciler import BATCH_OPTIONS, reconcile_due
 from quittance.workers.settlements import follow_feed
 
@@ -107,6 +108,23 @@ async def test_u1_a_lost_answer_is_looked_up_without_another_call(till: Any, rai
     answer = await till.order(idempotency_key="k")
     await till.report(await till.pay(answer.payment.id))
     assert await till.balances() == {"PROVIDER": 5_000, "MERCHANT": -5_000}
+
+
+async def test_u1_an_answer_for_an_attempt_that_others_decided_changes_nothing(till: Any, rails: SandboxRails) -> None:
+    await rails.faults.arm("lnd", "lost_answer", method="AddInvoice")
+    with pytest.raises(ProviderUnavailable):
+        await till.order(idempotency_key="k")
+    payment_id = (await till.rows("payment"))[0]["id"]
+    option = (await till.options(payment_id))[0]
+    invoice = await till.services.rails["lnd"].lookup_invoice(option.reference)
+    await till.services.database.write(lambda t: options.decide_option(t, option.id, OptionState.FAILED, check_at=None))
+
+    recorded = await record_invoice(till.services, option, invoice)
+
+    assert recorded is None
+    assert [row["status"] for row in await till.rows("payment")] == ["PENDING_INVOICE"]
+    assert [row["state"] for row in await till.rows("payment_option")] == ["FAILED"]
+    assert await till.events(payment_id) == [("payment.updated", "PENDING_INVOICE")]
 
 
 async def test_u1_what_the_node_never_made_fails_once_it_can_no_longer_come(

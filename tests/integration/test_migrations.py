@@ -1,13 +1,16 @@
 """Migrations: whole or not at all, and safe to repeat."""
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
 import pytest
 from alembic import op
+from alembic.script import ScriptDirectory
 from sqlalchemy.exc import OperationalError
 
-from quittance.store.migrate import differences, upgrade
+from quittance.store.migrate import SCRIPTS, differences, upgrade
+from quittance.store.version import SCHEMA_VERSION, is_up_to_date
 
 
 def test_a_migration_cut_short_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,3 +41,21 @@ def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
     upgrade(url)
 
     assert differences(url) is None
+
+
+def test_the_version_that_is_looked_for_is_that_of_the_newest_migration() -> None:
+    assert ScriptDirectory(str(SCRIPTS)).get_heads() == [SCHEMA_VERSION]
+
+
+async def test_a_database_is_up_to_date_once_it_was_migrated(database_url: str, tmp_path: Path) -> None:
+    missing = tmp_path / "missing.db"
+    (tmp_path / "foreign.db").write_bytes(b"no database")
+
+    assert await asyncio.to_thread(is_up_to_date, database_url)
+    assert not is_up_to_date_of(missing)
+    assert not is_up_to_date_of(tmp_path / "foreign.db")
+    assert not missing.exists()
+
+
+def is_up_to_date_of(path: Path) -> bool:
+    return is_up_to_date(f"sqlite:///{path}")

@@ -34,6 +34,18 @@ mutation ($input: CreateArticleInput!) {
   createArticle(input: $input) { ... on CreateArticleSuccess { article { id } } }
 }
 """
+THROUGH_FRAGMENTS = """
+query ($first: Int!) {
+  payments(first: $first) { edges { node { ...Paying ... on Payment { article { ...Text } } } } }
+}
+fragment Paying on Payment { options { id } events { totalCount } paymentHash }
+fragment Text on Article { content }
+"""
+INVOICE = """
+mutation ($input: GenerateInvoiceInput!) {
+  generateInvoice(input: $input) { ... on GenerateInvoiceSuccess { payment { id paymentRequest options { id } } } }
+}
+"""
 PAGE = """
 query ($after: String) {
   payments(first: 33, after: $after) { edges { node { id } } pageInfo { hasNextPage endCursor } }
@@ -92,6 +104,39 @@ async def test_a_page_of_a_hundred_articles_costs_no_more_statements_than_one(bu
     assert len(narrow) <= len(wide) <= 7
     assert len(foreign) <= 2
     assert {edge["node"]["content"] for edge in public["articles"]["edges"]} == {None}
+
+
+async def test_what_fragments_ask_for_is_looked_ahead_too(busy: Any) -> None:
+    wide, many = await statements(busy, THROUGH_FRAGMENTS, WIDTH)
+
+    assert len(many["payments"]["edges"]) == WIDTH
+    assert sum(edge["node"]["article"]["content"] == "the text" for edge in many["payments"]["edges"]) == 34
+    assert len(wide) <= 5
+
+
+async def test_a_create_costs_ten_statements_and_reads_nothing_back(till: Any) -> None:
+    ran: list[str] = []
+    till.services.database.counter = ran.append
+    made = await till.shop.mutate(
+        "generateInvoice", INVOICE, {"input": {"amount": {"sat": "5"}, "idempotencyKey": "counted"}}
+    )
+    till.services.database.counter = None
+    own = [" ".join(sql.split()[:3]) for sql in ran if _OF_THE_BROKER not in sql]
+
+    assert made["payment"]["paymentRequest"].startswith("lnbcrt")
+    assert len(made["payment"]["options"]) == 1
+    assert own == [
+        "INSERT INTO idempotency",
+        "SELECT merchant.id, merchant.name,",
+        "INSERT INTO payment",
+        "INSERT INTO payment_option",
+        "UPDATE event_head SET",
+        "INSERT INTO event",
+        "UPDATE payment SET",
+        "UPDATE payment_option SET",
+        "UPDATE event_head SET",
+        "INSERT INTO event",
+    ]
 
 
 async def test_pages_follow_each_other_without_a_gap_or_a_duplicate(busy: Any) -> None:

@@ -1,0 +1,118 @@
+"""The writing connection of SQLite: units that wait run together, fail alone, and no file lock stops the loop."""
+
+import asyncio
+import fcntl
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Column, MetaData, Table, Text, bindparam, insert, select
+
+from quittance.store.sqlite import DatabaseClosed, SqliteDatabase
+from quittance.store.statement import Statement
+from quittance.store.transaction import Transaction, Unit
+
+THING = Table("thing", MetaData(), Column("id", Text, primary_key=True))
+INSERT = Statement(lambda _: insert(THING).values(id=bindparam("id")))
+ALL = Statement(lambda _: select(THING.c.id).order_by(THING.c.id))
+
+
+class Refused(Exception):
+    """What a unit fails with."""
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    path = tmp_path / "things.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE thing (id TEXT PRIMARY KEY)")
+    connection.close()
+    opened = SqliteDatabase(path, append_events=lambda _: None)
+    yield opened
+    await opened.close()
+
+
+def adding(id_: str, *, failing: bool = False) -> Unit[str]:
+    def unit(transaction: Transaction) -> str:
+        transaction.execute(INSERT, {"id": id_})
+        if failing:
+            raise Refused
+        return id_
+
+    return unit
+
+
+async def things(database: SqliteDatabase) -> list[str]:
+    return [id_ for (id_,) in await database.read(lambda transaction: transaction.all(ALL))]
+
+
+async def test_a_unit_that_fails_alone_leaves_nothing_and_the_next_one_is_written(database: SqliteDatabase) -> None:
+    with pytest.raises(Refused):
+        await database.write(adding("a", failing=True))
+    written = await database.write(adding("b"))
+
+    assert written == "b"
+    assert await things(database) == ["b"]
+
+
+async def test_units_that_wait_share_one_commit_and_fail_alone(database: SqliteDatabase) -> None:
+    commits: list[str] = []
+    database._writer.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+
+    units = [adding(f"{number:02}", failing=number % 3 == 0) for number in range(20)]
+    results = await asyncio.gather(*(database.write(unit) for unit in units), return_exceptions=True)
+
+    assert len(commits) == 1
+    assert [type(one) for one in results] == [Refused if number % 3 == 0 else str for number in range(20)]
+    assert await things(database) == [f"{number:02}" for number in range(20) if number % 3]
+
+
+async def test_a_process_that_writes_just_now_is_waited_for_without_stopping_the_loop(
+    database: SqliteDatabase,
+) -> None:
+    held = database.path.with_name(database.path.name + ".lock").open("a")
+    fcntl.flock(held, fcntl.LOCK_EX)
+    ticks = 0
+    writing = asyncio.create_task(database.write(adding("a")))
+    while ticks < 20:
+        await asyncio.sleep(0.005)
+        ticks += 1
+    waited = not writing.done()
+
+    fcntl.flock(held, fcntl.LOCK_UN)
+    await writing
+    held.close()
+
+    assert waited
+    assert await things(database) == ["a"]
+
+
+async def test_a_disk_that_fails_fails_every_unit_of_its_commit_and_not_the_next(database: SqliteDatabase) -> None:
+    blocker = sqlite3.connect(database.path, isolation_level=None)
+    database._writer.execute("PRAGMA busy_timeout=1")
+    blocker.execute("BEGIN IMMEDIATE")
+    results = await asyncio.gather(
+        *(database.write(adding(id_)) for id_ in "ab"),
+        return_exceptions=True,
+    )
+    blocker.execute("ROLLBACK")
+    blocker.close()
+
+    await database.write(adding("c"))
+
+    assert [type(one) for one in results] == [sqlite3.OperationalError] * 2
+    assert await things(database) == ["c"]
+
+
+async def test_closing_finishes_what_waits(database: SqliteDatabase) -> None:
+    writing = [asyncio.create_task(database.write(adding(id_))) for id_ in "abc"]
+    await asyncio.sleep(0)
+
+    await database.close()
+
+    assert [await one for one in writing] == ["a", "b", "c"]
+    assert "sqlite-disk" not in {thread.name for thread in threading.enumerate()}
+    with pytest.raises(DatabaseClosed):
+        await database.write(adding("d"))
