@@ -4,6 +4,7 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
@@ -57,7 +58,9 @@ _SET_POLICY = Statement(
 )
 _INSERT_KEY = Statement(lambda _: insert(_KEY).values({column.name: bindparam(column.name) for column in _KEY.c}))
 _KEYS_BY_PREFIX = Statement(
-    lambda _: select(*_KEY.c).where(_KEY.c.prefix == bindparam("prefix"), _KEY.c.revoked_at_us.is_(None))
+    lambda _: select(_KEY.c.id, _KEY.c.merchant_id, _KEY.c.name, _KEY.c.key_hash, _KEY.c.scopes).where(
+        _KEY.c.prefix == bindparam("prefix"), _KEY.c.revoked_at_us.is_(None)
+    )
 )
 _KEY_BY_ID = Statement(lambda _: select(*_KEY.c).where(_KEY.c.id == bindparam("id")))
 _KEYS = Statement(lambda _: select(*_KEY.c).order_by(_KEY.c.id))
@@ -159,11 +162,10 @@ def principal_by_key(transaction: Transaction, key: str) -> Principal | None:
         return None
     presented = hash_key(key)
     found: Principal | None = None
-    for row in transaction.all(_KEYS_BY_PREFIX, {"prefix": _prefix(presented)}):
-        if hmac.compare_digest(bytes(row[4]), presented):
-            stored = _key_to_domain(row)
+    for id_, merchant_id, name, key_hash, scopes in transaction.all(_KEYS_BY_PREFIX, {"prefix": _prefix(presented)}):
+        if hmac.compare_digest(bytes(key_hash), presented):
             found = Principal(
-                merchant_id=stored.merchant_id, key_id=stored.id, key_name=stored.name, scopes=stored.scopes
+                merchant_id=MerchantId(merchant_id), key_id=ApiKeyId(id_), key_name=name, scopes=_scopes(scopes)
             )
     return found
 
@@ -187,6 +189,11 @@ def touch_keys(transaction: Transaction, key_ids: list[ApiKeyId], *, at: datetim
     transaction.execute_many(_TOUCH, [{"key_id": key_id, "at_us": to_us(at)} for key_id in key_ids])
 
 
+@lru_cache(maxsize=64)
+def _scopes(stored: str) -> frozenset[Scope]:
+    return frozenset(Scope(scope) for scope in stored.split())
+
+
 def _key_to_domain(row: Any) -> ApiKey:
     id_, merchant_id, name, prefix, _, scopes, created_at_us, last_used_at_us, revoked_at_us = row
     return ApiKey(
@@ -194,7 +201,7 @@ def _key_to_domain(row: Any) -> ApiKey:
         merchant_id=MerchantId(merchant_id),
         name=name,
         prefix=prefix,
-        scopes=frozenset(Scope(scope) for scope in scopes.split()),
+        scopes=_scopes(scopes),
         created_at=from_us(created_at_us),
         last_used_at=from_us_or_none(last_used_at_us),
         revoked_at=from_us_or_none(revoked_at_us),

@@ -233,3 +233,21 @@ def test_logs_carry_request_ids_and_no_secret(server: Any, article_id: str) -> N
     written = log.replace(banner, "")  # what `serve` says to its user holds the key, on purpose
     for secret in (server.api_key, made["clientSecret"], preimage, *macaroons):
         assert secret not in written
+
+
+def test_a_page_of_an_allowed_site_may_ask_and_another_may_not(new_server: Any) -> None:
+    server = new_server(environment={"QUITTANCE_ALLOWED_ORIGINS": "https://shop.example"})
+    server.start()
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+
+    allowed = httpx.options(f"{server.url}/graphql", headers={"Origin": "https://shop.example", **asked})
+    foreign = httpx.options(f"{server.url}/graphql", headers={"Origin": "https://other.example", **asked})
+    answer = httpx.post(
+        f"{server.url}/graphql", json={"query": "{ __typename }"}, headers={"Origin": "https://shop.example"}
+    )
+
+    assert allowed.status_code == httpx.codes.OK
+    assert allowed.headers["access-control-allow-origin"] == "https://shop.example"
+    assert "access-control-allow-origin" not in foreign.headers
+    assert answer.json() == {"data": {"__typename": "Query"}}
+    assert answer.headers["access-control-allow-origin"] == "https://shop.example"
