@@ -10,7 +10,6 @@ from contextlib import suppress
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
 from quittance.server.app import create_app
 from quittance.server.logs import configure_logs
@@ -68,6 +67,8 @@ def _run_one(config: uvicorn.Config, listener: socket.socket, app: FastAPI) -> N
 
 
 def _run_several(config: uvicorn.Config, listener: socket.socket) -> None:
+    from uvicorn.supervisors import Multiprocess
+
     supervisor = Multiprocess(config, sockets=[listener])
     supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
