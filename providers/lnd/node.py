@@ -76,7 +76,8 @@ class Node:
                 yield page.invoices
             if not page.invoices or following == 0:
                 return
-            if offset and (following < offset) is not newest_first:
+            advances = following < offset if newest_first else following > offset
+            if offset and not advances:
                 raise ProviderMisconfigured(self.name, "the node's list of invoices does not advance")
             offset = following
 

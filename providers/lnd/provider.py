@@ -168,6 +168,17 @@ class LndProvider:
         """
         return feed.follow(self._node, resume=resume)
 
+    async def invoices(self) -> AsyncGenerator[Invoice]:
+        """Yield every invoice of the node, ours or not, the oldest first.
+
+        Raises:
+            ProviderUnavailable: no answer; what was yielded before is not the whole list.
+            ProviderMisconfigured: the operator must act; likewise.
+        """
+        async for page in self._node.pages(newest_first=False):
+            for message in page:
+                yield to_invoice(message, provider=self.name)
+
     async def health(self) -> ProviderHealth:
         """Tell whether the node can take money now, on the right network; never raises."""
         try:
