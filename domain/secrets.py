@@ -1,12 +1,12 @@
 """What is derived from the installation's secret key, so that none of it is stored.
 
-A database dump holds neither client secrets nor preimages: both are HMAC-SHA256 over a purpose and an id.
+A database dump holds no client secret, preimage or webhook secret: each is HMAC-SHA256 over a purpose and an id.
 """
 
 import hashlib
 import hmac
 
-from quittance.domain.ids import PAYMENT, OptionId, PaymentId, Preimage, prefix_of
+from quittance.domain.ids import PAYMENT, EndpointId, OptionId, PaymentId, Preimage, prefix_of
 
 _SEPARATOR = "_secret_"
 SECRET_KEY_BYTES_MIN = 32
@@ -46,6 +46,10 @@ class SecretDeriver:
         if not hmac.compare_digest(expected.encode(), client_secret.encode()):
             return None
         return PaymentId(payment_id)
+
+    def webhook_secret(self, endpoint_id: EndpointId, version: int) -> bytes:
+        """Return the 32 bytes that sign what this endpoint is sent; the next version is the next secret."""
+        return self._mac("webhook", f"{endpoint_id}\x00{version}")
 
     def _mac(self, purpose: str, subject: str) -> bytes:
         return hmac.digest(self._key, f"{purpose}\x00{subject}".encode(), hashlib.sha256)

@@ -1,10 +1,10 @@
 """Ports: what every rail can do for us, in our own words. Adapters let nothing foreign through."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from quittance.domain.ids import Preimage
 from quittance.domain.money import Asset, Money
@@ -129,5 +129,61 @@ class SettlementFeed(Protocol):
         Raises:
             ProviderUnavailable: the connection broke; call again with the last stored position.
             ProviderMisconfigured: the operator must act.
+        """
+        ...
+
+
+class OutgoingFailed(Exception):
+    """The call did not give an answer; whether the other side acted on it is not known. ``reason`` is stable."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the call failed: {reason}")
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingAnswer:
+    """``body_excerpt`` is the whole body if ``is_whole``, else its first bytes; ``headers`` has retry-after alone."""
+
+    status_code: int
+    headers: Mapping[str, str]
+    body_excerpt: bytes
+    is_whole: bool
+    took_s: float
+
+
+class Outgoing(Protocol):
+    """The one way to call an address that somebody gave us."""
+
+    def check(self, url: str) -> None:
+        """Accept the form of an address; what its name leads to is checked by each call.
+
+        Raises:
+            ForbiddenAddress: it may not be called, and what to give instead.
+        """
+        ...
+
+    async def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> OutgoingAnswer:
+        """Send ``body`` once. A redirect is not followed: its status is the answer.
+
+        Raises:
+            ForbiddenAddress: no connection was made.
+            OutgoingFailed: no answer, or not in time.
+        """
+        ...
+
+
+@runtime_checkable
+class ListsInvoices(Protocol):
+    """A rail that can name all its invoices, so that its books can be compared with ours."""
+
+    def invoices(self) -> AsyncIterator[Invoice]:
+        """Yield every invoice that the provider holds, ours or not, the oldest first; read in pages.
+
+        One that is made meanwhile may be left out.
+
+        Raises:
+            ProviderUnavailable: no answer; what was yielded before is not the whole list.
+            ProviderMisconfigured: the operator must act; likewise.
         """
         ...

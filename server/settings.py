@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from quittance.domain.secrets import SECRET_KEY_BYTES_MIN
@@ -55,6 +55,14 @@ class Settings(BaseSettings):
     requests_per_minute_per_key: Positive = Field(600_000, description="Requests a minute with one key.")
     requests_per_minute_per_address: Positive = Field(6_000, description="Requests a minute without a key, by address.")
 
+    # calls to addresses that merchants and readers give
+    outgoing_private_networks: Annotated[list[IPvAnyNetwork], NoDecode] = Field(
+        default_factory=list, description="Networks that may be called although they are private, such as "
+        "`10.0.0.0/8`, comma separated; the sandbox adds this machine."
+    )  # fmt: skip
+    outgoing_timeout_s: float = Field(15.0, gt=0, le=60, description="How long one such call may take.")
+    outgoing_answer_bytes_max: Positive = Field(65_536, description="Bytes that are read of the answer to one.")
+
     # GraphQL
     introspection: bool = Field(True, description="Whether clients may read the schema through GraphQL.")
     playground: bool = Field(True, description="Whether browsers get GraphiQL at /graphql.")
@@ -87,7 +95,7 @@ class Settings(BaseSettings):
     migrate_on_start: bool = Field(True, description="Whether `serve` and `worker` bring the schema up to date.")
     in_process_worker: bool = Field(True, description="Whether `serve` runs the worker loops too.")
 
-    @field_validator("allowed_origins", "trusted_proxies", mode="before")
+    @field_validator("allowed_origins", "outgoing_private_networks", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

@@ -1,0 +1,49 @@
+"""Which addresses of users this process may call, and the client that calls them."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from quittance.providers.base import OutgoingAnswer
+from quittance.server.settings import Settings
+
+if TYPE_CHECKING:
+    from quittance.providers.outgoing import OutgoingClient, OutgoingRules
+
+_CONNECT_TIMEOUT_S_MAX: Final = 5.0
+
+
+class OutgoingOnDemand:
+    """Implements ``quittance.providers.base.Outgoing``; its HTTP library is loaded when an address is first given."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: OutgoingClient | None = None
+
+    def check(self, url: str) -> None:
+        module = import_module("quittance.providers.outgoing")
+        module.check_url(url, rules=outgoing_rules(self._settings))
+
+    async def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> OutgoingAnswer:
+        if self._client is None:
+            module = import_module("quittance.providers.outgoing")
+            self._client = module.OutgoingClient(outgoing_rules(self._settings))
+        return await self._client.post(url, body=body, headers=headers)
+
+    async def aclose(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+
+def outgoing_rules(settings: Settings) -> "OutgoingRules":
+    """Return the rules that the settings make; in sandbox mode receivers may listen on this machine."""
+    from quittance.providers.outgoing import LOOPBACK, OutgoingRules
+
+    networks = (*settings.outgoing_private_networks, *(LOOPBACK if settings.sandbox else ()))
+    return OutgoingRules(
+        private_networks=networks,
+        plain_http=bool(networks),
+        connect_timeout_s=min(_CONNECT_TIMEOUT_S_MAX, settings.outgoing_timeout_s),
+        timeout_s=settings.outgoing_timeout_s,
+        answer_bytes_max=settings.outgoing_answer_bytes_max,
+    )
