@@ -1,10 +1,14 @@
 """Who calls, and what that allows."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
-from quittance.domain.errors import PermissionDenied
-from quittance.domain.ids import ApiKeyId, MerchantId, PaymentId
+from quittance.domain.errors import InvalidInput, PermissionDenied
+from quittance.domain.ids import BOOTSTRAP_MERCHANT, ApiKeyId, MerchantId, PaymentId
+
+_OPERATOR = "admin of the first merchant"
 
 
 class Scope(StrEnum):
@@ -14,6 +18,38 @@ class Scope(StrEnum):
     ARTICLES_WRITE = "articles:write"
     PAYMENTS_READ = "payments:read"
     PAYMENTS_WRITE = "payments:write"
+
+
+def read_scopes(texts: Iterable[str]) -> frozenset[Scope]:
+    """Return the scopes that are named.
+
+    Raises:
+        InvalidInput: a name is unknown, or there is none.
+    """
+    try:
+        scopes = frozenset(Scope(text) for text in texts)
+    except ValueError:
+        raise InvalidInput("scopes", f"a scope is one of {', '.join(Scope)}") from None
+    if not scopes:
+        raise InvalidInput("scopes", f"say at least one scope: {', '.join(Scope)}")
+    return scopes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """What is known of a key; the key itself is not. ``revoked_at`` may lie ahead: until then the key works."""
+
+    id: ApiKeyId
+    merchant_id: MerchantId
+    name: str
+    prefix: str
+    scopes: frozenset[Scope]
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+    def works(self, *, at: datetime) -> bool:
+        return self.revoked_at is None or self.revoked_at > at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +86,21 @@ class Principal:
         if self.merchant_id is None or not self.allows(scope):
             raise PermissionDenied(scope)
         return self.merchant_id
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether this is an admin key of the first merchant, which may manage all merchants."""
+        return self.merchant_id == BOOTSTRAP_MERCHANT and self.allows(Scope.ADMIN)
+
+    def require_operator(self) -> MerchantId:
+        """Return the first merchant.
+
+        Raises:
+            PermissionDenied: no key, a key without ``admin``, or a key of another merchant.
+        """
+        if not self.is_operator:
+            raise PermissionDenied(_OPERATOR)
+        return BOOTSTRAP_MERCHANT
 
 
 ANONYMOUS = Principal()

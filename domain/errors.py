@@ -81,6 +81,22 @@ class PaymentNotPayable(QuittanceError):
         self.status = status
 
 
+class MerchantNotFound(QuittanceError):
+    code = "MERCHANT_NOT_FOUND"
+
+    def __init__(self, merchant_id: str) -> None:
+        super().__init__("no such merchant that this key may manage")
+        self.merchant_id = merchant_id
+
+
+class ApiKeyNotFound(QuittanceError):
+    code = "API_KEY_NOT_FOUND"
+
+    def __init__(self, api_key_id: str) -> None:
+        super().__init__("this merchant has no such API key; the query `apiKeys` lists those that it has")
+        self.api_key_id = api_key_id
+
+
 class PermissionDenied(QuittanceError):
     code = "PERMISSION_DENIED"
 
@@ -151,6 +167,42 @@ class InvalidCursor(QuittanceError):
 
     def __init__(self) -> None:
         super().__init__("the cursor was not made by this field; pass `after` back exactly as it was given")
+
+
+class EndpointNotFound(QuittanceError):
+    code = "WEBHOOK_ENDPOINT_NOT_FOUND"
+
+    def __init__(self, endpoint_id: str) -> None:
+        super().__init__("no such webhook endpoint; list webhookEndpoints to find its id")
+        self.endpoint_id = endpoint_id
+
+
+class DeliveryNotFound(QuittanceError):
+    code = "WEBHOOK_DELIVERY_NOT_FOUND"
+
+    def __init__(self, delivery_id: str) -> None:
+        super().__init__("no such webhook delivery; list webhookDeliveries to find its id")
+        self.delivery_id = delivery_id
+
+
+class InvalidDocument(QuittanceError):
+    """A subscription document does not fit the schema; ``reason`` says why."""
+
+    code = "INVALID_DOCUMENT"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the document is no subscription that can become a payload: {reason}")
+        self.reason = reason
+
+
+class ForbiddenAddress(QuittanceError):
+    """An address that we do not call; ``reason`` completes the sentence and says what to give instead."""
+
+    code = "FORBIDDEN_ADDRESS"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the address {reason}")
+        self.reason = reason
 
 
 class IllegalTransition(Exception):

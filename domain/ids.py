@@ -11,12 +11,18 @@ PaymentId = NewType("PaymentId", str)
 OptionId = NewType("OptionId", str)
 EventId = NewType("EventId", str)
 SettlementId = NewType("SettlementId", str)
+JobId = NewType("JobId", str)
+EndpointId = NewType("EndpointId", str)
+DeliveryId = NewType("DeliveryId", str)
+AuditEntryId = NewType("AuditEntryId", str)
 PaymentHash = NewType("PaymentHash", str)
 Preimage = NewType("Preimage", bytes)
 
 MERCHANT, API_KEY, ARTICLE, PAYMENT, OPTION, EVENT, SETTLEMENT, LEDGER_TRANSACTION = (
     "mer", "key", "art", "pay", "opt", "evt", "set", "ltx",
 )  # fmt: skip
+JOB, ENDPOINT, DELIVERY, AUDIT_ENTRY = "job", "whe", "whd", "aud"
+BOOTSTRAP_MERCHANT = MerchantId(f"{MERCHANT}_{0:032x}")
 
 
 def new_id(prefix: str, *, at: datetime, entropy: bytes) -> str:

@@ -4,11 +4,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from quittance.domain.errors import InvalidInput
 from quittance.domain.ids import MerchantId
 from quittance.domain.money import Money
+from quittance.domain.text import is_storable
 
 _PPM = 1_000_000
 NAME_MAX = 191
+LATE_GRACE_S_MAX = 365 * 86_400
+UNDER_TOLERANCE_PPM_MAX = _PPM
 
 
 class LatePolicy(StrEnum):
@@ -52,6 +56,32 @@ class SettlementPolicy:
     under: UnderPolicy = UnderPolicy.WAIT
     under_tolerance_ppm: int = 0
     over: OverPolicy = OverPolicy.KEEP
+
+
+def check_policy(policy: SettlementPolicy) -> None:
+    """Refuse numbers that no merchant can mean.
+
+    Raises:
+        InvalidInput: names the field as the contract does.
+    """
+    if not 0 <= policy.late_grace_s <= LATE_GRACE_S_MAX:
+        raise InvalidInput("policy.lateGraceSeconds", f"lateGraceSeconds lies between 0 and {LATE_GRACE_S_MAX}")
+    if not 0 <= policy.under_tolerance_ppm <= UNDER_TOLERANCE_PPM_MAX:
+        raise InvalidInput(
+            "policy.underTolerancePpm", f"underTolerancePpm lies between 0 and {UNDER_TOLERANCE_PPM_MAX}"
+        )
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot name a merchant or a key.
+
+    Raises:
+        InvalidInput: it is empty, too long, or cannot be stored.
+    """
+    if not name.strip() or len(name) > NAME_MAX:
+        raise InvalidInput("name", f"a name has 1 to {NAME_MAX} characters")
+    if not is_storable(name) or any(character < " " or character == "\x7f" for character in name):
+        raise InvalidInput("name", "a name holds no control characters and no half of a surrogate pair")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

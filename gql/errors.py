@@ -66,6 +66,16 @@ class PaymentNotPayableError(UserError):
     status: PaymentStatus = strawberry.field(description="The status it is in.")
 
 
+@strawberry.type(description="There is no such merchant that this key may manage.")
+class MerchantNotFoundError(UserError):
+    merchant_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
+
+
+@strawberry.type(description="The merchant has no such API key.")
+class ApiKeyNotFoundError(UserError):
+    api_key_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
+
+
 @strawberry.type(description="The key lacks the scope for this, or there is no key.")
 class PermissionDeniedError(UserError):
     needed: str = strawberry.field(description="The scope that is needed.")
@@ -96,6 +106,26 @@ class UnknownProviderError(UserError):
     pass
 
 
+@strawberry.type(description="There is no such webhook endpoint of this merchant.")
+class WebhookEndpointNotFoundError(UserError):
+    endpoint_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
+
+
+@strawberry.type(description="There is no such webhook delivery of this merchant.")
+class WebhookDeliveryNotFoundError(UserError):
+    delivery_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
+
+
+@strawberry.type(description="The document cannot become a payload; the message says why.")
+class InvalidDocumentError(UserError):
+    reason: str = strawberry.field(description="What is wrong with it.")
+
+
+@strawberry.type(description="The address may not be called; the message says what to give instead.")
+class ForbiddenAddressError(UserError):
+    reason: str = strawberry.field(description="What is wrong with it.")
+
+
 class _Handler(Generic[E]):
     """Turns one exception into its GraphQL type; ``extra`` names the members that both carry."""
 
@@ -119,10 +149,16 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.IdempotencyConflict, IdempotencyConflictError, "key"),
     _Handler(errors.PaymentNotFound, PaymentNotFoundError, "payment_id"),
     _Handler(errors.PaymentNotPayable, PaymentNotPayableError, "payment_id", "status"),
+    _Handler(errors.MerchantNotFound, MerchantNotFoundError, "merchant_id"),
+    _Handler(errors.ApiKeyNotFound, ApiKeyNotFoundError, "api_key_id"),
     _Handler(errors.PermissionDenied, PermissionDeniedError, "needed"),
     _Handler(errors.RateLimited, RateLimitedError, "retry_after_s"),
     _Handler(errors.ProviderUnavailable, ProviderUnavailableError, "provider"),
     _Handler(errors.ProviderMisconfigured, ProviderMisconfiguredError, "provider"),
     _Handler(errors.InvoiceRejected, InvoiceRejectedError, "provider"),
     _Handler(errors.UnknownProvider, UnknownProviderError),
+    _Handler(errors.EndpointNotFound, WebhookEndpointNotFoundError, "endpoint_id"),
+    _Handler(errors.DeliveryNotFound, WebhookDeliveryNotFoundError, "delivery_id"),
+    _Handler(errors.InvalidDocument, InvalidDocumentError, "reason"),
+    _Handler(errors.ForbiddenAddress, ForbiddenAddressError, "reason"),
 )

@@ -7,8 +7,9 @@ import strawberry
 from quittance.domain.article import ArticleStatus
 from quittance.domain.errors import InvalidArticle
 from quittance.domain.ids import ArticleId, PaymentId
+from quittance.gql.arguments import ClientSecret, Id
 from quittance.gql.context import QuittanceInfo
-from quittance.gql.query import ClientSecret, Id
+from quittance.gql.merchants import MerchantMutations
 from quittance.gql.results import (
     CancelPaymentResult,
     CancelPaymentSuccess,
@@ -27,13 +28,14 @@ from quittance.gql.results import (
 )
 from quittance.gql.types.article import Article, CreateArticleInput, UpdateArticleInput
 from quittance.gql.types.payment import GenerateInvoiceInput, Payment
+from quittance.gql.webhooks import WebhookMutations
 from quittance.resolvers import articles, invoices, payments
 from quittance.resolvers.articles import ArticleChange, ArticleDraft
 from quittance.resolvers.orders import InvoiceOrder
 
 
 @strawberry.type(description="Everything that can be done.")
-class Mutation:
+class Mutation(MerchantMutations, WebhookMutations):
     @strawberry.mutation(description="Write an article; a visible one is published at once.")
     async def create_article(
         self,

@@ -7,26 +7,20 @@ import strawberry
 from quittance.domain import ids, payment
 from quittance.domain.article import ArticleOrder
 from quittance.domain.cursor import decode_key, encode_key
-from quittance.domain.errors import InvalidCursor, InvalidInput
-from quittance.domain.ids import ArticleId, PaymentId
+from quittance.domain.errors import InvalidCursor
+from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, MerchantId, PaymentId
 from quittance.domain.payment import PaymentFilter as Narrowed
+from quittance.gql.arguments import PAGE_DEFAULT, After, ClientSecret, First, Id, page_size
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.lookahead import load_for_payments
+from quittance.gql.merchants import MerchantQueries, merchant_node
+from quittance.gql.reports import ReportQueries
 from quittance.gql.types.article import Article, ArticleConnection, ArticleEdge
 from quittance.gql.types.node import Node, PageInfo, page_info
 from quittance.gql.types.payment import Payment, PaymentEdge, PaymentFilter
-from quittance.gql.types.server import Merchant, Provider, ProviderCapability, Rate, Viewer, ViewerKind
-from quittance.resolvers import articles, merchants, payments, rates
-
-PAGE_MAX = 100
-PAGE_DEFAULT = 25
-
-First = Annotated[int | None, strawberry.argument(description="How many, at most 100.")]
-After = Annotated[str | None, strawberry.argument(description="The cursor of the last one seen.")]
-Id = Annotated[strawberry.ID, strawberry.argument(description="The id.")]
-ClientSecret = Annotated[
-    str | None, strawberry.argument(description="The client secret of the payment, for a caller without a key.")
-]
+from quittance.gql.types.server import Provider, ProviderCapability, Rate, Viewer, ViewerKind
+from quittance.gql.webhooks import WebhookQueries, webhook_delivery, webhook_endpoint
+from quittance.resolvers import articles, payments, rates
 
 
 @strawberry.type(description="A page of payments.")
@@ -40,28 +34,21 @@ class PaymentConnection:
         return await payments.count_payments(info.context.services, info.context.principal, narrowed=self.narrowed)
 
 
-def page_size(first: int | None) -> int:
-    """Return the page size; null means the default.
-
-    Raises:
-        InvalidInput: below 1 or above the limit.
-    """
-    if first is None:
-        return PAGE_DEFAULT
-    if not 1 <= first <= PAGE_MAX:
-        raise InvalidInput("first", f"first lies between 1 and {PAGE_MAX}")
-    return first
-
-
 @strawberry.type(description="Everything that can be asked.")
-class Query:
-    @strawberry.field(description="Find an article or a payment again by its id.")
+class Query(MerchantQueries, ReportQueries, WebhookQueries):
+    @strawberry.field(description="Find an article, a payment or a merchant again by its id.")
     async def node(self, info: QuittanceInfo, id: Id) -> Node | None:  # noqa: A002
         prefix = ids.prefix_of(id)
         if prefix == ids.ARTICLE:
             return await _article(info, ArticleId(id))
         if prefix == ids.PAYMENT:
             return await _payment(info, PaymentId(id), None)
+        if prefix == ids.ENDPOINT:
+            return await webhook_endpoint(info, EndpointId(id))
+        if prefix == ids.DELIVERY:
+            return await webhook_delivery(info, DeliveryId(id))
+        if prefix == ids.MERCHANT:
+            return await merchant_node(info, MerchantId(id))
         return None
 
     @strawberry.field(description="Who calls, as the server understands it.")
@@ -70,13 +57,9 @@ class Query:
         if principal.merchant_id is None:
             kind = ViewerKind.ANONYMOUS if principal.payment_id is None else ViewerKind.CLIENT_SECRET
             return Viewer(kind=kind, merchant=None, key_name=None, scopes=[])
-        found = await merchants.find_merchant(info.context.services, principal.merchant_id)
-        merchant = None
-        if found is not None:
-            merchant = Merchant(id=strawberry.ID(found.id), name=found.name, default_provider=found.default_provider)
         return Viewer(
             kind=ViewerKind.MERCHANT,
-            merchant=merchant,
+            merchant=await merchant_node(info, principal.merchant_id),
             key_name=principal.key_name,
             scopes=sorted(principal.scopes),
         )

@@ -20,8 +20,9 @@ async def authenticate(services: Services, *, authorization: str | None, client_
         scheme, _, key = authorization.strip().partition(" ")
         if scheme.lower() != _SCHEME or not 0 < len(key.strip()) <= CREDENTIAL_MAX:
             raise Unauthenticated
+        now = services.now()
         principal = await services.database.read(
-            lambda transaction: merchants.principal_by_key(transaction, key.strip())
+            lambda transaction: merchants.principal_by_key(transaction, key.strip(), at=now)
         )
         if principal is None:
             raise Unauthenticated
@@ -35,10 +36,10 @@ async def authenticate(services: Services, *, authorization: str | None, client_
 
 
 async def still_valid(services: Services, principal: Principal) -> bool:
-    """Tell whether the key behind a long-lived caller has not been revoked since."""
+    """Tell whether the key behind a long-lived caller has neither been revoked nor lapsed since."""
     if principal.key_id is None:
         return True
     key = await services.database.read(
         lambda transaction: merchants.key_by_id(transaction, principal.key_id or ApiKeyId(""))
     )
-    return key is not None and key.revoked_at is None
+    return key is not None and key.works(at=services.now())

@@ -4,10 +4,12 @@ from dataclasses import dataclass, replace
 
 from quittance.domain.access import Principal, Scope
 from quittance.domain.article import Article, ArticleOrder, ArticleStatus, check_article
+from quittance.domain.audit import AuditAction
 from quittance.domain.errors import ArticleNotFound, InvalidArticle
 from quittance.domain.event import EventKind
 from quittance.domain.ids import ARTICLE, ArticleId
 from quittance.domain.money import Money
+from quittance.resolvers.audit import record
 from quittance.resolvers.orders import check_amount
 from quittance.resolvers.services import Services
 from quittance.store import articles
@@ -63,6 +65,7 @@ async def create_article(services: Services, principal: Principal, draft: Articl
 
     def unit(transaction: Transaction) -> Article:
         articles.insert_article(transaction, article)
+        record(transaction, services, principal, action=AuditAction.ARTICLE_CREATED, subject_id=article.id)
         if article.status is ArticleStatus.VISIBLE:
             transaction.emit(_event(article, EventKind.ARTICLE_PUBLISHED))
         return article
@@ -99,6 +102,14 @@ async def update_article(
         )
         check_article(title=after.title, summary=after.summary, content=after.content)
         articles.update_article(transaction, after)
+        record(
+            transaction,
+            services,
+            principal,
+            action=AuditAction.ARTICLE_UPDATED,
+            subject_id=article_id,
+            detail=_difference(before, after),
+        )
         shown = before.status is not ArticleStatus.VISIBLE and after.status is ArticleStatus.VISIBLE
         transaction.emit(_event(after, EventKind.ARTICLE_PUBLISHED if shown else EventKind.ARTICLE_UPDATED))
         return after
@@ -131,6 +142,13 @@ async def count_articles(services: Services, principal: Principal) -> int:
     return await services.database.scan(
         lambda transaction: articles.count_articles(transaction, merchant_id=principal.merchant_id)
     )
+
+
+def _difference(before: Article, after: Article) -> str | None:
+    """Name what changed; a status, which decides who may buy, with its new value."""
+    names = [name for name in ("title", "summary", "content", "price") if getattr(before, name) != getattr(after, name)]
+    told = names if after.status is before.status else [*names, f"status: {after.status}"]
+    return ", ".join(told) or None
 
 
 def _event(article: Article, kind: EventKind) -> EventDraft:

@@ -1,30 +1,67 @@
-"""Merchants and their API keys: made, listed, revoked."""
+"""Merchants: made and listed by the operator, changed by their own admins."""
 
-import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from quittance.domain.access import Scope
-from quittance.domain.errors import InvalidInput
-from quittance.domain.ids import API_KEY, MERCHANT, ApiKeyId, MerchantId
-from quittance.domain.policy import NAME_MAX, Merchant, SettlementPolicy
+from quittance.domain.access import ApiKey, Principal, Scope
+from quittance.domain.audit import AuditAction, Deed
+from quittance.domain.errors import InvalidInput, MerchantNotFound
+from quittance.domain.ids import BOOTSTRAP_MERCHANT, MERCHANT, MerchantId
+from quittance.domain.policy import (
+    LatePolicy,
+    Merchant,
+    OverPolicy,
+    SettlementPolicy,
+    UnderPolicy,
+    check_name,
+    check_policy,
+)
+from quittance.resolvers.audit import record_in
+from quittance.resolvers.keys import BOOTSTRAP_KEY_NAME, CreatedKey, KeyDraft, add_key, new_secret, revoke_in
 from quittance.resolvers.services import Services
 from quittance.store import merchants
-from quittance.store.merchants import ApiKey
 from quittance.store.transaction import Transaction
 
 KEY_LENGTH_MIN = 8
-_SECRET_BYTES = 32
-BOOTSTRAP_MERCHANT = MerchantId(f"{MERCHANT}_{0:032x}")
-BOOTSTRAP_KEY_NAME = "bootstrap"
+FIRST_KEY_NAME = "first key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CreatedKey:
-    """A new key. ``secret`` is shown this once; only its hash is stored."""
+class CreatedMerchant:
+    """A new merchant and its first admin key."""
 
-    key: ApiKey
-    secret: str = field(repr=False)
+    merchant: Merchant
+    first: CreatedKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyChange:
+    """What to change of a policy; None leaves a field as it is."""
+
+    late: LatePolicy | None = None
+    late_grace_s: int | None = None
+    under: UnderPolicy | None = None
+    under_tolerance_ppm: int | None = None
+    over: OverPolicy | None = None
+
+    def of(self, before: SettlementPolicy) -> SettlementPolicy:
+        return SettlementPolicy(
+            late=before.late if self.late is None else self.late,
+            late_grace_s=before.late_grace_s if self.late_grace_s is None else self.late_grace_s,
+            under=before.under if self.under is None else self.under,
+            under_tolerance_ppm=(
+                before.under_tolerance_ppm if self.under_tolerance_ppm is None else self.under_tolerance_ppm
+            ),
+            over=before.over if self.over is None else self.over,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MerchantChange:
+    """What to change of a merchant; None leaves a field as it is."""
+
+    name: str | None = None
+    default_provider: str | None = None
+    policy: PolicyChange = field(default_factory=PolicyChange)
 
 
 async def ensure_bootstrap(services: Services, *, name: str, secret: str) -> ApiKey:
@@ -35,112 +72,176 @@ async def ensure_bootstrap(services: Services, *, name: str, secret: str) -> Api
     """
     if len(secret) < KEY_LENGTH_MIN:
         raise InvalidInput("bootstrapApiKey", f"an API key has at least {KEY_LENGTH_MIN} characters")
+    draft = KeyDraft(
+        merchant_id=BOOTSTRAP_MERCHANT, name=BOOTSTRAP_KEY_NAME, scopes=frozenset({Scope.ADMIN}), secret=secret
+    )
 
     def unit(transaction: Transaction) -> ApiKey:
-        _ensure_merchant(transaction, services, BOOTSTRAP_MERCHANT, name=name)
-        current = merchants.principal_by_key(transaction, secret)
+        _ensure_merchant(transaction, services, None, _draft(services, BOOTSTRAP_MERCHANT, name=name))
+        current = merchants.principal_by_key(transaction, secret, at=services.now())
         if current is not None and current.key_id is not None:
             found = merchants.key_by_id(transaction, current.key_id)
             if found is not None:
                 return found
         for key in merchants.keys(transaction):
-            if key.merchant_id == BOOTSTRAP_MERCHANT and key.name == BOOTSTRAP_KEY_NAME and key.revoked_at is None:
-                merchants.revoke_key(transaction, key.id, at=services.now())
-        return _add_key(transaction, services, BOOTSTRAP_MERCHANT, BOOTSTRAP_KEY_NAME, {Scope.ADMIN}, secret=secret)
+            if key.merchant_id == BOOTSTRAP_MERCHANT and key.name == BOOTSTRAP_KEY_NAME:
+                revoke_in(transaction, services, None, key)
+        return add_key(transaction, services, None, draft)
 
     return await services.database.write(unit)
 
 
 async def ensure_first_merchant(services: Services, *, name: str) -> Merchant:
     """Return the first merchant, which keys belong to unless said otherwise; the first call makes it."""
-    return await services.database.write(
-        lambda transaction: _ensure_merchant(transaction, services, BOOTSTRAP_MERCHANT, name=name)
-    )
+    merchant = _draft(services, BOOTSTRAP_MERCHANT, name=name)
+    return await services.database.write(lambda transaction: _ensure_merchant(transaction, services, None, merchant))
 
 
-async def create_merchant(services: Services, *, name: str) -> Merchant:
-    """Add a merchant.
-
-    Raises:
-        InvalidInput: the name is empty or too long.
-    """
-    if not name.strip() or len(name) > NAME_MAX:
-        raise InvalidInput("name", f"a merchant's name has 1 to {NAME_MAX} characters")
-    merchant_id = MerchantId(services.new_id(MERCHANT))
-    return await services.database.write(
-        lambda transaction: _ensure_merchant(transaction, services, merchant_id, name=name)
-    )
-
-
-async def create_key(services: Services, *, merchant_id: MerchantId, name: str, scopes: Iterable[Scope]) -> CreatedKey:
-    """Make a key for a merchant and return its secret, this once.
+async def create_merchant_as_operator(
+    services: Services, principal: Principal, *, name: str, default_provider: str | None
+) -> CreatedMerchant:
+    """Add a merchant and its first admin key, whose secret is shown this once.
 
     Raises:
-        InvalidInput: no such merchant, an empty name, or no scope.
+        PermissionDenied, InvalidInput, UnknownProvider: nothing was made.
     """
-    wanted = frozenset(scopes)
-    if not name.strip() or len(name) > NAME_MAX:
-        raise InvalidInput("name", f"a key's name has 1 to {NAME_MAX} characters")
-    if not wanted:
-        raise InvalidInput("scopes", f"say at least one scope: {', '.join(Scope)}")
-    secret = f"qk_{secrets.token_urlsafe(_SECRET_BYTES)}"
-
-    def unit(transaction: Transaction) -> ApiKey:
-        if merchants.merchant_by_id(transaction, merchant_id) is None:
-            raise InvalidInput("merchant", "no such merchant")
-        return _add_key(transaction, services, merchant_id, name, wanted, secret=secret)
-
-    return CreatedKey(key=await services.database.write(unit), secret=secret)
+    principal.require_operator()
+    await services.admit_mutation(principal)
+    if default_provider is not None:
+        services.rail(default_provider)
+    return await _create(services, principal, name=name, default_provider=default_provider)
 
 
-async def list_keys(services: Services) -> list[ApiKey]:
-    return await services.database.scan(merchants.keys)
+async def create_merchant(services: Services, *, name: str) -> CreatedMerchant:
+    """Add a merchant and its first admin key, from the command line.
+
+    Raises:
+        InvalidInput: the name is empty or too long; nothing was made.
+    """
+    return await _create(services, None, name=name, default_provider=None)
 
 
-async def revoke_key(services: Services, key_id: ApiKeyId) -> bool:
-    """Revoke a key at once, open sockets included; False when there is none, or it was revoked before."""
-    return await services.database.write(
-        lambda transaction: merchants.revoke_key(transaction, key_id, at=services.now())
-    )
+async def update_merchant(
+    services: Services, principal: Principal, merchant_id: MerchantId, change: MerchantChange
+) -> Merchant:
+    """Change the caller's own merchant, or, for the operator, any; a policy counts from the next settlement on.
+
+    Raises:
+        PermissionDenied, MerchantNotFound, InvalidInput, UnknownProvider: nothing changed.
+    """
+    own = principal.require(Scope.ADMIN)
+    await services.admit_mutation(principal)
+    if change == MerchantChange():
+        raise InvalidInput("input", "say at least one field to change")
+    if change.name is not None:
+        check_name(change.name)
+    if change.default_provider is not None:
+        services.rail(change.default_provider)
+    check_policy(change.policy.of(SettlementPolicy()))
+    if merchant_id != own and not principal.is_operator:
+        raise MerchantNotFound(merchant_id)
+
+    def unit(transaction: Transaction) -> Merchant:
+        before = merchants.lock_merchant(transaction, merchant_id)
+        if before is None:
+            raise MerchantNotFound(merchant_id)
+        after = replace(
+            before,
+            name=before.name if change.name is None else change.name,
+            default_provider=change.default_provider or before.default_provider,
+            policy=change.policy.of(before.policy),
+        )
+        if after != before:
+            merchants.update_merchant(transaction, after)
+            deed = Deed(action=AuditAction.MERCHANT_UPDATED, subject_id=merchant_id, detail=_difference(before, after))
+            record_in(transaction, services, principal, merchant_id=merchant_id, deed=deed)
+        return after
+
+    return await services.database.write(unit)
 
 
-async def find_merchant(services: Services, merchant_id: MerchantId) -> Merchant | None:
+async def find_merchant(services: Services, principal: Principal, merchant_id: MerchantId) -> Merchant | None:
+    """Return the caller's own merchant, or, for the operator, any; None for what this caller may not see."""
+    if merchant_id != principal.merchant_id and not principal.is_operator:
+        return None
     return await services.database.read(lambda transaction: merchants.merchant_by_id(transaction, merchant_id))
 
 
-def _ensure_merchant(transaction: Transaction, services: Services, merchant_id: MerchantId, *, name: str) -> Merchant:
-    found = merchants.merchant_by_id(transaction, merchant_id)
-    if found is not None:
-        return found
-    merchant = Merchant(
+async def list_merchants(
+    services: Services, principal: Principal, *, after_id: str | None, limit: int
+) -> list[Merchant]:
+    """Return every merchant to the operator, to others their own; the newest first.
+
+    Raises:
+        PermissionDenied: needs ``admin``.
+    """
+    own = principal.require(Scope.ADMIN)
+    if principal.is_operator:
+        return await services.database.scan(
+            lambda transaction: merchants.list_merchants(transaction, after_id=after_id, limit=limit)
+        )
+    found = await find_merchant(services, principal, own)
+    return [] if found is None or (after_id is not None and found.id >= after_id) else [found]
+
+
+async def count_merchants(services: Services, principal: Principal) -> int:
+    principal.require(Scope.ADMIN)
+    return await services.database.scan(merchants.count_merchants) if principal.is_operator else 1
+
+
+async def list_every_merchant(services: Services) -> list[Merchant]:
+    """Return all merchants, for the command line."""
+    return await services.database.scan(merchants.every_merchant)
+
+
+async def _create(
+    services: Services, principal: Principal | None, *, name: str, default_provider: str | None
+) -> CreatedMerchant:
+    check_name(name)
+    merchant = _draft(services, MerchantId(services.new_id(MERCHANT)), name=name)
+    merchant = replace(merchant, default_provider=default_provider or merchant.default_provider)
+    draft = KeyDraft(merchant_id=merchant.id, name=FIRST_KEY_NAME, scopes=frozenset({Scope.ADMIN}), secret=new_secret())
+
+    def unit(transaction: Transaction) -> ApiKey:
+        _ensure_merchant(transaction, services, principal, merchant)
+        return add_key(transaction, services, principal, draft)
+
+    key = await services.database.write(unit)
+    return CreatedMerchant(merchant=merchant, first=CreatedKey(key=key, secret=draft.secret))
+
+
+def _draft(services: Services, merchant_id: MerchantId, *, name: str) -> Merchant:
+    return Merchant(
         id=merchant_id,
         name=name,
         default_provider=services.default_provider,
         policy=SettlementPolicy(),
         created_at=services.now(),
     )
-    merchants.insert_merchant(transaction, merchant)
+
+
+def _ensure_merchant(
+    transaction: Transaction, services: Services, principal: Principal | None, merchant: Merchant
+) -> Merchant:
+    """Return the merchant as it is stored; one that is new is written down as made by the caller."""
+    found = merchants.merchant_by_id(transaction, merchant.id)
+    if found is not None:
+        return found
+    if merchants.insert_merchant(transaction, merchant):
+        deed = Deed(action=AuditAction.MERCHANT_CREATED, subject_id=merchant.id, detail=merchant.name)
+        record_in(transaction, services, principal, merchant_id=merchant.id, deed=deed)
     return merchant
 
 
-def _add_key(
-    transaction: Transaction,
-    services: Services,
-    merchant_id: MerchantId,
-    name: str,
-    scopes: Iterable[Scope],
-    *,
-    secret: str,
-) -> ApiKey:
-    key = ApiKey(
-        id=ApiKeyId(services.new_id(API_KEY)),
-        merchant_id=merchant_id,
-        name=name,
-        prefix=merchants.prefix_of_key(secret),
-        scopes=frozenset(scopes),
-        created_at=services.now(),
-        last_used_at=None,
-        revoked_at=None,
-    )
-    merchants.insert_key(transaction, key, key_hash=merchants.hash_key(secret))
-    return key
+def _difference(before: Merchant, after: Merchant) -> str:
+    """Tell what changed, in the contract's names."""
+    changes = [
+        ("name", before.name, after.name),
+        ("defaultProvider", before.default_provider, after.default_provider),
+        ("late", before.policy.late, after.policy.late),
+        ("lateGraceSeconds", before.policy.late_grace_s, after.policy.late_grace_s),
+        ("under", before.policy.under, after.policy.under),
+        ("underTolerancePpm", before.policy.under_tolerance_ppm, after.policy.under_tolerance_ppm),
+        ("over", before.policy.over, after.policy.over),
+    ]
+    return "; ".join(f"{name}: {old} -> {new}" for name, old, new in changes if old != new)

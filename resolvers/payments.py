@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from quittance.domain.access import Principal, Scope
+from quittance.domain.audit import AuditAction
 from quittance.domain.errors import PaymentNotFound, PaymentNotPayable
 from quittance.domain.ids import PaymentId
 from quittance.domain.payment import OptionState, Payment, PaymentFilter, PaymentOption, PaymentStatus
 from quittance.providers.base import Invoice, InvoiceStatus
+from quittance.resolvers.audit import record
 from quittance.resolvers.invoices import changed
 from quittance.resolvers.reconciliation import apply_lookup, reconcile_option
 from quittance.resolvers.services import Services
@@ -109,7 +111,7 @@ async def cancel_payment(services: Services, principal: Principal, payment_id: P
             await apply_lookup(services, option, invoice)
 
     def unit(transaction: Transaction) -> Payment:
-        return _cancel(transaction, services, payment_id)
+        return _cancel(transaction, services, principal, payment_id)
 
     return await services.database.write(unit)
 
@@ -120,7 +122,7 @@ async def _cancel_option(services: Services, option: PaymentOption) -> Invoice |
     return await services.rail(option.provider).cancel_invoice(option.reference)
 
 
-def _cancel(transaction: Transaction, services: Services, payment_id: PaymentId) -> Payment:
+def _cancel(transaction: Transaction, services: Services, principal: Principal, payment_id: PaymentId) -> Payment:
     now = services.now()
     payment = payments.lock_payment(transaction, payment_id)
     if payment is None:
@@ -134,6 +136,7 @@ def _cancel(transaction: Transaction, services: Services, payment_id: PaymentId)
     for option in options.options_of_payments(transaction, [payment_id])[0]:
         if option.state is OptionState.OPEN:
             options.set_option_state(transaction, option.id, OptionState.CLOSED, check_at=now)
+    record(transaction, services, principal, action=AuditAction.PAYMENT_CANCELED, subject_id=payment_id)
     transaction.emit(changed(after))
     return after
 

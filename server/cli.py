@@ -1,16 +1,17 @@
-"""The command line: serve, work, migrate, keys, schema, sandbox, doctor."""
+"""The command line: serve, work, migrate, merchants, keys, schema, sandbox, doctor."""
 
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from quittance.resolvers.services import Services
+from quittance.server.cli_jobs import jobs_app
+from quittance.server.cli_merchants import keys_app, merchants_app
+from quittance.server.cli_offline import EXIT_FAILED, DatabaseUrl, fail
+from quittance.server.cli_reports import add_reports
 
 app = typer.Typer(
     name="quittance",
@@ -19,24 +20,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-keys_app = typer.Typer(
-    help="API keys: made, listed, revoked. A key is shown once; only its hash is stored.", no_args_is_help=True
-)
 schema_app = typer.Typer(help="The contract: write it to a file, or see how it differs from one.", no_args_is_help=True)
 sandbox_app = typer.Typer(help="Remote control of a running server's sandbox rails.", no_args_is_help=True)
+app.add_typer(merchants_app, name="merchants")
+app.add_typer(jobs_app, name="jobs")
 app.add_typer(keys_app, name="keys")
 app.add_typer(schema_app, name="schema")
 app.add_typer(sandbox_app, name="sandbox")
+add_reports(app)
 
-T = TypeVar("T")
-
-EXIT_FAILED = 1
 EXIT_SETTINGS = 2
 HTTP_NOT_FOUND = 404
 
-DatabaseUrl = Annotated[
-    str | None, typer.Option("--database-url", help="sqlite:///PATH or postgresql://USER@HOST/NAME.")
-]
 ServerUrl = Annotated[str, typer.Option("--url", help="Where the server listens.", envvar="QUITTANCE_PUBLIC_URL")]
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -51,11 +46,6 @@ def main() -> None:
         for line in error.lines:
             typer.echo(f"quittance: {line}", err=True)
         sys.exit(EXIT_SETTINGS)
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(f"quittance: {message}", err=True)
-    raise typer.Exit(EXIT_FAILED)
 
 
 @app.command()
@@ -86,7 +76,7 @@ def serve(
     try:
         run(host=host, port=port, database_url=database_url, sandbox=sandbox, workers=workers)
     except StartRefused as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 @app.command()
@@ -98,7 +88,7 @@ def worker(database_url: DatabaseUrl = None) -> None:
     try:
         work(database_url=database_url)
     except StartRefused as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 @app.command()
@@ -114,9 +104,9 @@ def migrate(database_url: DatabaseUrl = None) -> None:
             upgrade(settings.database_url)
             left = differences(settings.database_url)
     except StartRefused as error:
-        _fail(str(error))
+        fail(str(error))
     if left is not None:
-        _fail(f"the database still differs: {left}")
+        fail(f"the database still differs: {left}")
     typer.echo("the database is up to date")
 
 
@@ -134,73 +124,6 @@ def doctor(database_url: DatabaseUrl = None) -> None:
         raise typer.Exit(EXIT_FAILED)
 
 
-@keys_app.command("create")
-def keys_create(
-    name: Annotated[str, typer.Option(help="What the key is for.")],
-    scope: Annotated[
-        list[str] | None,
-        typer.Option(help="admin, articles:write, payments:read or payments:write; repeat for several."),
-    ] = None,
-    merchant: Annotated[str | None, typer.Option(help="The merchant's id; the first merchant unless said.")] = None,
-    database_url: DatabaseUrl = None,
-) -> None:
-    """Make a key and print it: this is the only time it can be seen."""
-    from quittance.domain.access import Scope
-    from quittance.domain.ids import MerchantId
-    from quittance.resolvers import merchants
-
-    try:
-        scopes = [Scope(text) for text in scope or [Scope.PAYMENTS_READ, Scope.PAYMENTS_WRITE]]
-    except ValueError:
-        _fail(f"a scope is one of {', '.join(Scope)}")
-    merchant_id = MerchantId(merchant or merchants.BOOTSTRAP_MERCHANT)
-    made = _offline(
-        database_url,
-        lambda services: merchants.create_key(services, merchant_id=merchant_id, name=name, scopes=scopes),
-    )
-    typer.echo(f"{made.key.id}  {', '.join(sorted(made.key.scopes))}", err=True)
-    typer.echo(made.secret)
-
-
-@keys_app.command("list")
-def keys_list(database_url: DatabaseUrl = None) -> None:
-    """List every key: id, merchant, name, scopes, last use. The keys themselves are not known."""
-    from quittance.resolvers import merchants
-
-    for key in _offline(database_url, merchants.list_keys):
-        state = f"revoked {key.revoked_at:%Y-%m-%d}" if key.revoked_at else "active"
-        used = f"used {key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never used"
-        scopes = ",".join(sorted(key.scopes))
-        typer.echo(f"{key.id}  {key.merchant_id}  {key.prefix}…  {key.name}  {scopes}  {state}  {used}")
-
-
-@keys_app.command("revoke")
-def keys_revoke(
-    key_id: Annotated[str, typer.Argument(help="The key's id, as `keys list` shows it.")],
-    database_url: DatabaseUrl = None,
-) -> None:
-    """Revoke a key at once; open sockets of it are closed."""
-    from quittance.domain.ids import ApiKeyId
-    from quittance.resolvers import merchants
-
-    revoked = _offline(database_url, lambda services: merchants.revoke_key(services, ApiKeyId(key_id)))
-    if not revoked:
-        _fail(f"there is no active key {key_id}; see `quittance keys list`")
-    typer.echo(f"{key_id} is revoked")
-
-
-def _offline(database_url: str | None, use_case: Callable[["Services"], Awaitable[T]]) -> T:
-    from quittance.domain.errors import QuittanceError
-    from quittance.server.offline import with_services
-    from quittance.server.runtime import StartRefused
-    from quittance.server.settings import load_settings
-
-    try:
-        return asyncio.run(with_services(load_settings(database_url=database_url), use_case))
-    except (QuittanceError, StartRefused) as error:
-        _fail(str(error))
-
-
 @schema_app.command("export")
 def schema_export(
     path: Annotated[Path, typer.Argument(help="The file to write; - for standard output.")] = Path("schema.graphql"),
@@ -214,7 +137,7 @@ def schema_export(
     try:
         path.write_text(sdl(), encoding="utf-8")
     except OSError as error:
-        _fail(f"cannot write {path}: {error.strerror}")
+        fail(f"cannot write {path}: {error.strerror}")
     typer.echo(f"wrote {path}", err=True)
 
 
@@ -230,9 +153,9 @@ def schema_diff(
     try:
         breaking, dangerous, same = changes_since(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        _fail(f"cannot read {path}: {error}")
+        fail(f"cannot read {path}: {error}")
     except GraphQLError as error:
-        _fail(f"{path} is no GraphQL contract: {error.message}")
+        fail(f"{path} is no GraphQL contract: {error.message}")
     for line in breaking:
         typer.echo(f"BREAKING   {line}")
     for line in dangerous:
@@ -295,12 +218,12 @@ def _control(method: str, url: str, path: str, body: "dict[str, object] | None" 
     try:
         response = httpx.request(method, url.rstrip("/") + path, json=body, timeout=30.0, trust_env=False)
     except httpx.HTTPError as error:
-        _fail(f"no server answers at {url} ({type(error).__name__}); start one with `quittance serve`")
+        fail(f"no server answers at {url} ({type(error).__name__}); start one with `quittance serve`")
     if response.is_error:
         told = _problem_told(response.text)
         if told is None and response.status_code == HTTP_NOT_FOUND:
-            _fail(f"the server at {url} runs without sandbox rails")
-        _fail(f"{path}: {told or response.status_code}")
+            fail(f"the server at {url} runs without sandbox rails")
+        fail(f"{path}: {told or response.status_code}")
     answer: dict[str, str] = response.json()
     return answer
 

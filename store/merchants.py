@@ -2,14 +2,13 @@
 
 import hashlib
 import hmac
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, func, insert, or_, select, update
 
-from quittance.domain.access import Principal, Scope
+from quittance.domain.access import ApiKey, Principal, Scope
 from quittance.domain.ids import ApiKeyId, MerchantId
 from quittance.domain.policy import LatePolicy, Merchant, OverPolicy, SettlementPolicy, UnderPolicy
 from quittance.domain.text import is_storable
@@ -21,21 +20,6 @@ _MERCHANT = table_of(MerchantRow)
 _KEY = table_of(ApiKeyRow)
 PREFIX_LENGTH = 12
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiKey:
-    """What is known of a key; the key itself is not."""
-
-    id: ApiKeyId
-    merchant_id: MerchantId
-    name: str
-    prefix: str
-    scopes: frozenset[Scope]
-    created_at: datetime
-    last_used_at: datetime | None
-    revoked_at: datetime | None
-
-
 _INSERT_MERCHANT = Statement(
     lambda d: (
         d.insert(_MERCHANT)
@@ -44,32 +28,64 @@ _INSERT_MERCHANT = Statement(
     )
 )
 _MERCHANT_BY_ID = Statement(lambda _: select(*_MERCHANT.c).where(_MERCHANT.c.id == bindparam("id")))
-_SET_POLICY = Statement(
+_LOCK_MERCHANT = Statement(  # new rows may name the merchant meanwhile: its id does not change
+    lambda _: select(*_MERCHANT.c).where(_MERCHANT.c.id == bindparam("id")).with_for_update(key_share=True)
+)
+_UPDATE_MERCHANT = Statement(
     lambda _: (
         update(_MERCHANT)
         .where(_MERCHANT.c.id == bindparam("merchant_id"))
         .values(
             {
-                name: bindparam(name)
-                for name in ("late_policy", "late_grace_s", "under_policy", "under_tolerance_ppm", "over_policy")
+                column.name: bindparam(column.name)
+                for column in _MERCHANT.c
+                if column.name not in {"id", "created_at_us"}
             }
         )
     )
 )
+_MERCHANTS_PAGES = {
+    resumed: Statement(
+        lambda _, resumed=resumed: (  # type: ignore[misc]
+            select(*_MERCHANT.c)
+            .where(*([_MERCHANT.c.id < bindparam("after_id")] if resumed else []))
+            .order_by(_MERCHANT.c.id.desc())
+            .limit(bindparam("limit"))
+        )
+    )
+    for resumed in (False, True)
+}
+_MERCHANTS = Statement(lambda _: select(*_MERCHANT.c).order_by(_MERCHANT.c.id))
+_COUNT_MERCHANTS = Statement(lambda _: select(func.count()).select_from(_MERCHANT))
 _INSERT_KEY = Statement(lambda _: insert(_KEY).values({column.name: bindparam(column.name) for column in _KEY.c}))
 _KEYS_BY_PREFIX = Statement(
     lambda _: select(_KEY.c.id, _KEY.c.merchant_id, _KEY.c.name, _KEY.c.key_hash, _KEY.c.scopes).where(
-        _KEY.c.prefix == bindparam("prefix"), _KEY.c.revoked_at_us.is_(None)
+        _KEY.c.prefix == bindparam("prefix"),
+        or_(_KEY.c.revoked_at_us.is_(None), _KEY.c.revoked_at_us > bindparam("at_us")),
     )
 )
 _KEY_BY_ID = Statement(lambda _: select(*_KEY.c).where(_KEY.c.id == bindparam("id")))
+_LOCK_KEY = Statement(lambda _: select(*_KEY.c).where(_KEY.c.id == bindparam("id")).with_for_update())
 _KEYS = Statement(lambda _: select(*_KEY.c).order_by(_KEY.c.id))
-_REVOKE = Statement(
-    lambda _: (
-        update(_KEY)
-        .where(_KEY.c.id == bindparam("key_id"), _KEY.c.revoked_at_us.is_(None))
-        .values(revoked_at_us=bindparam("at_us"))
+_KEYS_PAGES = {
+    resumed: Statement(
+        lambda _, resumed=resumed: (  # type: ignore[misc]
+            select(*_KEY.c)
+            .where(
+                _KEY.c.merchant_id == bindparam("merchant_id"),
+                *([_KEY.c.id < bindparam("after_id")] if resumed else []),
+            )
+            .order_by(_KEY.c.id.desc())
+            .limit(bindparam("limit"))
+        )
     )
+    for resumed in (False, True)
+}
+_COUNT_KEYS = Statement(
+    lambda _: select(func.count()).select_from(_KEY).where(_KEY.c.merchant_id == bindparam("merchant_id"))
+)
+_SET_REVOKED = Statement(
+    lambda _: update(_KEY).where(_KEY.c.id == bindparam("key_id")).values(revoked_at_us=bindparam("at_us"))
 )
 _TOUCH = Statement(
     lambda _: update(_KEY).where(_KEY.c.id == bindparam("key_id")).values(last_used_at_us=bindparam("at_us"))
@@ -90,27 +106,22 @@ def _prefix(key_hash: bytes) -> str:
     return key_hash.hex()[:PREFIX_LENGTH]
 
 
-def insert_merchant(transaction: Transaction, merchant: Merchant) -> None:
-    """Add a merchant; one that is there already stays as it is."""
-    transaction.execute(
-        _INSERT_MERCHANT,
-        _policy_columns(merchant.policy)
-        | {
-            "id": merchant.id,
-            "name": merchant.name,
-            "default_provider": merchant.default_provider,
-            "created_at_us": to_us(merchant.created_at),
-        },
-    )
+def insert_merchant(transaction: Transaction, merchant: Merchant) -> bool:
+    """Add a merchant; False when it is there already, and stays as it is."""
+    parameters = _changeable(merchant) | {"id": merchant.id, "created_at_us": to_us(merchant.created_at)}
+    return transaction.execute(_INSERT_MERCHANT, parameters) == 1
 
 
-def set_policy(transaction: Transaction, merchant_id: MerchantId, policy: SettlementPolicy) -> bool:
-    """Change what is done with money that does not come as asked, from the next settlement on."""
-    return transaction.execute(_SET_POLICY, _policy_columns(policy) | {"merchant_id": merchant_id}) == 1
+def update_merchant(transaction: Transaction, merchant: Merchant) -> None:
+    """Store everything of a merchant that can change; a policy counts from the next settlement on."""
+    transaction.execute(_UPDATE_MERCHANT, _changeable(merchant) | {"merchant_id": merchant.id})
 
 
-def _policy_columns(policy: SettlementPolicy) -> dict[str, object]:
+def _changeable(merchant: Merchant) -> dict[str, object]:
+    policy = merchant.policy
     return {
+        "name": merchant.name,
+        "default_provider": merchant.default_provider,
         "late_policy": policy.late.value,
         "late_grace_s": policy.late_grace_s,
         "under_policy": policy.under.value,
@@ -120,23 +131,31 @@ def _policy_columns(policy: SettlementPolicy) -> dict[str, object]:
 
 
 def merchant_by_id(transaction: Transaction, merchant_id: MerchantId) -> Merchant | None:
-    row = transaction.first(_MERCHANT_BY_ID, {"id": merchant_id})
-    if row is None:
-        return None
-    id_, name, default_provider, late, late_grace_s, under, under_ppm, over, created_at_us = row
-    return Merchant(
-        id=MerchantId(id_),
-        name=name,
-        default_provider=default_provider,
-        policy=SettlementPolicy(
-            late=LatePolicy(late),
-            late_grace_s=late_grace_s,
-            under=UnderPolicy(under),
-            under_tolerance_ppm=under_ppm,
-            over=OverPolicy(over),
-        ),
-        created_at=from_us(created_at_us),
-    )
+    row = transaction.first(_MERCHANT_BY_ID, {"id": merchant_id}) if is_storable(merchant_id) else None
+    return None if row is None else _merchant_to_domain(row)
+
+
+def lock_merchant(transaction: Transaction, merchant_id: MerchantId) -> Merchant | None:
+    """Return the merchant, locked against other changes of it until this unit commits."""
+    row = transaction.first(_LOCK_MERCHANT, {"id": merchant_id}) if is_storable(merchant_id) else None
+    return None if row is None else _merchant_to_domain(row)
+
+
+def list_merchants(transaction: Transaction, *, after_id: str | None, limit: int) -> list[Merchant]:
+    """Return every merchant, the newest first, after the last one seen."""
+    parameters: dict[str, object] = {"limit": limit}
+    if after_id is not None:
+        parameters["after_id"] = after_id
+    return [_merchant_to_domain(row) for row in transaction.all(_MERCHANTS_PAGES[after_id is not None], parameters)]
+
+
+def every_merchant(transaction: Transaction) -> list[Merchant]:
+    return [_merchant_to_domain(row) for row in transaction.all(_MERCHANTS)]
+
+
+def count_merchants(transaction: Transaction) -> int:
+    row = transaction.first(_COUNT_MERCHANTS)
+    return int(row[0]) if row else 0
 
 
 def insert_key(transaction: Transaction, key: ApiKey, *, key_hash: bytes) -> None:
@@ -156,13 +175,14 @@ def insert_key(transaction: Transaction, key: ApiKey, *, key_hash: bytes) -> Non
     )
 
 
-def principal_by_key(transaction: Transaction, key: str) -> Principal | None:
-    """Return the caller that this key names, compared in constant time; None for an unknown or revoked key."""
+def principal_by_key(transaction: Transaction, key: str, *, at: datetime) -> Principal | None:
+    """Return the caller that this key names, compared in constant time; None for a key unknown or revoked by ``at``."""
     if not is_storable(key):
         return None
     presented = hash_key(key)
     found: Principal | None = None
-    for id_, merchant_id, name, key_hash, scopes in transaction.all(_KEYS_BY_PREFIX, {"prefix": _prefix(presented)}):
+    candidates = transaction.all(_KEYS_BY_PREFIX, {"prefix": _prefix(presented), "at_us": to_us(at)})
+    for id_, merchant_id, name, key_hash, scopes in candidates:
         if hmac.compare_digest(bytes(key_hash), presented):
             found = Principal(
                 merchant_id=MerchantId(merchant_id), key_id=ApiKeyId(id_), key_name=name, scopes=_scopes(scopes)
@@ -175,13 +195,32 @@ def key_by_id(transaction: Transaction, key_id: ApiKeyId) -> ApiKey | None:
     return None if row is None else _key_to_domain(row)
 
 
+def lock_key(transaction: Transaction, key_id: ApiKeyId) -> ApiKey | None:
+    """Return the key, locked against other units until this one commits."""
+    row = transaction.first(_LOCK_KEY, {"id": key_id}) if is_storable(key_id) else None
+    return None if row is None else _key_to_domain(row)
+
+
 def keys(transaction: Transaction) -> list[ApiKey]:
     return [_key_to_domain(row) for row in transaction.all(_KEYS)]
 
 
-def revoke_key(transaction: Transaction, key_id: ApiKeyId, *, at: datetime) -> bool:
-    """Revoke a key; False when there is none, or it was revoked before."""
-    return transaction.execute(_REVOKE, {"key_id": key_id, "at_us": to_us(at)}) == 1
+def list_keys(transaction: Transaction, *, merchant_id: MerchantId, after_id: str | None, limit: int) -> list[ApiKey]:
+    """Return the merchant's keys, those that are revoked too, the newest first, after the last one seen."""
+    parameters: dict[str, object] = {"merchant_id": merchant_id, "limit": limit}
+    if after_id is not None:
+        parameters["after_id"] = after_id
+    return [_key_to_domain(row) for row in transaction.all(_KEYS_PAGES[after_id is not None], parameters)]
+
+
+def count_keys(transaction: Transaction, *, merchant_id: MerchantId) -> int:
+    row = transaction.first(_COUNT_KEYS, {"merchant_id": merchant_id})
+    return int(row[0]) if row else 0
+
+
+def set_revoked(transaction: Transaction, key_id: ApiKeyId, *, at: datetime) -> None:
+    """Say from when on a key does not work; call it with the key locked."""
+    transaction.execute(_SET_REVOKED, {"key_id": key_id, "at_us": to_us(at)})
 
 
 def touch_keys(transaction: Transaction, key_ids: list[ApiKeyId], *, at: datetime) -> None:
@@ -192,6 +231,23 @@ def touch_keys(transaction: Transaction, key_ids: list[ApiKeyId], *, at: datetim
 @lru_cache(maxsize=64)
 def _scopes(stored: str) -> frozenset[Scope]:
     return frozenset(Scope(scope) for scope in stored.split())
+
+
+def _merchant_to_domain(row: Any) -> Merchant:
+    id_, name, default_provider, late, late_grace_s, under, under_ppm, over, created_at_us = row
+    return Merchant(
+        id=MerchantId(id_),
+        name=name,
+        default_provider=default_provider,
+        policy=SettlementPolicy(
+            late=LatePolicy(late),
+            late_grace_s=late_grace_s,
+            under=UnderPolicy(under),
+            under_tolerance_ppm=under_ppm,
+            over=OverPolicy(over),
+        ),
+        created_at=from_us(created_at_us),
+    )
 
 
 def _key_to_domain(row: Any) -> ApiKey:

@@ -198,6 +198,7 @@ class EventRow(Row, table=True):
     article_id: str | None = Field(sa_type=Text, nullable=True)
     status: str | None = Field(sa_type=Text, nullable=True)
     occurred_at_us: int = Field(sa_type=BigInteger)
+    subject_id: str | None = Field(sa_type=Text, nullable=True)
 
 
 class EventHeadRow(Row, table=True):
@@ -241,6 +242,118 @@ class LeaseRow(Row, table=True):
     holder: str = Field(sa_type=Text)
     fence: int = Field(sa_type=BigInteger)
     until_us: int = Field(sa_type=BigInteger)
+
+
+class JobRow(Row, table=True):
+    """Something that must happen later. Jobs of one ``order_key`` run one after the other, by ``order_place``.
+
+    A ``lane`` bounds how many run at once. ``fence`` grows with each claim, so that a slow claimant is told apart.
+    """
+
+    __tablename__: ClassVar[str | declared_attr[str]] = "job"
+    __table_args__ = (
+        UniqueConstraint("kind", "subject"),
+        Index(None, "state", "due_at_us"),
+        Index(None, "order_key", "order_place"),
+    )
+
+    id: str = Field(sa_type=Text, primary_key=True)
+    kind: str = Field(sa_type=Text)
+    subject: str = Field(sa_type=Text)
+    lane: str = Field(sa_type=Text)
+    order_key: str | None = Field(sa_type=Text, nullable=True)
+    order_place: int = Field(sa_type=BigInteger)
+    state: str = Field(sa_type=Text)
+    due_at_us: int = Field(sa_type=BigInteger)
+    attempts: int = Field(sa_type=BigInteger)
+    fence: int = Field(sa_type=BigInteger)
+    last_error: str | None = Field(sa_type=Text, nullable=True)
+    created_at_us: int = Field(sa_type=BigInteger)
+    ended_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
+
+
+class JobLaneRow(Row, table=True):
+    """A lane that rests: none of its jobs is begun before ``paused_until_us``."""
+
+    __tablename__: ClassVar[str | declared_attr[str]] = "job_lane"
+
+    lane: str = Field(sa_type=Text, primary_key=True)
+    paused_until_us: int = Field(sa_type=BigInteger)
+
+
+class WebhookEndpointRow(Row, table=True):
+    """Where a merchant is told of events. Its secrets are derived from ``secret_version``, never stored."""
+
+    __tablename__: ClassVar[str | declared_attr[str]] = "webhook_endpoint"
+    __table_args__ = (Index(None, "merchant_id", "id"),)
+
+    id: str = Field(sa_type=Text, primary_key=True)
+    merchant_id: str = Field(sa_type=Text, foreign_key="merchant.id")
+    url: str = Field(sa_type=Text)
+    description: str | None = Field(sa_type=Text, nullable=True)
+    event_types: str = Field(sa_type=Text)
+    document: str | None = Field(sa_type=Text, nullable=True)
+    status: str = Field(sa_type=Text)
+    status_reason: str | None = Field(sa_type=Text, nullable=True)
+    secret_version: int = Field(sa_type=BigInteger)
+    previous_secret_until_us: int | None = Field(sa_type=BigInteger, nullable=True)
+    failures: int = Field(sa_type=BigInteger)
+    created_at_us: int = Field(sa_type=BigInteger)
+    modified_at_us: int = Field(sa_type=BigInteger)
+    deleted_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
+
+
+class WebhookDeliveryRow(Row, table=True):
+    """One event on its way to one endpoint."""
+
+    __tablename__: ClassVar[str | declared_attr[str]] = "webhook_delivery"
+    __table_args__ = (
+        Index(None, "merchant_id", "id"),
+        Index(None, "endpoint_id", "id"),
+        Index(None, "payment_id", "id"),
+    )
+
+    id: str = Field(sa_type=Text, primary_key=True)
+    endpoint_id: str = Field(sa_type=Text, foreign_key="webhook_endpoint.id")
+    merchant_id: str = Field(sa_type=Text, foreign_key="merchant.id")
+    event_position: int | None = Field(sa_type=BigInteger, nullable=True)
+    event_id: str = Field(sa_type=Text)
+    event_type: str = Field(sa_type=Text)
+    payment_id: str | None = Field(sa_type=Text, nullable=True)
+    cause: str = Field(sa_type=Text)
+    state: str = Field(sa_type=Text)
+    attempts: int = Field(sa_type=BigInteger)
+    created_at_us: int = Field(sa_type=BigInteger)
+    ended_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
+
+
+class WebhookAttemptRow(Row, table=True):
+    """One try to deliver, and how it ended."""
+
+    __tablename__: ClassVar[str | declared_attr[str]] = "webhook_attempt"
+
+    delivery_id: str = Field(sa_type=Text, primary_key=True, foreign_key="webhook_delivery.id")
+    number: int = Field(sa_type=BigInteger, primary_key=True)
+    begun_at_us: int = Field(sa_type=BigInteger)
+    took_us: int = Field(sa_type=BigInteger)
+    status_code: int | None = Field(sa_type=BigInteger, nullable=True)
+    error: str | None = Field(sa_type=Text, nullable=True)
+
+
+class AuditEntryRow(Row, table=True):
+    """Who did what: kept for ever, never changed."""
+
+    __tablename__: ClassVar[str | declared_attr[str]] = "audit_entry"
+    __table_args__ = (Index(None, "merchant_id", "id"),)
+
+    id: str = Field(sa_type=Text, primary_key=True)
+    merchant_id: str = Field(sa_type=Text, foreign_key="merchant.id")
+    actor_id: str = Field(sa_type=Text)
+    actor_name: str = Field(sa_type=Text)
+    action: str = Field(sa_type=Text)
+    subject_id: str = Field(sa_type=Text)
+    detail: str | None = Field(sa_type=Text, nullable=True)
+    at_us: int = Field(sa_type=BigInteger)
 
 
 class InstanceRow(Row, table=True):

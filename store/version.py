@@ -5,7 +5,7 @@ import sqlite3
 
 from quittance.store.database import sqlite_path
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 _ASKED = "SELECT version_num FROM alembic_version"
 
 

@@ -8,6 +8,7 @@ import strawberry
 
 from quittance.domain.ledger import AccountKind
 from quittance.gql.context import QuittanceInfo
+from quittance.gql.types.merchant import Merchant
 from quittance.gql.types.money import Money
 from quittance.resolvers import ledger, rails
 
@@ -24,13 +25,6 @@ class ProviderCapability(StrEnum):
     RECEIVE = "RECEIVE"
     CANCEL = "CANCEL"
     SETTLEMENT_FEED = "SETTLEMENT_FEED"
-
-
-@strawberry.type(description="A shop: it owns articles, payments and keys.")
-class Merchant:
-    id: strawberry.ID = strawberry.field(description="The merchant's id.")
-    name: str = strawberry.field(description="The merchant's name.")
-    default_provider: str = strawberry.field(description="The rail of payments that name none.")
 
 
 @strawberry.type(description="Who calls, as the server understands it.")

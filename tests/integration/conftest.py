@@ -17,7 +17,6 @@ from quittance.domain.errors import RateLimited
 from quittance.domain.ids import EVENT, MerchantId, PaymentId, new_id
 from quittance.domain.money import msat
 from quittance.domain.payment import Payment, PaymentOption
-from quittance.domain.policy import SettlementPolicy
 from quittance.domain.secrets import SecretDeriver
 from quittance.gql.context import Context
 from quittance.gql.loaders import Loaders
@@ -27,14 +26,20 @@ from quittance.providers.lnd.channel import LndConnection, open_channel
 from quittance.providers.lnd.provider import LndProvider
 from quittance.resolvers.invoices import GeneratedInvoice, generate_invoice
 from quittance.resolvers.ledger import discrepancies
-from quittance.resolvers.merchants import create_merchant, ensure_bootstrap
+from quittance.resolvers.merchants import (
+    MerchantChange,
+    PolicyChange,
+    create_merchant,
+    ensure_bootstrap,
+    update_merchant,
+)
 from quittance.resolvers.orders import InvoiceOrder
 from quittance.resolvers.services import PaymentRules, Services
 from quittance.resolvers.settlements import Booking, report_settlement
 from quittance.sandbox.clock import SandboxClock
 from quittance.sandbox.rails import SandboxRails
 from quittance.server.broker import EventBroker
-from quittance.store import merchants, options, payments
+from quittance.store import options, payments
 from quittance.store.database import open_database
 from quittance.store.models import Row
 from quittance.store.statement import Statement
@@ -157,7 +162,8 @@ class Till:
     async def set_policy(self, **policy: Any) -> None:
         merchant_id = self.shop.principal.merchant_id
         assert merchant_id is not None
-        await self.services.database.write(lambda t: merchants.set_policy(t, merchant_id, SettlementPolicy(**policy)))
+        change = MerchantChange(policy=PolicyChange(**policy))
+        await update_merchant(self.services, self.shop.principal, merchant_id, change)
 
     async def rows(self, table: str) -> list[dict[str, Any]]:
         """Return everything a table holds, in the order of its key."""
@@ -264,7 +270,7 @@ async def shop(services: Services, broker: EventBroker) -> Shop:
 @pytest.fixture
 async def other_shop(services: Services, broker: EventBroker, shop: Shop) -> Shop:
     """Another merchant of the same server."""
-    merchant = await create_merchant(services, name="Other shop")
+    merchant = (await create_merchant(services, name="Other shop")).merchant
     principal = Principal(merchant_id=MerchantId(merchant.id), scopes=frozenset({Scope.ADMIN}))
     return Shop(services=services, principal=principal, broker=broker)
 

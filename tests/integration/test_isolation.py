@@ -11,7 +11,8 @@ from quittance.domain.errors import PermissionDenied, QuittanceError, Unauthenti
 from quittance.domain.ids import PaymentId
 from quittance.gql.schema import schema
 from quittance.resolvers.access import authenticate, still_valid
-from quittance.resolvers.merchants import create_key, create_merchant, revoke_key
+from quittance.resolvers.keys import create_key, revoke_key
+from quittance.resolvers.merchants import create_merchant
 from quittance.resolvers.payments import list_payments
 
 ARTICLE = "id title status locked content manuscript payment { id }"
@@ -305,7 +306,7 @@ async def test_a_hidden_article_stays_readable_to_who_bought_it_and_is_sold_to_n
 
 
 async def test_a_revoked_key_is_nobody_at_once(till: Any) -> None:
-    merchant = await create_merchant(till.services, name="Third shop")
+    merchant = (await create_merchant(till.services, name="Third shop")).merchant
     created = await create_key(till.services, merchant_id=merchant.id, name="reader", scopes=[Scope.PAYMENTS_READ])
     principal = await authenticate(till.services, authorization=f"bearer  {created.secret} ", client_secret=None)
     assert await still_valid(till.services, principal)

@@ -5,7 +5,7 @@ from typing import Any
 
 from quittance.domain.access import ANONYMOUS, Scope
 from quittance.providers.base import InvoiceRequest
-from quittance.resolvers.merchants import create_key
+from quittance.resolvers.keys import create_key
 from quittance.sandbox.rails import SandboxRails
 from quittance.store.models import Row
 

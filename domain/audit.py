@@ -1,0 +1,67 @@
+"""Who did what: one entry for every change that a key or the command line made."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from quittance.domain.access import Principal
+from quittance.domain.ids import AuditEntryId, MerchantId
+
+_COMMAND_LINE = "command line"
+
+
+class AuditAction(StrEnum):
+    """What was done."""
+
+    MERCHANT_CREATED = "MERCHANT_CREATED"
+    MERCHANT_UPDATED = "MERCHANT_UPDATED"
+    API_KEY_CREATED = "API_KEY_CREATED"
+    API_KEY_ROTATED = "API_KEY_ROTATED"
+    API_KEY_REVOKED = "API_KEY_REVOKED"
+    ARTICLE_CREATED = "ARTICLE_CREATED"
+    ARTICLE_UPDATED = "ARTICLE_UPDATED"
+    PAYMENT_CANCELED = "PAYMENT_CANCELED"
+    WEBHOOK_ENDPOINT_CREATED = "WEBHOOK_ENDPOINT_CREATED"
+    WEBHOOK_ENDPOINT_UPDATED = "WEBHOOK_ENDPOINT_UPDATED"
+    WEBHOOK_ENDPOINT_DELETED = "WEBHOOK_ENDPOINT_DELETED"
+    WEBHOOK_SECRET_ROTATED = "WEBHOOK_SECRET_ROTATED"  # noqa: S105 - the name of an action
+    WEBHOOK_REDELIVERED = "WEBHOOK_REDELIVERED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deed:
+    """What was done to what. ``detail`` is for people and never holds a secret."""
+
+    action: AuditAction
+    subject_id: str
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One line of a merchant's log."""
+
+    id: AuditEntryId
+    merchant_id: MerchantId
+    actor_id: str
+    actor_name: str
+    action: AuditAction
+    subject_id: str
+    detail: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditFilter:
+    """What to narrow a log to; None does not narrow."""
+
+    action: AuditAction | None = None
+    actor_id: str | None = None
+    subject_id: str | None = None
+
+
+def actor_of(principal: Principal | None) -> tuple[str, str]:
+    """Return the id and the name of who acts: an API key, or the command line of the server's machine."""
+    if principal is None or principal.key_id is None:
+        return _COMMAND_LINE, _COMMAND_LINE
+    return principal.key_id, principal.key_name or ""

@@ -1,0 +1,30 @@
+"""Arguments that many fields take, described once."""
+
+from typing import Annotated
+
+import strawberry
+
+from quittance.domain.errors import InvalidInput
+
+PAGE_MAX = 100
+PAGE_DEFAULT = 25
+
+First = Annotated[int | None, strawberry.argument(description="How many, at most 100.")]
+After = Annotated[str | None, strawberry.argument(description="The cursor of the last one seen.")]
+Id = Annotated[strawberry.ID, strawberry.argument(description="The id.")]
+ClientSecret = Annotated[
+    str | None, strawberry.argument(description="The client secret of the payment, for a caller without a key.")
+]
+
+
+def page_size(first: int | None) -> int:
+    """Return the page size; null means the default.
+
+    Raises:
+        InvalidInput: below 1 or above the limit.
+    """
+    if first is None:
+        return PAGE_DEFAULT
+    if not 1 <= first <= PAGE_MAX:
+        raise InvalidInput("first", f"first lies between 1 and {PAGE_MAX}")
+    return first

@@ -1,0 +1,224 @@
+"""Queries and mutations of merchants, API keys and the audit log."""
+
+from typing import Annotated, Any
+
+import strawberry
+
+from quittance.domain.audit import AuditFilter
+from quittance.domain.cursor import decode_key, encode_key
+from quittance.domain.errors import InvalidCursor, InvalidInput
+from quittance.domain.ids import ApiKeyId, MerchantId
+from quittance.gql.arguments import PAGE_DEFAULT, After, First, Id, page_size
+from quittance.gql.context import QuittanceInfo
+from quittance.gql.results_merchants import (
+    CreateApiKeyResult,
+    CreateApiKeySuccess,
+    CreateMerchantResult,
+    CreateMerchantSuccess,
+    RevokeApiKeyResult,
+    RevokeApiKeySuccess,
+    RotateApiKeyResult,
+    RotateApiKeySuccess,
+    UpdateMerchantResult,
+    UpdateMerchantSuccess,
+)
+from quittance.gql.types.merchant import (
+    ApiKey,
+    ApiKeyConnection,
+    ApiKeyEdge,
+    AuditEntry,
+    AuditEntryConnection,
+    AuditEntryEdge,
+    AuditLogFilter,
+    CreateApiKeyInput,
+    CreateMerchantInput,
+    Merchant,
+    MerchantConnection,
+    MerchantEdge,
+    UpdateMerchantInput,
+)
+from quittance.gql.types.node import page_info
+from quittance.resolvers import audit, keys, merchants
+from quittance.resolvers.merchants import MerchantChange, PolicyChange
+
+_MERCHANT, _KEY, _ENTRY = "merchant", "apiKey", "auditEntry"
+
+
+@strawberry.type(description="What can be asked about merchants, their keys and their log.")
+class MerchantQueries:
+    @strawberry.field(description="Every merchant, for an admin key of the first one; for other admins their own.")
+    async def merchants(
+        self, info: QuittanceInfo, first: First = PAGE_DEFAULT, after: After = None
+    ) -> MerchantConnection:
+        size = page_size(first)
+        found = await merchants.list_merchants(
+            info.context.services, info.context.principal, after_id=_after(after, _MERCHANT), limit=size + 1
+        )
+        edges = [
+            MerchantEdge(cursor=encode_key(_MERCHANT, one.id), node=Merchant.from_domain(one)) for one in found[:size]
+        ]
+        return MerchantConnection(
+            edges=edges,
+            page_info=page_info([edge.cursor for edge in edges], more=len(found) > size, resumed=after is not None),
+        )
+
+    @strawberry.field(description="The merchant's API keys, for its admin keys; the newest first.")
+    async def api_keys(self, info: QuittanceInfo, first: First = PAGE_DEFAULT, after: After = None) -> ApiKeyConnection:
+        size = page_size(first)
+        found = await keys.list_own_keys(
+            info.context.services, info.context.principal, after_id=_after(after, _KEY), limit=size + 1
+        )
+        edges = [ApiKeyEdge(cursor=encode_key(_KEY, one.id), node=ApiKey.from_domain(one)) for one in found[:size]]
+        return ApiKeyConnection(
+            edges=edges,
+            page_info=page_info([edge.cursor for edge in edges], more=len(found) > size, resumed=after is not None),
+        )
+
+    @strawberry.field(description="Who did what within the merchant, for its admin keys; the newest first.")
+    async def audit_log(
+        self,
+        info: QuittanceInfo,
+        first: First = PAGE_DEFAULT,
+        after: After = None,
+        filter: Annotated[  # noqa: A002
+            AuditLogFilter | None, strawberry.argument(description="What to narrow the log to.")
+        ] = None,
+    ) -> AuditEntryConnection:
+        size = page_size(first)
+        narrowed = AuditFilter()
+        if filter is not None:
+            narrowed = AuditFilter(action=filter.action, actor_id=filter.actor_id, subject_id=filter.subject_id)
+        found = await audit.list_entries(
+            info.context.services,
+            info.context.principal,
+            narrowed=narrowed,
+            after_id=_after(after, _ENTRY),
+            limit=size + 1,
+        )
+        edges = [
+            AuditEntryEdge(cursor=encode_key(_ENTRY, one.id), node=AuditEntry.from_domain(one)) for one in found[:size]
+        ]
+        return AuditEntryConnection(
+            narrowed=narrowed,
+            edges=edges,
+            page_info=page_info([edge.cursor for edge in edges], more=len(found) > size, resumed=after is not None),
+        )
+
+
+@strawberry.type(description="What can be done with merchants and keys.")
+class MerchantMutations:
+    @strawberry.mutation(
+        description="Add a merchant, with an admin key of its own. For admin keys of the first merchant."
+    )
+    async def create_merchant(
+        self,
+        info: QuittanceInfo,
+        input: Annotated[CreateMerchantInput, strawberry.argument(description="The merchant.")],  # noqa: A002
+    ) -> CreateMerchantResult | None:
+        made = await merchants.create_merchant_as_operator(
+            info.context.services, info.context.principal, name=input.name, default_provider=input.default_provider
+        )
+        return CreateMerchantSuccess(
+            merchant=Merchant.from_domain(made.merchant),
+            api_key=ApiKey.from_domain(made.first.key),
+            secret=made.first.secret,
+        )
+
+    @strawberry.mutation(description="Change a merchant's name, default rail or policy; what is left out stays.")
+    async def update_merchant(
+        self,
+        info: QuittanceInfo,
+        input: Annotated[UpdateMerchantInput, strawberry.argument(description="What to change.")],  # noqa: A002
+    ) -> UpdateMerchantResult | None:
+        changed = await merchants.update_merchant(
+            info.context.services, info.context.principal, MerchantId(input.id), _change(input)
+        )
+        return UpdateMerchantSuccess(merchant=Merchant.from_domain(changed))
+
+    @strawberry.mutation(description="Make an API key for the caller's merchant. For admin keys.")
+    async def create_api_key(
+        self,
+        info: QuittanceInfo,
+        input: Annotated[CreateApiKeyInput, strawberry.argument(description="The key.")],  # noqa: A002
+    ) -> CreateApiKeyResult | None:
+        made = await keys.create_own_key(
+            info.context.services, info.context.principal, name=input.name, scopes=input.scopes
+        )
+        return CreateApiKeySuccess(api_key=ApiKey.from_domain(made.key), secret=made.secret)
+
+    @strawberry.mutation(
+        description="Revoke an API key at once; its open sockets are closed soon after. For admin keys."
+    )
+    async def revoke_api_key(self, info: QuittanceInfo, id: Id) -> RevokeApiKeyResult | None:  # noqa: A002
+        revoked = await keys.revoke_own_key(info.context.services, info.context.principal, ApiKeyId(id))
+        return RevokeApiKeySuccess(api_key=ApiKey.from_domain(revoked))
+
+    @strawberry.mutation(
+        description="Replace an API key by one with the same name and scopes; both work until the overlap has passed."
+    )
+    async def rotate_api_key(
+        self,
+        info: QuittanceInfo,
+        id: Id,  # noqa: A002
+        overlap_seconds: Annotated[
+            int | None,
+            strawberry.argument(
+                description="How many seconds the old key still works: 0 to 2592000; a day unless said."
+            ),
+        ] = keys.OVERLAP_S_DEFAULT,
+    ) -> RotateApiKeyResult | None:
+        overlap_s = keys.OVERLAP_S_DEFAULT if overlap_seconds is None else overlap_seconds
+        made = await keys.rotate_own_key(
+            info.context.services, info.context.principal, ApiKeyId(id), overlap_s=overlap_s
+        )
+        return RotateApiKeySuccess(api_key=ApiKey.from_domain(made.key), secret=made.secret)
+
+
+async def merchant_node(info: QuittanceInfo, merchant_id: MerchantId) -> Merchant | None:
+    """Return the merchant to those who may see it: its own keys, and the operator's."""
+    found = await merchants.find_merchant(info.context.services, info.context.principal, merchant_id)
+    return None if found is None else Merchant.from_domain(found)
+
+
+def _after(after: str | None, kind: str) -> str | None:
+    """Return the id of the last one seen.
+
+    Raises:
+        InvalidCursor: the cursor was made by another list.
+    """
+    if after is None:
+        return None
+    match decode_key(after):
+        case (made_by, str(last_id)) if made_by == kind:
+            return last_id
+        case _:
+            raise InvalidCursor
+
+
+def _change(said: UpdateMerchantInput) -> MerchantChange:
+    policy = PolicyChange()
+    if _given(said.policy, "policy") is not None:
+        assert said.policy is not None
+        policy = PolicyChange(
+            late=_given(said.policy.late, "policy.late"),
+            late_grace_s=_given(said.policy.late_grace_seconds, "policy.lateGraceSeconds"),
+            under=_given(said.policy.under, "policy.under"),
+            under_tolerance_ppm=_given(said.policy.under_tolerance_ppm, "policy.underTolerancePpm"),
+            over=_given(said.policy.over, "policy.over"),
+        )
+    return MerchantChange(
+        name=_given(said.name, "name"),
+        default_provider=_given(said.default_provider, "defaultProvider"),
+        policy=policy,
+    )
+
+
+def _given(value: Any, field: str) -> Any:
+    """Return what was said, None for what was left out.
+
+    Raises:
+        InvalidInput: null was said.
+    """
+    if value is None:
+        raise InvalidInput(field, f"{field} cannot be null; leave it out to keep it")
+    return None if value is strawberry.UNSET else value
