@@ -111,8 +111,8 @@ class PostgresDatabase:
         connection = await asyncpg.connect(self._dsn)
         closed = asyncio.Event()
         connection.add_termination_listener(lambda _: closed.set())
-        await connection.add_listener(NOTIFY_CHANNEL, self._notified)
         try:
+            await connection.add_listener(NOTIFY_CHANNEL, self._notified)
             await closed.wait()
         finally:
             await connection.close(timeout=1)

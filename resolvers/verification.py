@@ -1,0 +1,109 @@
+"""Whether our books agree with themselves: ledger, balances, settlements and payments."""
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from quittance.domain.ids import MerchantId
+from quittance.domain.money import Money
+from quittance.domain.reconciliation import Finding, FindingKind
+from quittance.resolvers.services import Services
+from quittance.store import reconciliation
+from quittance.store.reconciliation import Sum
+from quittance.store.transaction import Transaction
+
+_PAGE = 1_000
+_ACCOUNTS = 20  # the sum of one account reads all its lines
+
+
+class Book(StrEnum):
+    TRANSACTIONS = "transactions"
+    ACCOUNTS = "accounts"
+    SETTLEMENTS = "settlements"
+    PAYMENTS = "payments"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Check:
+    """One walk through one book. ``sentence`` has the members of a :class:`Sum`, and both amounts for people."""
+
+    book: Book
+    kind: FindingKind
+    sums: Callable[..., list[Sum]]
+    sentence: str
+    limit: int = _PAGE
+
+
+_CHECKS = (
+    _Check(
+        book=Book.TRANSACTIONS,
+        kind=FindingKind.LEDGER_UNBALANCED,
+        sums=reconciliation.sums_of_transactions,
+        sentence="ledger transaction {id} sums to {found} instead of zero",
+    ),
+    _Check(
+        book=Book.ACCOUNTS,
+        kind=FindingKind.BALANCE_DRIFT,
+        sums=reconciliation.sums_of_accounts,
+        sentence="account {id} says {found}, its entries sum to {expected}",
+        limit=_ACCOUNTS,
+    ),
+    _Check(
+        book=Book.SETTLEMENTS,
+        kind=FindingKind.SETTLEMENT_NOT_IN_LEDGER,
+        sums=reconciliation.sums_of_settlements,
+        sentence="settlement {id} is of {expected}, the ledger debits {found} to {provider} for it",
+    ),
+    _Check(
+        book=Book.PAYMENTS,
+        kind=FindingKind.PAYMENT_AND_SETTLEMENTS_DIFFER,
+        sums=reconciliation.sums_of_payments,
+        sentence="payment {id} says that it received {found}, its settlements sum to {expected}",
+    ),
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Verification:
+    """Reads every book once, a page at a time. ``checked`` counts what was read of each so far.
+
+    With ``merchant_id`` only that merchant's part is checked, and the accounts of the rails, which are nobody's, are
+    left out.
+    """
+
+    services: Services
+    merchant_id: MerchantId | None = None
+    checked: Counter[Book] = field(default_factory=Counter)
+
+    async def findings(self) -> AsyncGenerator[Finding]:
+        """Yield every difference, in the order of the books."""
+        for check in _CHECKS:
+            after = ""
+            while page := await self._page(check, after):
+                seen = [one for one in page if self.merchant_id in {None, one.merchant_id}]
+                self.checked[check.book] += len({one.id for one in seen})
+                for one in seen:
+                    if one.expected != one.found:
+                        yield _finding(check, one)
+                after = page[-1].id
+
+    async def _page(self, check: _Check, after: str) -> list[Sum]:
+        def query(transaction: Transaction) -> list[Sum]:
+            return check.sums(transaction, after=after, limit=check.limit)
+
+        return await self.services.database.scan(query)
+
+
+def _finding(check: _Check, differing: Sum) -> Finding:
+    expected, found = (Money(value, differing.asset).formatted for value in (differing.expected, differing.found))
+    return Finding(
+        kind=check.kind,
+        message=check.sentence.format(id=differing.id, provider=differing.provider, expected=expected, found=found),
+        expected=str(differing.expected),
+        found=str(differing.found),
+        merchant_id=differing.merchant_id,
+        provider=differing.provider,
+        reference=differing.reference,
+        payment_id=differing.payment_id,
+    )
