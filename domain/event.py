@@ -12,11 +12,17 @@ class EventKind(StrEnum):
     PAYMENT_UPDATED = "payment.updated"
     ARTICLE_PUBLISHED = "article.published"
     ARTICLE_UPDATED = "article.updated"
+    WEBHOOK_DELIVERED = "webhook.delivered"
+    WEBHOOK_ENDPOINT_DISABLED = "webhook.endpoint_disabled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One row of the log. ``position`` has no gap for readers: a later number is never visible before an earlier."""
+    """One row of the log. ``position`` has no gap for readers: a later number is never visible before an earlier.
+
+    ``subject_id`` names what it is about where that is neither a payment nor an article: the wider thing before the
+    narrower one, as ``endpoint/delivery``.
+    """
 
     position: int
     id: EventId
@@ -26,6 +32,7 @@ class Event:
     article_id: ArticleId | None
     status: str | None
     occurred_at: datetime
+    subject_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +43,7 @@ class EventSelector:
     merchant_id: MerchantId | None = None
     payment_id: PaymentId | None = None
     article_id: ArticleId | None = None
+    subject_id: str | None = None
 
     def matches(self, event: Event) -> bool:
         return (
@@ -43,4 +51,5 @@ class EventSelector:
             and (self.merchant_id is None or event.merchant_id == self.merchant_id)
             and (self.payment_id is None or event.payment_id == self.payment_id)
             and (self.article_id is None or event.article_id == self.article_id)
+            and (self.subject_id is None or self.subject_id in (event.subject_id or "").split("/"))
         )

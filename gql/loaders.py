@@ -7,8 +7,9 @@ from typing import TypeVar
 from strawberry.dataloader import DataLoader
 
 from quittance.domain.article import Article
+from quittance.domain.endpoint import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from quittance.domain.event import Event
-from quittance.domain.ids import ArticleId, PaymentId
+from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, PaymentId
 from quittance.domain.payment import Payment, PaymentOption
 from quittance.resolvers.batches import Batches
 from quittance.resolvers.services import Services
@@ -68,3 +69,19 @@ class Loaders:
     @cached_property
     def view_payment(self) -> Loader[ArticleId, PaymentId | None]:
         return Loader(self._batches.view_payments)
+
+    @cached_property
+    def deliveries_of(self) -> Loader[PaymentId, list[WebhookDelivery]]:
+        return Loader(self._batches.deliveries_of)
+
+    @cached_property
+    def delivery(self) -> Loader[DeliveryId, WebhookDelivery | None]:
+        return Loader(self._batches.deliveries)
+
+    @cached_property
+    def endpoint(self) -> Loader[EndpointId, WebhookEndpoint | None]:
+        return Loader(self._batches.endpoints)
+
+    @cached_property
+    def attempts(self) -> Loader[DeliveryId, list[WebhookAttempt]]:
+        return Loader(self._batches.attempts)

@@ -25,6 +25,8 @@ async def load_for_payments(info: QuittanceInfo, page: Sequence[Payment]) -> Non
         wanted.append(loaders.options.load_many(ids))
     if "events" in asked:
         wanted.append(loaders.events.load_many(ids))
+    if "deliveryStatus" in asked:
+        wanted.append(loaders.deliveries_of.load_many(ids))
     if "article" in asked:
         wanted.append(loaders.article.load_many(article_ids))
         if asked & _OF_PURCHASES:

@@ -8,14 +8,15 @@ import strawberry
 
 from quittance.domain.access import Scope
 from quittance.domain.cursor import decode_position, encode_position
-from quittance.domain.errors import InvalidCursor, PaymentNotFound, Unauthenticated
+from quittance.domain.errors import DeliveryNotFound, InvalidCursor, PaymentNotFound, Unauthenticated
 from quittance.domain.event import Event, EventKind, EventSelector
-from quittance.domain.ids import ArticleId, PaymentId
+from quittance.domain.ids import ArticleId, DeliveryId, PaymentId
+from quittance.gql.arguments import ClientSecret
 from quittance.gql.context import QuittanceInfo
-from quittance.gql.query import ClientSecret
 from quittance.gql.streams import EventStream
 from quittance.gql.types.article import Article
 from quittance.gql.types.payment import Payment
+from quittance.gql.types.webhook import WebhookDelivery
 from quittance.resolvers import payments
 from quittance.resolvers.articles import may_list
 from quittance.resolvers.events import newest
@@ -31,6 +32,7 @@ PaymentIdArgument = Annotated[strawberry.ID | None, strawberry.argument(descript
 _SETTLED = frozenset({EventKind.PAYMENT_SETTLED})
 _UPDATED = frozenset({EventKind.PAYMENT_SETTLED, EventKind.PAYMENT_UPDATED})
 _PUBLISHED = frozenset({EventKind.ARTICLE_PUBLISHED})
+_DELIVERED = frozenset({EventKind.WEBHOOK_DELIVERED})
 
 
 @strawberry.interface(description="Something that happened, in the order of the log.")
@@ -63,6 +65,17 @@ class ArticlePublished(LogEvent):
         if found is None or not may_list(info.context.principal, found):
             return None
         return Article.from_domain(found)
+
+
+@strawberry.type(description="A delivery arrived or was given up.")
+class WebhookDelivered(LogEvent):
+    @strawberry.field(description="The delivery.")
+    async def delivery(self, info: QuittanceInfo) -> WebhookDelivery:
+        delivery_id = DeliveryId((self.subject.subject_id or "").rpartition("/")[2])
+        found = await info.context.loaders.delivery.load(delivery_id)
+        if found is None:
+            raise DeliveryNotFound(delivery_id)
+        return WebhookDelivery.from_domain(found)
 
 
 E = TypeVar("E", bound=LogEvent)
@@ -103,6 +116,17 @@ class Subscription:
     @strawberry.subscription(description="Articles as they are published.")
     async def article_published(self, info: QuittanceInfo, after: After = None) -> AsyncIterable[ArticlePublished]:
         return await _stream(info, EventSelector(kinds=_PUBLISHED), after, ArticlePublished)
+
+    @strawberry.subscription(description="Deliveries as they arrive or are given up; needs an admin key.")
+    async def webhook_delivered(
+        self,
+        info: QuittanceInfo,
+        endpoint_id: Annotated[strawberry.ID | None, strawberry.argument(description="Only to this endpoint.")] = None,
+        after: After = None,
+    ) -> AsyncIterable[WebhookDelivered]:
+        merchant_id = info.context.principal.require(Scope.ADMIN)
+        selector = EventSelector(kinds=_DELIVERED, merchant_id=merchant_id, subject_id=endpoint_id)
+        return await _stream(info, selector, after, WebhookDelivered)
 
 
 async def _selector(

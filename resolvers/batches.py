@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from quittance.domain.article import Article
+from quittance.domain.endpoint import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from quittance.domain.event import Event
-from quittance.domain.ids import ArticleId, PaymentId
+from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, PaymentId
 from quittance.domain.payment import Payment, PaymentOption
 from quittance.resolvers.services import Services
-from quittance.store import articles, events, options, payments
+from quittance.store import articles, deliveries, endpoints, events, options, payments
 
 
 class Batches:
@@ -38,6 +39,20 @@ class Batches:
     async def view_payments(self, ids: list[ArticleId]) -> Sequence[PaymentId | None]:
         """The viewer's newest view payment of each article, in whatever status."""
         return await self._view_payments(ids, complete=False)
+
+    async def deliveries_of(self, ids: list[PaymentId]) -> Sequence[list[WebhookDelivery]]:
+        """Each payment's webhook deliveries, the oldest first."""
+        return await self._database.read(lambda transaction: deliveries.deliveries_of_payments(transaction, ids))
+
+    async def deliveries(self, ids: list[DeliveryId]) -> Sequence[WebhookDelivery | None]:
+        return await self._database.read(lambda transaction: deliveries.deliveries_by_id(transaction, ids))
+
+    async def endpoints(self, ids: list[EndpointId]) -> Sequence[WebhookEndpoint | None]:
+        return await self._database.read(lambda transaction: endpoints.endpoints_by_id(transaction, ids))
+
+    async def attempts(self, ids: list[DeliveryId]) -> Sequence[list[WebhookAttempt]]:
+        """Each delivery's attempts in order."""
+        return await self._database.read(lambda transaction: deliveries.attempts_of_deliveries(transaction, ids))
 
     async def _view_payments(self, ids: list[ArticleId], *, complete: bool) -> Sequence[PaymentId | None]:
         if not self._viewer:

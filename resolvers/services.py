@@ -12,8 +12,9 @@ from quittance.domain.errors import UnknownProvider
 from quittance.domain.ids import PaymentId, new_id
 from quittance.domain.payment import Standing
 from quittance.domain.secrets import SecretDeriver
-from quittance.providers.base import ProviderHealth, ReceivingProvider
+from quittance.providers.base import Outgoing, ProviderHealth, ReceivingProvider
 from quittance.providers.rates.base import RateSource
+from quittance.resolvers.payloads import PayloadRenderer
 from quittance.store.database import Database
 
 _ENTROPY_BYTES = 10
@@ -33,6 +34,16 @@ class PaymentRules:
     wait_for_invoice_s: int = 20
     reconcile_interval_s: int = 60
     expiry_grace_s: int = 60
+    job_claim_s: int = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookTools:
+    """What telling merchants takes. ``wake`` says that there is something to deliver."""
+
+    outgoing: Outgoing
+    payloads: PayloadRenderer
+    wake: Callable[[], None] = lambda: None
 
 
 MUTATION_BUDGET = "mutations"
@@ -63,12 +74,20 @@ class Services:
     limiter: Limiter
     public_url: str
     rules: PaymentRules = field(default_factory=PaymentRules)
+    webhook_tools: WebhookTools | None = None
     entropy: Callable[[int], bytes] = os.urandom
     making: dict[PaymentId, "asyncio.Task[Standing]"] = field(default_factory=dict)
     healths: dict[str, tuple[float, "asyncio.Future[ProviderHealth]"]] = field(default_factory=dict)
 
     def new_id(self, prefix: str) -> str:
         return new_id(prefix, at=self.now(), entropy=self.entropy(_ENTROPY_BYTES))
+
+    @property
+    def webhooks(self) -> WebhookTools:
+        """The tools of webhooks; commands that only need the database have none."""
+        if self.webhook_tools is None:
+            raise RuntimeError("this process was not given what webhooks take")
+        return self.webhook_tools
 
     async def admit_mutation(self, principal: Principal) -> None:
         """Count one mutation of this caller.

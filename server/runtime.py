@@ -18,24 +18,31 @@ from pydantic import SecretStr
 from quittance.domain.access import Principal
 from quittance.domain.errors import ProviderMisconfigured
 from quittance.domain.ids import EVENT, ApiKeyId, new_id
+from quittance.domain.job import JobKind
 from quittance.domain.secrets import SecretDeriver
+from quittance.gql.limits import DocumentLimits
 from quittance.providers.base import ReceivingProvider, SettlementFeed
 from quittance.providers.lnd.channel import LndConnection, open_channel
 from quittance.providers.lnd.provider import LndProvider
 from quittance.providers.rates.base import RateSource
-from quittance.resolvers.services import MUTATION_BUDGET, PaymentRules, Services
+from quittance.resolvers.attempts import deliver
+from quittance.resolvers.services import MUTATION_BUDGET, PaymentRules, Services, WebhookTools
 from quittance.sandbox.clock import SandboxClock
 from quittance.sandbox.coordinates import LndCoordinates, SandboxCoordinates
 from quittance.server.access import ADDRESS_BUDGET, KEY_BUDGET, ServerAccess
 from quittance.server.broker import EventBroker
 from quittance.server.limiter import MinuteLimiter
+from quittance.server.outgoing import OutgoingOnDemand
+from quittance.server.payloads import GraphQLPayloads
 from quittance.server.secret_key import SecretKeyDamaged, load_deriver
 from quittance.server.settings import Settings
 from quittance.store import instance, leases, merchants, options
 from quittance.store.database import Database, is_said_by_database, open_database, sqlite_path
+from quittance.workers.jobs import JobRunner
 from quittance.workers.loop import for_ever
 from quittance.workers.reconciler import reconcile
 from quittance.workers.settlements import follow_feed
+from quittance.workers.webhooks import FanOut
 
 if TYPE_CHECKING:
     from quittance.server.sandbox_host import SandboxHost
@@ -78,6 +85,8 @@ class Runtime:
     access: ServerAccess
     sandbox: "SandboxHost | None"
     feeds: dict[str, SettlementFeed]
+    runner: JobRunner
+    fan_out: FanOut
     holder: str = field(default_factory=lambda: f"{os.getpid()}-{secrets.token_hex(4)}")
 
 
@@ -109,15 +118,26 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
         broker = EventBroker(database)
         await broker.start()
         stack.push_async_callback(broker.stop)
-        uses = _KeyUses(services)
+        access = ServerAccess(services, broker, key_used=(uses := _KeyUses(services)).add)
+        outgoing = OutgoingOnDemand(settings)
+        stack.push_async_callback(outgoing.aclose)
+        runner = JobRunner(services=services, handlers={JobKind.WEBHOOK_DELIVERY: deliver})
+        services.webhook_tools = WebhookTools(
+            outgoing=outgoing,
+            payloads=GraphQLPayloads(access, limits=DocumentLimits()),
+            wake=runner.wake.set,
+        )
         runtime = Runtime(
             settings=settings,
             services=services,
             broker=broker,
-            access=ServerAccess(services, broker, key_used=uses.add),
+            access=access,
             sandbox=sandbox,
             feeds=feeds,
+            runner=runner,
+            fan_out=FanOut(services=services),
         )
+        broker.listen(lambda _: runtime.fan_out.wake.set())
         own = [for_ever("key_uses", uses.flush)]
         if sandbox is not None:
             own.append(for_ever("sandbox", sandbox.take_over))
@@ -130,7 +150,8 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
 def _loops(runtime: Runtime) -> list[Coroutine[None, None, None]]:
     services, holder = runtime.services, runtime.holder
     feeds = [follow_feed(services, provider=name, feed=feed, holder=holder) for name, feed in runtime.feeds.items()]
-    return [*feeds, reconcile(services, holder=holder)]
+    telling = [runtime.fan_out.run(holder=holder), runtime.runner.run()]
+    return [*feeds, reconcile(services, holder=holder), *telling]
 
 
 @asynccontextmanager

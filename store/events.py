@@ -79,6 +79,7 @@ def event_appender(*, now: Callable[[], datetime], new_event_id: Callable[[], st
                     "article_id": draft.article_id,
                     "status": draft.status,
                     "occurred_at_us": occurred_at_us,
+                    "subject_id": draft.subject_id,
                 }
                 for index, draft in enumerate(drafts)
             ],
@@ -138,7 +139,7 @@ def events_of_payments(transaction: Transaction, payment_ids: list[PaymentId]) -
 
 
 def _to_domain(row: Any) -> Event:
-    position, id_, kind, merchant_id, payment_id, article_id, status, occurred_at_us = row
+    position, id_, kind, merchant_id, payment_id, article_id, status, occurred_at_us, subject_id = row
     return Event(
         position=position,
         id=EventId(id_),
@@ -148,4 +149,5 @@ def _to_domain(row: Any) -> Event:
         article_id=None if article_id is None else ArticleId(article_id),
         status=status,
         occurred_at=from_us(occurred_at_us),
+        subject_id=subject_id,
     )

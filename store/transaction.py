@@ -37,6 +37,7 @@ class EventDraft:
     payment_id: PaymentId | None = None
     article_id: ArticleId | None = None
     status: str | None = None
+    subject_id: str | None = None
 
 
 class Transaction(ABC):

@@ -4,19 +4,26 @@ import asyncio
 import base64
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
 from quittance.domain import event, payment
 from quittance.domain.cursor import decode_position, encode_position
+from quittance.domain.endpoint import DeliveryFilter, DeliveryState, WebhookDelivery
 from quittance.domain.errors import InvalidInput
+from quittance.domain.event import EventKind
+from quittance.gql.arguments import After, First
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.types.article import Article, opens_article
 from quittance.gql.types.enums import OptionState, PaymentPurpose, PaymentStatus
 from quittance.gql.types.money import AmountInput, Money
 from quittance.gql.types.node import Node, PageInfo, page_info
+from quittance.gql.types.webhook import may_see_deliveries
 from quittance.web.qr import qr_png, qr_svg
+
+if TYPE_CHECKING:
+    from quittance.gql.types.webhook import WebhookDeliveryConnection
 
 EVENTS_MAX = 100
 EVENTS_DEFAULT = 20
@@ -26,6 +33,17 @@ EVENTS_DEFAULT = 20
 class QrFormat(StrEnum):
     SVG = "SVG"
     PNG = "PNG"
+
+
+@strawberry.enum(
+    description="Whether a payment's settlement has reached its merchant's endpoints: NONE is to be told, one is "
+    "PENDING, one was given up (FAILED), or all have taken it (DELIVERED)."
+)
+class PaymentDeliveryStatus(StrEnum):
+    NONE = "NONE"
+    PENDING = "PENDING"
+    DELIVERED = "DELIVERED"
+    FAILED = "FAILED"
 
 
 def _qr_data_uri(text: str, drawn_as: QrFormat) -> str:
@@ -181,6 +199,23 @@ class Payment(Node):
 
         return info.context.loaders.events.then(self.subject.id, page)
 
+    @strawberry.field(description="How the merchant was told of it; empty for everybody but an admin key.")
+    async def deliveries(
+        self,
+        info: QuittanceInfo,
+        first: First = None,
+        after: After = None,
+    ) -> Annotated["WebhookDeliveryConnection", strawberry.lazy("quittance.gql.types.webhook")]:
+        from quittance.gql.webhooks import delivery_page  # noqa: PLC0415 - the two types name each other
+
+        return await delivery_page(info, DeliveryFilter(payment_id=self.subject.id), first=first, after=after)
+
+    @strawberry.field(description="Whether the merchant's endpoints have been told that it settled.")
+    def delivery_status(self, info: QuittanceInfo) -> PaymentDeliveryStatus:
+        if not may_see_deliveries(info, self.subject.merchant_id):
+            return PaymentDeliveryStatus.NONE
+        return info.context.loaders.deliveries_of.then(self.subject.id, _status_of)
+
     @staticmethod
     def from_domain(subject: payment.Payment) -> "Payment":
         return Payment(
@@ -201,6 +236,15 @@ class Payment(Node):
             expires_at=subject.expires_at,
             settled_at=subject.settled_at,
         )
+
+
+def _status_of(told: list[WebhookDelivery]) -> PaymentDeliveryStatus:
+    """Return how the settlement was told: pending or failed anywhere counts for more than delivered elsewhere."""
+    states = {one.state for one in told if one.event_type == EventKind.PAYMENT_SETTLED.value}
+    for state in (DeliveryState.PENDING, DeliveryState.FAILED, DeliveryState.DELIVERED):
+        if state in states:
+            return PaymentDeliveryStatus[state.name]
+    return PaymentDeliveryStatus.NONE
 
 
 @strawberry.type(description="A payment in a page.")

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from quittance.resolvers.jobs import queue_depths
 from quittance.resolvers.rails import health_of_all
 from quittance.resolvers.services import Services
 from quittance.store.events import newest_position
@@ -16,6 +17,7 @@ from quittance.store.events import newest_position
 class _Health:
     services: Services
     registry: CollectorRegistry
+    jobs: Gauge
 
     async def live(self, _request: Request) -> Response:
         """The process answers; nothing else is asked."""
@@ -34,6 +36,9 @@ class _Health:
         return JSONResponse(body, status_code=200 if ready else 503)
 
     async def metrics(self, _request: Request) -> Response:
+        self.jobs.clear()
+        for kind, state, count in await queue_depths(self.services):
+            self.jobs.labels(kind.value, state.value).set(count)
         return Response(generate_latest(self.registry), media_type=CONTENT_TYPE_LATEST)
 
     async def _database(self) -> str:
@@ -46,7 +51,8 @@ class _Health:
 
 def health_routes(services: Services, registry: CollectorRegistry) -> list[Route]:
     """Return ``/health``, ``/ready`` and ``/metrics``."""
-    door = _Health(services, registry)
+    jobs = Gauge("quittance_jobs", "Jobs that are not done, by kind and state.", ["kind", "state"], registry=registry)
+    door = _Health(services, registry, jobs)
     return [
         Route("/health", door.live, methods=["GET"]),
         Route("/ready", door.ready, methods=["GET"]),

@@ -1,0 +1,59 @@
+"""Something that must happen later: stored with the change that asks for it, and run at least once."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from quittance.domain.ids import JobId
+
+
+class JobKind(StrEnum):
+    WEBHOOK_DELIVERY = "webhook.delivery"
+
+
+class JobState(StrEnum):
+    """RUNNING lasts until ``due_at``: a claim that was not renewed by then is anybody's. DEAD waits for a person."""
+
+    WAITING = "WAITING"
+    RUNNING = "RUNNING"
+    DONE = "DONE"
+    DEAD = "DEAD"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """``subject`` is what the job is about, once a kind; jobs of one ``order_key`` run one after the
+    other, by ``order_place``.
+
+    ``lane`` bounds how many run at once; ``fence`` tells the newest claim from one that was too slow.
+    """
+
+    id: JobId
+    kind: JobKind
+    subject: str
+    lane: str
+    order_key: str | None
+    order_place: int
+    state: JobState
+    due_at: datetime
+    attempts: int
+    fence: int
+    last_error: str | None
+    created_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEnd:
+    """How one run ended. With ``again_at`` the job waits until then; ``lane_rests_until`` makes its lane wait too."""
+
+    state: JobState
+    error: str | None = None
+    again_at: datetime | None = None
+    lane_rests_until: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if (self.state is JobState.WAITING) is (self.again_at is None):
+            raise ValueError("a job that waits says until when, and no other does")
+        if self.state is JobState.RUNNING:
+            raise ValueError("a run that ended is not running")

@@ -1,0 +1,265 @@
+"""Deliveries: every event goes out to who asked for it, at least once, in order for each payment."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from quittance.domain.access import Principal, Scope
+from quittance.domain.audit import AuditAction
+from quittance.domain.endpoint import (
+    TEST_TYPE,
+    DeliveryCause,
+    DeliveryFilter,
+    DeliveryState,
+    EndpointStatus,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
+from quittance.domain.errors import DeliveryNotFound, EndpointNotFound, InvalidInput
+from quittance.domain.event import Event, EventKind, EventSelector
+from quittance.domain.ids import DELIVERY, EVENT, DeliveryId, EndpointId, EventId
+from quittance.domain.job import JobKind
+from quittance.domain.text import is_storable
+from quittance.domain.webhook import payload
+from quittance.resolvers import audit
+from quittance.resolvers.attempts import test_payload
+from quittance.resolvers.jobs import new_job
+from quittance.resolvers.payloads import NotConcerned
+from quittance.resolvers.services import Services
+from quittance.store import deliveries, endpoints, events, jobs, settlements
+from quittance.store.transaction import Transaction
+
+FEED = "webhooks"
+PAGE_EVENTS = 200
+REPLAY_EVENTS_MAX = 10_000
+DRY_RUN_EVENTS = 1_000
+_EVERYTHING = EventSelector(kinds=frozenset(EventKind))
+
+
+async def fan_out(services: Services, *, after: int) -> int:
+    """Make a delivery for each event behind ``after`` and each endpoint that wants it; return the position reached.
+
+    Deliveries, their jobs and the position are one unit: after a crash it is made whole, once. Without any endpoint
+    the log is passed over: one that is made later is told of later events.
+    """
+    newest = await services.database.read(events.newest_position)
+    if newest <= after:
+        return after
+    listening = await services.database.scan(endpoints.listening_endpoints)
+    if not listening:
+        return newest
+    page = await services.database.scan(
+        lambda t: events.events_after(t, _EVERYTHING, after=after, up_to=newest, limit=PAGE_EVENTS)
+    )
+    reached = page[-1].position if len(page) == PAGE_EVENTS else newest
+    told = [(event, endpoint) for event in page for endpoint in listening if _concerns(endpoint, event)]
+    if told:
+        await services.database.write(lambda transaction: _send_all(transaction, services, told, reached=reached))
+    return reached
+
+
+def _send_all(
+    transaction: Transaction, services: Services, told: Sequence[tuple[Event, WebhookEndpoint]], *, reached: int
+) -> None:
+    stored = settlements.feed_position(transaction, FEED)
+    if stored is not None and stored[1] >= reached:
+        return
+    for event, endpoint in told:
+        _send(transaction, services, endpoint, event, cause=DeliveryCause.EVENT)
+    settlements.replace_feed(transaction, provider=FEED, source=FEED, index=reached, at=services.now())
+
+
+async def position_told(services: Services) -> int:
+    """Return up to which event deliveries were made, as far as it is stored."""
+    found = await services.database.read(lambda t: settlements.feed_position(t, FEED))
+    return 0 if found is None else found[1]
+
+
+async def send_test(services: Services, principal: Principal, endpoint_id: EndpointId) -> WebhookDelivery:
+    """Send an endpoint a payload of the type ``webhook.test``, now.
+
+    Raises:
+        PermissionDenied, EndpointNotFound, RateLimited: nothing is sent.
+        InvalidInput: the endpoint is disabled.
+    """
+    merchant_id = principal.require(Scope.ADMIN)
+    await services.admit_mutation(principal)
+
+    def unit(transaction: Transaction) -> WebhookDelivery:
+        endpoint = endpoints.lock_endpoint(transaction, endpoint_id)
+        if endpoint is None or endpoint.merchant_id != merchant_id or endpoint.deleted_at is not None:
+            raise EndpointNotFound(endpoint_id)
+        if endpoint.status is not EndpointStatus.ENABLED:
+            raise InvalidInput("endpointId", "the endpoint is disabled; enable it first")
+        return _send(transaction, services, endpoint, None, cause=DeliveryCause.TEST)
+
+    sent = await services.database.write(unit)
+    services.webhooks.wake()
+    return sent
+
+
+async def redeliver(services: Services, principal: Principal, delivery_id: DeliveryId) -> WebhookDelivery:
+    """Let a delivery that failed or was canceled go out again, with the same id and all its tries.
+
+    Raises:
+        PermissionDenied, DeliveryNotFound, RateLimited: nothing changed.
+        InvalidInput: it arrived, or is on its way.
+    """
+    merchant_id = principal.require(Scope.ADMIN)
+    await services.admit_mutation(principal)
+
+    def unit(transaction: Transaction) -> WebhookDelivery:
+        found = deliveries.deliveries_by_id(transaction, [delivery_id])[0]
+        if found is None or found.merchant_id != merchant_id:
+            raise DeliveryNotFound(delivery_id)
+        if found.state not in {DeliveryState.FAILED, DeliveryState.CANCELED}:
+            raise InvalidInput("deliveryId", f"the delivery is {found.state}; use replayWebhooks to send events again")
+        if not deliveries.move_delivery(
+            transaction, found, DeliveryState.PENDING, attempts=found.attempts, ended_at=None
+        ):
+            raise DeliveryNotFound(delivery_id)
+        audit.record(
+            transaction,
+            services,
+            principal,
+            action=AuditAction.WEBHOOK_REDELIVERED,
+            subject_id=found.id,
+            detail=found.event_type,
+        )
+        jobs.run_subject_again(transaction, JobKind.WEBHOOK_DELIVERY, found.id, at=services.now())
+        return replace(found, state=DeliveryState.PENDING, ended_at=None)
+
+    again = await services.database.write(unit)
+    services.webhooks.wake()
+    return again
+
+
+async def replay(services: Services, principal: Principal, endpoint_id: EndpointId, *, after: int) -> int:
+    """Send an endpoint every event behind ``after`` once more, with the same event ids; return how many.
+
+    Raises:
+        PermissionDenied, EndpointNotFound, RateLimited: nothing is sent.
+        InvalidInput: the endpoint is disabled, or more than the limit would go out.
+    """
+    merchant_id = principal.require(Scope.ADMIN)
+    await services.admit_mutation(principal)
+    endpoint = (await services.database.read(lambda t: endpoints.endpoints_by_id(t, [endpoint_id])))[0]
+    if endpoint is None or endpoint.merchant_id != merchant_id or endpoint.deleted_at is not None:
+        raise EndpointNotFound(endpoint_id)
+    if endpoint.status is not EndpointStatus.ENABLED:
+        raise InvalidInput("endpointId", "the endpoint is disabled; enable it first")
+    selector = EventSelector(kinds=endpoint.event_types, merchant_id=merchant_id)
+    found = await services.database.scan(
+        lambda t: events.events_after(t, selector, after=after, up_to=2**63 - 1, limit=REPLAY_EVENTS_MAX + 1)
+    )
+    if len(found) > REPLAY_EVENTS_MAX:
+        raise InvalidInput("after", f"more than {REPLAY_EVENTS_MAX} events follow; start from a later cursor")
+
+    def unit(transaction: Transaction) -> None:
+        for event in found:
+            _send(transaction, services, endpoint, event, cause=DeliveryCause.REPLAY)
+
+    await services.database.write(unit)
+    services.webhooks.wake()
+    return len(found)
+
+
+def _concerns(endpoint: WebhookEndpoint, event: Event) -> bool:
+    return (
+        endpoint.merchant_id == event.merchant_id
+        and endpoint.wants(event.kind)
+        and event.occurred_at >= endpoint.created_at
+    )
+
+
+def _send(
+    transaction: Transaction,
+    services: Services,
+    endpoint: WebhookEndpoint,
+    event: Event | None,
+    *,
+    cause: DeliveryCause,
+) -> WebhookDelivery:
+    """Remember a delivery, and the job that sends it; behind others of the same payment to the same endpoint."""
+    now = services.now()
+    delivery = WebhookDelivery(
+        id=DeliveryId(services.new_id(DELIVERY)),
+        endpoint_id=endpoint.id,
+        merchant_id=endpoint.merchant_id,
+        event_position=None if event is None else event.position,
+        event_id=EventId(services.new_id(EVENT)) if event is None else event.id,
+        event_type=TEST_TYPE if event is None else event.kind.value,
+        payment_id=None if event is None else event.payment_id,
+        cause=cause,
+        state=DeliveryState.PENDING,
+        attempts=0,
+        created_at=now,
+        ended_at=None,
+    )
+    deliveries.insert_delivery(transaction, delivery)
+    order = None
+    if event is not None and event.payment_id is not None:
+        order = f"{endpoint.id}/{event.payment_id}", event.position
+    job = new_job(
+        services,
+        JobKind.WEBHOOK_DELIVERY,
+        subject=delivery.id,
+        lane=endpoint.lane,
+        order=order,
+        due_at=now,
+    )
+    jobs.add_job(transaction, job)
+    return delivery
+
+
+async def dry_run(services: Services, principal: Principal, endpoint_id: EndpointId) -> bytes:
+    """Return the body that the newest event this endpoint wants would be sent with; nothing is sent.
+
+    Raises:
+        PermissionDenied, EndpointNotFound: nothing to show.
+        InvalidDocument: the endpoint's document does not fit the schema any more.
+    """
+    merchant_id = principal.require(Scope.ADMIN)
+    endpoint = (await services.database.read(lambda t: endpoints.endpoints_by_id(t, [endpoint_id])))[0]
+    if endpoint is None or endpoint.merchant_id != merchant_id or endpoint.deleted_at is not None:
+        raise EndpointNotFound(endpoint_id)
+    selector = EventSelector(kinds=endpoint.event_types, merchant_id=merchant_id)
+    newest = await services.database.read(events.newest_position)
+    found = await services.database.scan(
+        lambda t: events.events_after(
+            t, selector, after=max(0, newest - DRY_RUN_EVENTS), up_to=newest, limit=DRY_RUN_EVENTS
+        )
+    )
+    for event in reversed(found):
+        with suppress(NotConcerned):
+            data = await services.webhooks.payloads.render(endpoint, event)
+            return payload(type=event.kind.value, timestamp=event.occurred_at, data=data)
+    return test_payload(endpoint, at=services.now())
+
+
+async def list_deliveries(
+    services: Services, principal: Principal, narrowed: DeliveryFilter, *, after_id: str | None, limit: int
+) -> list[WebhookDelivery]:
+    """Return the caller's deliveries, the newest first; nothing without an admin key."""
+    fence = _fence(principal, narrowed)
+    if fence is None:
+        return []
+    return await services.database.read(lambda t: deliveries.list_deliveries(t, fence, after_id=after_id, limit=limit))
+
+
+async def count_deliveries(services: Services, principal: Principal, narrowed: DeliveryFilter) -> int:
+    fence = _fence(principal, narrowed)
+    return 0 if fence is None else await services.database.read(lambda t: deliveries.count_deliveries(t, fence))
+
+
+def _fence(principal: Principal, narrowed: DeliveryFilter) -> dict[str, object] | None:
+    said: dict[str, object | None] = {
+        "merchant_id": principal.merchant_id,
+        "endpoint_id": narrowed.endpoint_id,
+        "state": narrowed.state and narrowed.state.value,
+        "payment_id": narrowed.payment_id,
+    }
+    storable = all(is_storable(str(value)) for value in said.values())
+    if not principal.allows(Scope.ADMIN) or not storable:
+        return None
+    return {name: value for name, value in said.items() if value is not None}

@@ -1,0 +1,235 @@
+"""Webhook endpoints: made, changed, taken away; their secrets are derived, shown once, and rotated with an overlap."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from quittance.domain.access import Principal, Scope
+from quittance.domain.audit import AuditAction
+from quittance.domain.endpoint import TOLD, EndpointStatus, WebhookEndpoint
+from quittance.domain.errors import EndpointNotFound, InvalidInput
+from quittance.domain.event import EventKind
+from quittance.domain.ids import ENDPOINT, EndpointId, MerchantId
+from quittance.domain.text import is_storable
+from quittance.domain.webhook import shown_secret
+from quittance.resolvers import audit
+from quittance.resolvers.services import Services
+from quittance.store import endpoints, jobs
+from quittance.store.transaction import Transaction
+
+DESCRIPTION_MAX = 255
+OVERLAP_S_MAX = 30 * 86_400
+ENDPOINTS_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointDraft:
+    """What a merchant asks for. Without types it is told of all that its ``document``, if any, can tell of."""
+
+    url: str
+    event_types: Sequence[EventKind] | None = None
+    document: str | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointChange:
+    """What to change; None leaves a field as it is. ``clear_…`` takes a text away."""
+
+    url: str | None = None
+    event_types: Sequence[EventKind] | None = None
+    document: str | None = None
+    clear_document: bool = False
+    description: str | None = None
+    clear_description: bool = False
+    enabled: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointWithSecret:
+    """``secret`` in its ``whsec_`` form, shown this once."""
+
+    endpoint: WebhookEndpoint
+    secret: str = field(repr=False)
+
+
+async def create_endpoint(services: Services, principal: Principal, draft: EndpointDraft) -> EndpointWithSecret:
+    """Add an endpoint; it is told of what happens from now on.
+
+    Raises:
+        PermissionDenied, InvalidInput, InvalidDocument, ForbiddenAddress, RateLimited: nothing was made.
+    """
+    merchant_id = principal.require(Scope.ADMIN)
+    await services.admit_mutation(principal)
+    _check(services, url=draft.url, description=draft.description)
+    told = _told(services, draft.event_types, document=draft.document)
+    now = services.now()
+    endpoint = WebhookEndpoint(
+        id=EndpointId(services.new_id(ENDPOINT)),
+        merchant_id=merchant_id,
+        url=draft.url,
+        description=draft.description,
+        event_types=told,
+        document=draft.document,
+        status=EndpointStatus.ENABLED,
+        status_reason=None,
+        secret_version=1,
+        previous_secret_until=None,
+        failures=0,
+        created_at=now,
+        modified_at=now,
+        deleted_at=None,
+    )
+
+    def unit(transaction: Transaction) -> None:
+        if endpoints.count_endpoints(transaction, merchant_id=merchant_id) >= ENDPOINTS_MAX:
+            raise InvalidInput("url", f"a merchant has at most {ENDPOINTS_MAX} endpoints; delete one first")
+        endpoints.insert_endpoint(transaction, endpoint)
+        _note(transaction, services, principal, AuditAction.WEBHOOK_ENDPOINT_CREATED, endpoint)
+
+    await services.database.write(unit)
+    return EndpointWithSecret(endpoint=endpoint, secret=_secret(services, endpoint))
+
+
+async def update_endpoint(
+    services: Services, principal: Principal, endpoint_id: EndpointId, change: EndpointChange
+) -> WebhookEndpoint:
+    """Change an endpoint; enabling one lets its failures be forgotten.
+
+    Raises:
+        PermissionDenied, EndpointNotFound, InvalidInput, InvalidDocument, ForbiddenAddress, RateLimited: no change.
+    """
+    merchant_id = principal.require(Scope.ADMIN)
+    await services.admit_mutation(principal)
+    _check(services, url=change.url, description=change.description)
+
+    def unit(transaction: Transaction) -> WebhookEndpoint:
+        before = _own(transaction, merchant_id, endpoint_id)
+        document = None if change.clear_document else _either(change.document, before.document)
+        kinds = before.event_types if change.event_types is None and document == before.document else change.event_types
+        after = replace(
+            before,
+            url=before.url if change.url is None else change.url,
+            event_types=_told(services, kinds, document=document),
+            document=document,
+            description=None if change.clear_description else _either(change.description, before.description),
+            modified_at=services.now(),
+        )
+        if change.enabled is not None:
+            status = EndpointStatus.ENABLED if change.enabled else EndpointStatus.DISABLED
+            after = replace(after, status=status, status_reason=None, failures=0 if change.enabled else after.failures)
+        endpoints.change_endpoint(transaction, after)
+        _note(transaction, services, principal, AuditAction.WEBHOOK_ENDPOINT_UPDATED, after)
+        return after
+
+    return await services.database.write(unit)
+
+
+async def delete_endpoint(services: Services, principal: Principal, endpoint_id: EndpointId) -> WebhookEndpoint:
+    """Take an endpoint away; what was on its way to it is canceled, and its history stays.
+
+    Raises:
+        PermissionDenied, EndpointNotFound, RateLimited: nothing changed.
+    """
+    merchant_id = principal.require(Scope.ADMIN)
+    await services.admit_mutation(principal)
+
+    def unit(transaction: Transaction) -> WebhookEndpoint:
+        now = services.now()
+        before = _own(transaction, merchant_id, endpoint_id)
+        after = replace(before, status=EndpointStatus.DISABLED, deleted_at=now, modified_at=now)
+        endpoints.change_endpoint(transaction, after)
+        _note(transaction, services, principal, AuditAction.WEBHOOK_ENDPOINT_DELETED, after)
+        jobs.wake_lane(transaction, before.lane, at=now)  # each finds its endpoint gone, and ends
+        return after
+
+    return await services.database.write(unit)
+
+
+async def rotate_secret(
+    services: Services, principal: Principal, endpoint_id: EndpointId, *, overlap_s: int
+) -> EndpointWithSecret:
+    """Give an endpoint a new secret; for ``overlap_s`` seconds deliveries are signed with the old one too.
+
+    Raises:
+        PermissionDenied, EndpointNotFound, InvalidInput, RateLimited: nothing changed.
+    """
+    merchant_id = principal.require(Scope.ADMIN)
+    await services.admit_mutation(principal)
+    if not 0 <= overlap_s <= OVERLAP_S_MAX:
+        raise InvalidInput("overlapSeconds", f"overlapSeconds lies between 0 and {OVERLAP_S_MAX}")
+
+    def unit(transaction: Transaction) -> WebhookEndpoint:
+        now = services.now()
+        before = _own(transaction, merchant_id, endpoint_id)
+        after = replace(
+            before,
+            secret_version=before.secret_version + 1,
+            previous_secret_until=now + timedelta(seconds=overlap_s),
+            modified_at=now,
+        )
+        endpoints.change_endpoint(transaction, after)
+        _note(transaction, services, principal, AuditAction.WEBHOOK_SECRET_ROTATED, after)
+        return after
+
+    changed = await services.database.write(unit)
+    return EndpointWithSecret(endpoint=changed, secret=_secret(services, changed))
+
+
+async def list_endpoints(
+    services: Services, principal: Principal, *, after_id: str | None, limit: int
+) -> list[WebhookEndpoint]:
+    """Return the caller's endpoints, the newest first; nothing without an admin key."""
+    merchant_id = principal.merchant_id
+    if merchant_id is None or not principal.allows(Scope.ADMIN):
+        return []
+    return await services.database.read(
+        lambda t: endpoints.list_endpoints(t, merchant_id=merchant_id, after_id=after_id, limit=limit)
+    )
+
+
+async def count_endpoints(services: Services, principal: Principal) -> int:
+    merchant_id = principal.merchant_id
+    if merchant_id is None or not principal.allows(Scope.ADMIN):
+        return 0
+    return await services.database.read(lambda t: endpoints.count_endpoints(t, merchant_id=merchant_id))
+
+
+def _note(
+    transaction: Transaction, services: Services, principal: Principal, action: AuditAction, endpoint: WebhookEndpoint
+) -> None:
+    host = urlsplit(endpoint.url).netloc  # a path may be a secret between both sides
+    audit.record(transaction, services, principal, action=action, subject_id=endpoint.id, detail=host)
+
+
+def _either(wanted: str | None, before: str | None) -> str | None:
+    return before if wanted is None else wanted
+
+
+def _own(transaction: Transaction, merchant_id: MerchantId, endpoint_id: EndpointId) -> WebhookEndpoint:
+    found = endpoints.lock_endpoint(transaction, endpoint_id)
+    if found is None or found.merchant_id != merchant_id or found.deleted_at is not None:
+        raise EndpointNotFound(endpoint_id)
+    return found
+
+
+def _told(services: Services, kinds: Iterable[EventKind] | None, *, document: str | None) -> frozenset[EventKind]:
+    """Return the events to tell of: those named, or all that the document can tell of."""
+    possible = TOLD if document is None else services.webhooks.payloads.kinds_of(document)
+    wanted = possible if kinds is None else frozenset(kinds)
+    if not wanted or not wanted <= possible:
+        named = ", ".join(sorted(possible))
+        raise InvalidInput("eventTypes", f"name at least one of the types that can be told here: {named}")
+    return wanted
+
+
+def _check(services: Services, *, url: str | None, description: str | None) -> None:
+    if description is not None and not (is_storable(description) and len(description) <= DESCRIPTION_MAX):
+        raise InvalidInput("description", f"a description has at most {DESCRIPTION_MAX} characters")
+    if url is not None:
+        services.webhooks.outgoing.check(url)
+
+
+def _secret(services: Services, endpoint: WebhookEndpoint) -> str:
+    return shown_secret(services.derive.webhook_secret(endpoint.id, endpoint.secret_version))

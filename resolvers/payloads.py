@@ -1,0 +1,31 @@
+"""What a webhook says of an event: the port behind which GraphQL makes it."""
+
+from typing import Protocol
+
+from quittance.domain.endpoint import WebhookEndpoint
+from quittance.domain.event import Event, EventKind
+
+
+class NotConcerned(Exception):
+    """The endpoint's document selects other events than this one."""
+
+
+class PayloadRenderer(Protocol):
+    """Makes what an endpoint is told of an event."""
+
+    def kinds_of(self, document: str) -> frozenset[EventKind]:
+        """Return the events that a subscription document can tell of.
+
+        Raises:
+            InvalidDocument: it cannot become a payload, and why.
+        """
+        ...
+
+    async def render(self, endpoint: WebhookEndpoint, event: Event) -> object:
+        """Return the payload's data, as JSON can hold it.
+
+        Raises:
+            InvalidDocument: the endpoint's document does not fit the schema any more.
+            NotConcerned: the document selects other events.
+        """
+        ...

@@ -1,0 +1,112 @@
+"""Payloads of webhooks: a subscription document, the endpoint's own or ours, executed on one event."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+from graphql import FieldNode
+
+from quittance.domain.access import Principal, Scope
+from quittance.domain.cursor import encode_position
+from quittance.domain.endpoint import WebhookEndpoint
+from quittance.domain.errors import InvalidDocument
+from quittance.domain.event import Event, EventKind
+from quittance.gql.context import Access
+from quittance.gql.documents import DocumentStore, GraphQLRequest
+from quittance.gql.execution import Answer, Executor, Prepared
+from quittance.gql.limits import DocumentLimits, operations_of
+from quittance.gql.masking import RequestRefused
+from quittance.gql.schema import core_schema, schema
+from quittance.gql.streams import EventStream
+from quittance.resolvers.payloads import NotConcerned
+
+_PAYMENT: Final = """
+  id status statusReason purpose provider description correlationId createdAt expiresAt settledAt
+  amount { value assetCode assetScale } received { value assetCode assetScale } article { id title }
+"""
+_OURS: Final[Mapping[EventKind, str]] = {
+    EventKind.PAYMENT_SETTLED: f"subscription {{ paymentSettled {{ eventId cursor payment {{ {_PAYMENT} }} }} }}",
+    EventKind.PAYMENT_UPDATED: f"subscription {{ paymentUpdated {{ eventId cursor payment {{ {_PAYMENT} }} }} }}",
+    EventKind.ARTICLE_PUBLISHED: "subscription { articlePublished { eventId cursor article { id title status } } }",
+}
+_KINDS: Final[Mapping[str, frozenset[EventKind]]] = {
+    "paymentSettled": frozenset({EventKind.PAYMENT_SETTLED}),
+    "paymentUpdated": frozenset({EventKind.PAYMENT_SETTLED, EventKind.PAYMENT_UPDATED}),
+    "articlePublished": frozenset({EventKind.ARTICLE_PUBLISHED}),
+}
+
+
+class GraphQLPayloads:
+    """Implements ``quittance.resolvers.payloads.PayloadRenderer``: the merchant's own view, and nothing beyond it."""
+
+    def __init__(self, access: Access, *, limits: DocumentLimits) -> None:
+        documents = DocumentStore(schema=core_schema(), limits=limits)  # apart from strangers', and never trusted only
+        self._executor = Executor(schema=schema, documents=documents)
+        self._access = access
+
+    def kinds_of(self, document: str) -> frozenset[EventKind]:
+        prepared = self._prepared(document)
+        operation = dict(operations_of(prepared.document.ast))[prepared.operation.name]
+        if prepared.operation.kind != "subscription":
+            raise InvalidDocument("it is a query or a mutation; write `subscription { … }`")
+        if operation.variable_definitions:
+            raise InvalidDocument("it has variables, which nobody could give; write the values into it")
+        root = operation.selection_set.selections[0]
+        kinds = _KINDS.get(root.name.value) if isinstance(root, FieldNode) else None
+        if kinds is None:
+            raise InvalidDocument(f"its field must be one of {', '.join(sorted(_KINDS))}")
+        return kinds
+
+    async def render(self, endpoint: WebhookEndpoint, event: Event) -> object:
+        if endpoint.document is not None:
+            return await self._executed(endpoint.document, endpoint, event)
+        ours = _OURS.get(event.kind)
+        if ours is None:
+            return _thin(event)
+        data = await self._executed(ours, endpoint, event)
+        return next(iter(data.values()))
+
+    async def _executed(self, document: str, endpoint: WebhookEndpoint, event: Event) -> Mapping[str, Any]:
+        principal = Principal(
+            merchant_id=endpoint.merchant_id, key_name="webhook", scopes=frozenset({Scope.PAYMENTS_READ})
+        )
+        prepared = self._prepared(document)
+        stream = await self._executor.source(prepared, self._access.new_context(principal))
+        if isinstance(stream, Answer):
+            raise _refusal(stream)
+        if not isinstance(stream, EventStream):
+            raise InvalidDocument("it does not follow the event log")
+        if not stream.selector.matches(event):
+            raise NotConcerned
+        answer = await self._executor.run(
+            prepared, self._access.new_context(principal), root_value=stream.to_type(event)
+        )
+        if answer.errors or answer.data is None:
+            raise _refusal(answer)
+        found: Mapping[str, Any] = orjson.loads(orjson.dumps(answer.data))
+        return found
+
+    def _prepared(self, document: str) -> Prepared:
+        try:
+            return self._executor.prepare(GraphQLRequest(query=document))
+        except RequestRefused as refused:
+            raise InvalidDocument(str(refused.problems[0]["message"])) from None
+
+
+def _refusal(answer: Answer) -> Exception:
+    """Tell a document that does not fit from a bug of ours, for which no endpoint may be blamed."""
+    told = answer.errors[0]
+    if told["extensions"]["code"] == "INTERNAL":
+        return RuntimeError("a payload could not be made; the log above says why")
+    return InvalidDocument(str(told["message"]))
+
+
+def _thin(event: Event) -> dict[str, object]:
+    """Return the bare facts, for events that no subscription tells of."""
+    named = {"articleId": event.article_id, "paymentId": event.payment_id, "subjectId": event.subject_id}
+    return {
+        "eventId": event.id,
+        "cursor": encode_position(event.position),
+        "status": event.status,
+        **{name: value for name, value in named.items() if value is not None},
+    }

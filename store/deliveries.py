@@ -1,0 +1,192 @@
+"""Webhook deliveries and their attempts."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, func, insert, select, update
+
+from quittance.domain.endpoint import DeliveryCause, DeliveryState, WebhookAttempt, WebhookDelivery
+from quittance.domain.ids import DeliveryId, EndpointId, EventId, MerchantId, PaymentId
+from quittance.domain.text import is_storable
+from quittance.store.models import WebhookAttemptRow, WebhookDeliveryRow, table_of
+from quittance.store.statement import BatchStatement, Statement
+from quittance.store.transaction import Transaction, from_us, from_us_or_none, to_us
+
+_DELIVERY = table_of(WebhookDeliveryRow)
+_ATTEMPT = table_of(WebhookAttemptRow)
+
+_INSERT = Statement(lambda _: insert(_DELIVERY).values({column.name: bindparam(column.name) for column in _DELIVERY.c}))
+_BY_IDS = BatchStatement(lambda _, keys: select(*_DELIVERY.c).where(_DELIVERY.c.id.in_(keys)))
+_OF_PAYMENTS = BatchStatement(
+    lambda _, keys: select(*_DELIVERY.c).where(_DELIVERY.c.payment_id.in_(keys)).order_by(_DELIVERY.c.id)
+)
+_SET_STATE = Statement(
+    lambda _: (
+        update(_DELIVERY)
+        .where(_DELIVERY.c.id == bindparam("delivery_id"), _DELIVERY.c.state == bindparam("state_before"))
+        .values(state=bindparam("state"), attempts=bindparam("attempts"), ended_at_us=bindparam("ended_at_us"))
+    )
+)
+_ADD_ATTEMPT = Statement(
+    lambda _: insert(_ATTEMPT).values({column.name: bindparam(column.name) for column in _ATTEMPT.c})
+)
+_ATTEMPTS_OF = BatchStatement(
+    lambda _, keys: select(*_ATTEMPT.c).where(_ATTEMPT.c.delivery_id.in_(keys)).order_by(_ATTEMPT.c.number)
+)
+
+
+def _listed(*, endpoint: bool, state: bool, payment: bool, resumed: bool, counted: bool) -> Statement:
+    fence: list[Any] = [_DELIVERY.c.merchant_id == bindparam("merchant_id")]
+    if endpoint:
+        fence.append(_DELIVERY.c.endpoint_id == bindparam("endpoint_id"))
+    if state:
+        fence.append(_DELIVERY.c.state == bindparam("state"))
+    if payment:
+        fence.append(_DELIVERY.c.payment_id == bindparam("payment_id"))
+    if counted:
+        return Statement(lambda _: select(func.count()).select_from(_DELIVERY).where(*fence))
+    if resumed:
+        fence.append(_DELIVERY.c.id < bindparam("after_id"))
+    return Statement(
+        lambda _: select(*_DELIVERY.c).where(*fence).order_by(_DELIVERY.c.id.desc()).limit(bindparam("limit"))
+    )
+
+
+_LISTS: dict[tuple[bool, bool, bool, bool, bool], Statement] = {}
+
+
+def _list_statement(shape: tuple[bool, bool, bool], *, resumed: bool, counted: bool) -> Statement:
+    key = (*shape, resumed, counted)
+    if key not in _LISTS:
+        endpoint, state, payment = shape
+        _LISTS[key] = _listed(endpoint=endpoint, state=state, payment=payment, resumed=resumed, counted=counted)
+    return _LISTS[key]
+
+
+def insert_delivery(transaction: Transaction, delivery: WebhookDelivery) -> None:
+    transaction.execute(
+        _INSERT,
+        {
+            "id": delivery.id,
+            "endpoint_id": delivery.endpoint_id,
+            "merchant_id": delivery.merchant_id,
+            "event_position": delivery.event_position,
+            "event_id": delivery.event_id,
+            "event_type": delivery.event_type,
+            "payment_id": delivery.payment_id,
+            "cause": delivery.cause.value,
+            "state": delivery.state.value,
+            "attempts": delivery.attempts,
+            "created_at_us": to_us(delivery.created_at),
+            "ended_at_us": None if delivery.ended_at is None else to_us(delivery.ended_at),
+        },
+    )
+
+
+def deliveries_by_id(transaction: Transaction, ids: Sequence[DeliveryId]) -> list[WebhookDelivery | None]:
+    """Return one entry per id, in order."""
+    known = [id_ for id_ in ids if is_storable(id_)]
+    if not known:
+        return [None] * len(ids)
+    statement, parameters = _BY_IDS.sized(known)
+    found = {row[0]: _to_domain(row) for row in transaction.all(statement, parameters)}
+    return [found.get(id_) for id_ in ids]
+
+
+def deliveries_of_payments(transaction: Transaction, payment_ids: Sequence[PaymentId]) -> list[list[WebhookDelivery]]:
+    """Return each payment's deliveries, the oldest first, one list per id, in order."""
+    statement, parameters = _OF_PAYMENTS.sized(payment_ids)
+    found: dict[str, list[WebhookDelivery]] = {payment_id: [] for payment_id in payment_ids}
+    for row in transaction.all(statement, parameters):
+        delivery = _to_domain(row)
+        found[delivery.payment_id or ""].append(delivery)
+    return [found[payment_id] for payment_id in payment_ids]
+
+
+def move_delivery(
+    transaction: Transaction, before: WebhookDelivery, state: DeliveryState, *, attempts: int, ended_at: datetime | None
+) -> bool:
+    """Move a delivery by compare-and-set; False when another moved it first."""
+    moved = transaction.execute(
+        _SET_STATE,
+        {
+            "delivery_id": before.id,
+            "state_before": before.state.value,
+            "state": state.value,
+            "attempts": attempts,
+            "ended_at_us": None if ended_at is None else to_us(ended_at),
+        },
+    )
+    return moved == 1
+
+
+def add_attempt(transaction: Transaction, attempt: WebhookAttempt) -> None:
+    transaction.execute(
+        _ADD_ATTEMPT,
+        {
+            "delivery_id": attempt.delivery_id,
+            "number": attempt.number,
+            "begun_at_us": to_us(attempt.begun_at),
+            "took_us": attempt.took_us,
+            "status_code": attempt.status_code,
+            "error": attempt.error,
+        },
+    )
+
+
+def attempts_of_deliveries(transaction: Transaction, ids: Sequence[DeliveryId]) -> list[list[WebhookAttempt]]:
+    """Return each delivery's attempts in order, one list per id."""
+    statement, parameters = _ATTEMPTS_OF.sized(ids)
+    found: dict[str, list[WebhookAttempt]] = {id_: [] for id_ in ids}
+    for delivery_id, number, begun, took_us, status_code, error in transaction.all(statement, parameters):
+        found[delivery_id].append(
+            WebhookAttempt(
+                delivery_id=DeliveryId(delivery_id),
+                number=number,
+                begun_at=from_us(begun),
+                took_us=took_us,
+                status_code=status_code,
+                error=error,
+            )
+        )
+    return [found[id_] for id_ in ids]
+
+
+def list_deliveries(
+    transaction: Transaction, narrowed: dict[str, object], *, after_id: str | None, limit: int
+) -> list[WebhookDelivery]:
+    """Return deliveries, the newest first; ``narrowed`` holds a merchant_id, and more to narrow the list to."""
+    parameters = narrowed | {"limit": limit} | ({} if after_id is None else {"after_id": after_id})
+    statement = _list_statement(_shape(narrowed), resumed=after_id is not None, counted=False)
+    return [_to_domain(row) for row in transaction.all(statement, parameters)]
+
+
+def count_deliveries(transaction: Transaction, narrowed: dict[str, object]) -> int:
+    row = transaction.first(_list_statement(_shape(narrowed), resumed=False, counted=True), narrowed)
+    return int(row[0]) if row else 0
+
+
+def _shape(narrowed: dict[str, object]) -> tuple[bool, bool, bool]:
+    return "endpoint_id" in narrowed, "state" in narrowed, "payment_id" in narrowed
+
+
+def _to_domain(row: Any) -> WebhookDelivery:
+    (
+        id_, endpoint_id, merchant_id, position, event_id, event_type, payment_id, cause, state, attempts, created,
+        ended,
+    ) = row  # fmt: skip
+    return WebhookDelivery(
+        id=DeliveryId(id_),
+        endpoint_id=EndpointId(endpoint_id),
+        merchant_id=MerchantId(merchant_id),
+        event_position=position,
+        event_id=EventId(event_id),
+        event_type=event_type,
+        payment_id=None if payment_id is None else PaymentId(payment_id),
+        cause=DeliveryCause(cause),
+        state=DeliveryState(state),
+        attempts=attempts,
+        created_at=from_us(created),
+        ended_at=from_us_or_none(ended),
+    )

@@ -1,0 +1,138 @@
+"""Webhook endpoints: rows in, endpoints out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import bindparam, func, insert, select, update
+
+from quittance.domain.endpoint import EndpointStatus, WebhookEndpoint
+from quittance.domain.event import EventKind
+from quittance.domain.ids import EndpointId, MerchantId
+from quittance.domain.text import is_storable
+from quittance.store.models import WebhookEndpointRow, table_of
+from quittance.store.statement import BatchStatement, Statement
+from quittance.store.transaction import Transaction, from_us, from_us_or_none, to_us
+
+_ENDPOINT = table_of(WebhookEndpointRow)
+_CHANGED = (
+    "url", "description", "event_types", "document", "status", "status_reason", "secret_version",
+    "previous_secret_until_us", "failures", "modified_at_us", "deleted_at_us",
+)  # fmt: skip
+
+_INSERT = Statement(lambda _: insert(_ENDPOINT).values({column.name: bindparam(column.name) for column in _ENDPOINT.c}))
+_LOCK = Statement(lambda _: select(*_ENDPOINT.c).where(_ENDPOINT.c.id == bindparam("id")).with_for_update())
+_BY_IDS = BatchStatement(lambda _, keys: select(*_ENDPOINT.c).where(_ENDPOINT.c.id.in_(keys)))
+_CHANGE = Statement(
+    lambda _: (
+        update(_ENDPOINT)
+        .where(_ENDPOINT.c.id == bindparam("endpoint_id"))
+        .values({name: bindparam(name) for name in _CHANGED})
+    )
+)
+_LISTENING = Statement(
+    lambda _: select(*_ENDPOINT.c).where(
+        _ENDPOINT.c.status == EndpointStatus.ENABLED.value, _ENDPOINT.c.deleted_at_us.is_(None)
+    )
+)
+_OF_MERCHANT = (_ENDPOINT.c.merchant_id == bindparam("merchant_id"), _ENDPOINT.c.deleted_at_us.is_(None))
+_PAGE = Statement(
+    lambda _: select(*_ENDPOINT.c).where(*_OF_MERCHANT).order_by(_ENDPOINT.c.id.desc()).limit(bindparam("limit"))
+)
+_PAGE_AFTER = Statement(
+    lambda _: (
+        select(*_ENDPOINT.c)
+        .where(*_OF_MERCHANT, _ENDPOINT.c.id < bindparam("after_id"))
+        .order_by(_ENDPOINT.c.id.desc())
+        .limit(bindparam("limit"))
+    )
+)
+_COUNT = Statement(lambda _: select(func.count()).select_from(_ENDPOINT).where(*_OF_MERCHANT))
+
+
+def insert_endpoint(transaction: Transaction, endpoint: WebhookEndpoint) -> None:
+    transaction.execute(_INSERT, _columns(endpoint))
+
+
+def lock_endpoint(transaction: Transaction, endpoint_id: EndpointId) -> WebhookEndpoint | None:
+    """Return the endpoint as it is now, locked against other units until this one commits."""
+    row = transaction.first(_LOCK, {"id": endpoint_id}) if is_storable(endpoint_id) else None
+    return None if row is None else _to_domain(row)
+
+
+def endpoints_by_id(transaction: Transaction, ids: Sequence[EndpointId]) -> list[WebhookEndpoint | None]:
+    """Return one entry per id, in order, deleted ones too."""
+    known = [id_ for id_ in ids if is_storable(id_)]
+    if not known:
+        return [None] * len(ids)
+    statement, parameters = _BY_IDS.sized(known)
+    found = {row[0]: _to_domain(row) for row in transaction.all(statement, parameters)}
+    return [found.get(id_) for id_ in ids]
+
+
+def change_endpoint(transaction: Transaction, after: WebhookEndpoint) -> None:
+    """Store what may change of an endpoint that this unit has locked."""
+    columns = _columns(after)
+    transaction.execute(_CHANGE, {name: columns[name] for name in _CHANGED} | {"endpoint_id": after.id})
+
+
+def listening_endpoints(transaction: Transaction) -> list[WebhookEndpoint]:
+    """Return every endpoint that wants to be told of anything."""
+    return [_to_domain(row) for row in transaction.all(_LISTENING)]
+
+
+def list_endpoints(
+    transaction: Transaction, *, merchant_id: MerchantId, after_id: str | None, limit: int
+) -> list[WebhookEndpoint]:
+    """Return the merchant's endpoints, the newest first, after the last one seen."""
+    parameters: dict[str, object] = {"merchant_id": merchant_id, "limit": limit}
+    if after_id is None:
+        return [_to_domain(row) for row in transaction.all(_PAGE, parameters)]
+    return [_to_domain(row) for row in transaction.all(_PAGE_AFTER, parameters | {"after_id": after_id})]
+
+
+def count_endpoints(transaction: Transaction, *, merchant_id: MerchantId) -> int:
+    row = transaction.first(_COUNT, {"merchant_id": merchant_id})
+    return int(row[0]) if row else 0
+
+
+def _columns(endpoint: WebhookEndpoint) -> dict[str, object]:
+    previous, deleted = endpoint.previous_secret_until, endpoint.deleted_at
+    return {
+        "id": endpoint.id,
+        "merchant_id": endpoint.merchant_id,
+        "url": endpoint.url,
+        "description": endpoint.description,
+        "event_types": " ".join(sorted(endpoint.event_types)),
+        "document": endpoint.document,
+        "status": endpoint.status.value,
+        "status_reason": endpoint.status_reason,
+        "secret_version": endpoint.secret_version,
+        "previous_secret_until_us": None if previous is None else to_us(previous),
+        "failures": endpoint.failures,
+        "created_at_us": to_us(endpoint.created_at),
+        "modified_at_us": to_us(endpoint.modified_at),
+        "deleted_at_us": None if deleted is None else to_us(deleted),
+    }
+
+
+def _to_domain(row: Any) -> WebhookEndpoint:
+    (
+        id_, merchant_id, url, description, event_types, document, status, reason, version, previous_until, failures,
+        created, modified, deleted,
+    ) = row  # fmt: skip
+    return WebhookEndpoint(
+        id=EndpointId(id_),
+        merchant_id=MerchantId(merchant_id),
+        url=url,
+        description=description,
+        event_types=frozenset(EventKind(kind) for kind in event_types.split()),
+        document=document,
+        status=EndpointStatus(status),
+        status_reason=reason,
+        secret_version=version,
+        previous_secret_until=from_us_or_none(previous_until),
+        failures=failures,
+        created_at=from_us(created),
+        modified_at=from_us(modified),
+        deleted_at=from_us_or_none(deleted),
+    )

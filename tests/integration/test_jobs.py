@@ -1,0 +1,218 @@
+"""Jobs: claimed once, held while they run, taken over when their claimant dies, and dead after too many tries."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from quittance.domain.ids import JobId
+from quittance.domain.job import Job, JobEnd, JobKind, JobState
+from quittance.resolvers import jobs as use_cases
+from quittance.resolvers.jobs import JobRun, claim_due, end_run, new_job, renew, retry_job
+from quittance.resolvers.services import Services
+from quittance.sandbox.clock import SandboxClock
+from quittance.store import jobs
+from quittance.workers.jobs import CRASHES_MAX, LANE_AT_ONCE, JobRunner
+
+KIND = JobKind.WEBHOOK_DELIVERY
+DONE = JobRun(end=JobEnd(state=JobState.DONE))
+
+
+async def add(services: Services, subject: str, *, lane: str = "lane", order: tuple[str, int] | None = None) -> Job:
+    job = new_job(services, KIND, subject=subject, lane=lane, order=order, due_at=services.now())
+    await services.database.write(lambda t: jobs.add_job(t, job))
+    return job
+
+
+async def claim(services: Services, *, limit: int = 100) -> list[str]:
+    return sorted(
+        job.subject for job in await claim_due(services, lane_max=LANE_AT_ONCE, limit=limit, busy=lambda _: 0)
+    )
+
+
+async def state_of(services: Services, job: Job) -> tuple[JobState, int, str | None]:
+    found = await services.database.read(lambda t: jobs.job_by_id(t, job.id))
+    assert found is not None
+    return found.state, found.attempts, found.last_error
+
+
+async def test_a_job_is_added_once_for_its_subject(services: Services) -> None:
+    first = await add(services, "a")
+    twin = new_job(services, KIND, subject="a", lane="lane", order=None, due_at=services.now())
+
+    added = await services.database.write(lambda t: jobs.add_job(t, twin))
+
+    assert added is False
+    assert await claim(services) == [first.subject]
+
+
+async def test_a_unit_that_fails_leaves_no_job(services: Services) -> None:
+    job = new_job(services, KIND, subject="a", lane="lane", order=None, due_at=services.now())
+
+    def unit(transaction: Any) -> None:
+        jobs.add_job(transaction, job)
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await services.database.write(unit)
+
+    assert await claim(services) == []
+
+
+async def test_many_claimants_together_get_each_job_once(services: Services) -> None:
+    for number in range(40):
+        await add(services, f"{number:02}", lane=f"lane-{number}")
+
+    claimed = await asyncio.gather(*(claim(services) for _ in range(8)))
+
+    assert sorted(subject for one in claimed for subject in one) == [f"{number:02}" for number in range(40)]
+
+
+async def test_a_claim_that_lapsed_is_anybodys_and_the_slow_claimant_changes_nothing(
+    services: Services, clock: SandboxClock
+) -> None:
+    await add(services, "a")
+    (slow,) = await claim_due(services, lane_max=4, limit=10, busy=lambda _: 0)
+    early = await claim(services)
+    clock.advance(services.rules.job_claim_s + 1)
+    (quick,) = await claim_due(services, lane_max=4, limit=10, busy=lambda _: 0)
+    touched: list[str] = []
+
+    late = await end_run(services, slow, replace(DONE, also=lambda _: touched.append("slow")))
+    renewed = await renew(services, slow)
+    ended = await end_run(services, quick, replace(DONE, also=lambda _: touched.append("quick")))
+
+    assert early == []
+    assert (late, renewed, ended) == (False, False, True)
+    assert touched == ["quick"]
+    assert (await state_of(services, quick))[:2] == (JobState.DONE, 2)
+
+
+async def test_a_claim_that_is_renewed_does_not_lapse(services: Services, clock: SandboxClock) -> None:
+    await add(services, "a")
+    (job,) = await claim_due(services, lane_max=4, limit=10, busy=lambda _: 0)
+
+    for _ in range(4):
+        clock.advance(services.rules.job_claim_s - 1)
+        assert await renew(services, job)
+
+    assert await claim(services) == []
+    assert await end_run(services, job, DONE)
+
+
+async def test_jobs_of_one_order_wait_for_each_other_and_others_do_not(services: Services) -> None:
+    await add(services, "third", order=("order", 3))
+    first = await add(services, "first", order=("order", 1))
+    await add(services, "second", order=("order", 2))
+    await add(services, "free")
+
+    begun = await claim_due(services, lane_max=4, limit=10, busy=lambda _: 0)
+    held = await claim(services)
+    await end_run(services, next(job for job in begun if job.id == first.id), DONE)
+
+    assert sorted(job.subject for job in begun) == ["first", "free"]
+    assert held == []
+    assert await claim(services) == ["second"]
+
+
+async def test_a_lane_is_bounded_and_does_not_crowd_out_another(services: Services) -> None:
+    for number in range(50):
+        await add(services, f"crowd-{number:02}", lane="crowd")
+    await add(services, "alone", lane="quiet")
+
+    claimed = await claim(services, limit=10)
+
+    assert len(claimed) == LANE_AT_ONCE + 1
+    assert "alone" in claimed
+
+
+async def test_a_lane_that_rests_begins_nothing_until_then(services: Services, clock: SandboxClock) -> None:
+    await add(services, "a", lane="tired")
+    await add(services, "b", lane="awake")
+    until = services.now() + timedelta(hours=1)
+    await services.database.write(lambda t: jobs.rest_lane(t, "tired", until=until))
+
+    early = await claim(services)
+    clock.advance(3_601)
+    later = await claim(services)
+
+    assert early == ["b"]
+    assert later == ["a", "b"]  # the claim on b lapsed meanwhile
+
+
+class Crashed(Exception):
+    """What a handler dies of."""
+
+
+@pytest.fixture
+def crashing(services: Services) -> JobRunner:
+    async def handler(_: Services, job: Job) -> JobRun:
+        raise Crashed(job.subject)
+
+    return JobRunner(services=services, handlers={KIND: handler})
+
+
+async def test_a_job_that_crashes_is_tried_again_later_and_is_dead_in_the_end(
+    services: Services, crashing: JobRunner, clock: SandboxClock
+) -> None:
+    job = await add(services, "a")
+    tries = 0
+    while await crashing.begin_due():
+        await crashing.idle()
+        tries += 1
+        again_at_once = await crashing.begin_due()
+        assert again_at_once == 0
+        clock.advance(48 * 3_600)
+
+    assert tries == CRASHES_MAX
+    assert await state_of(services, job) == (JobState.DEAD, CRASHES_MAX, "CRASHED")
+    assert [one.id for one in await use_cases.list_jobs(services, JobState.DEAD)] == [job.id]
+    assert await use_cases.queue_depths(services) == [(KIND, JobState.DEAD, 1)]
+
+
+async def test_a_dead_job_runs_again_when_a_person_says_so(
+    services: Services, crashing: JobRunner, clock: SandboxClock
+) -> None:
+    job = await add(services, "a")
+    for _ in range(CRASHES_MAX):
+        await crashing.begin_due()
+        await crashing.idle()
+        clock.advance(48 * 3_600)
+
+    retried = await retry_job(services, job.id)
+    unknown = await retry_job(services, JobId("job_unknown"))
+    claimed = await claim(services)
+    while_it_runs = await retry_job(services, job.id)
+
+    assert (retried, unknown, while_it_runs) == (True, False, False)
+    assert claimed == ["a"]
+
+
+async def test_a_runner_that_is_stopped_leaves_its_jobs_to_the_next(services: Services, clock: SandboxClock) -> None:
+    job = await add(services, "a")
+    begun = asyncio.Event()
+
+    async def hanging(_: Services, __: Job) -> JobRun:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def quick(_: Services, __: Job) -> JobRun:
+        return DONE
+
+    running = asyncio.create_task(JobRunner(services=services, handlers={KIND: hanging}).run())
+    await begun.wait()
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    left = await state_of(services, job)
+    clock.advance(services.rules.job_claim_s + 1)
+    runner = JobRunner(services=services, handlers={KIND: quick})
+    await runner.begin_due()
+    await runner.idle()
+
+    assert left[0] is JobState.RUNNING
+    assert (await state_of(services, job))[:2] == (JobState.DONE, 2)
