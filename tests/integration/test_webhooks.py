@@ -1,6 +1,7 @@
 """Webhooks from an event to a receiver on a real socket: signed, in order, at least once, and no longer than wanted."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -431,6 +432,7 @@ async def test_h5_death_at_any_moment_of_a_delivery_loses_nothing_and_changes_no
             break
 
     await post.tell()
+    gc.collect()
 
     (delivery,) = await post.deliveries()
     assert delivery["state"] == "DELIVERED"
