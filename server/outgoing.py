@@ -1,7 +1,6 @@
 """Which addresses of users this process may call, and the client that calls them."""
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from quittance.providers.base import OutgoingAnswer
@@ -21,13 +20,15 @@ class OutgoingOnDemand:
         self._client: OutgoingClient | None = None
 
     def check(self, url: str) -> None:
-        module = import_module("quittance.providers.outgoing")
-        module.check_url(url, rules=outgoing_rules(self._settings))
+        from quittance.providers.outgoing import check_url
+
+        check_url(url, rules=outgoing_rules(self._settings))
 
     async def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> OutgoingAnswer:
         if self._client is None:
-            module = import_module("quittance.providers.outgoing")
-            self._client = module.OutgoingClient(outgoing_rules(self._settings))
+            from quittance.providers.outgoing import OutgoingClient
+
+            self._client = OutgoingClient(outgoing_rules(self._settings))
         return await self._client.post(url, body=body, headers=headers)
 
     async def aclose(self) -> None:
