@@ -55,6 +55,7 @@ async def fan_out(services: Services, *, after: int) -> int:
     told = [(event, endpoint) for event in page for endpoint in listening if _concerns(endpoint, event)]
     if told:
         await services.database.write(lambda transaction: _send_all(transaction, services, told, reached=reached))
+        services.webhooks.wake()
     return reached
 
 

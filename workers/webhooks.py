@@ -9,6 +9,7 @@ from quittance.resolvers.services import Services
 from quittance.workers.loop import for_ever, hold_lease
 
 POLL_S = 1.0
+GATHER_S = 0.02  # what happens meanwhile is taken together: a busy log costs no pass for each event
 
 
 @dataclass(slots=True)
@@ -28,7 +29,7 @@ class FanOut:
                 reached = await fan_out(self.services, after=position)
                 if reached > position:
                     position = reached
-                    self.services.webhooks.wake()
+                    await asyncio.sleep(GATHER_S)
                     return
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(POLL_S):
