@@ -31,7 +31,7 @@ class Loader(DataLoader[K, T]):
     def then(self, key: K, use: Callable[[T], R]) -> R:
         """Return ``use(value)``; where the value is not known yet, an awaitable of it, which graphql-core awaits."""
         known = self.cache_map.get(key)
-        if known is not None and known.done() and known.exception() is None:
+        if known is not None and known.done() and not known.cancelled() and known.exception() is None:
             return use(known.result())
 
         async def later() -> R:
@@ -45,6 +45,12 @@ class Loaders:
 
     def __init__(self, services: Services, *, viewer: str) -> None:
         self._batches = Batches(services, viewer=viewer)
+
+    def forget_payment(self, payment_id: PaymentId) -> None:
+        """Let what is asked of a payment be read again: a mutation has changed it."""
+        for loader in (self.payment, self.options, self.events):
+            if loader.cache_map.get(payment_id) is not None:
+                loader.clear(payment_id)
 
     @cached_property
     def payment(self) -> Loader[PaymentId, Payment | None]:

@@ -93,6 +93,7 @@ class Mutation(MerchantMutations, WebhookMutations):
         checked = await payments.check_payment(
             info.context.services, info.context.principal, PaymentId(id), client_secret
         )
+        info.context.loaders.forget_payment(checked.id)
         return CheckPaymentSuccess(payment=Payment.from_domain(checked))
 
     @strawberry.mutation(
@@ -100,11 +101,13 @@ class Mutation(MerchantMutations, WebhookMutations):
     )
     async def retry_payment(self, info: QuittanceInfo, id: Id) -> RetryPaymentResult | None:  # noqa: A002
         retried = await invoices.retry_payment(info.context.services, info.context.principal, PaymentId(id))
+        info.context.loaders.forget_payment(retried.id)
         return RetryPaymentSuccess(payment=Payment.from_domain(retried))
 
     @strawberry.mutation(description="Take a payment back that nobody has paid.")
     async def cancel_payment(self, info: QuittanceInfo, id: Id) -> CancelPaymentResult | None:  # noqa: A002
         canceled = await payments.cancel_payment(info.context.services, info.context.principal, PaymentId(id))
+        info.context.loaders.forget_payment(canceled.id)
         return CancelPaymentSuccess(payment=Payment.from_domain(canceled))
 
 

@@ -78,7 +78,9 @@ class _Waiting:
     def answer(self) -> None:
         if self.future.done():
             return
-        if self.error is not None:
+        if isinstance(self.error, StopIteration):  # which no future takes
+            self.future.set_exception(RuntimeError("a unit ended an iteration"))
+        elif self.error is not None:
             self.future.set_exception(self.error)
         else:
             self.future.set_result(self.result)
@@ -183,9 +185,10 @@ class SqliteDatabase:
     def _run_batch(self, failure: Exception | None) -> None:
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_max))]
         end = partial(self._end_batch, batch)
+        if failure is not None:
+            end(failure)
+            return
         try:
-            if failure is not None:
-                raise failure
             self._writer.execute("BEGIN IMMEDIATE")
             if len(batch) > 1:
                 for waiting in batch:
@@ -194,7 +197,7 @@ class SqliteDatabase:
                 self._writer.execute("ROLLBACK")
                 end(None)
                 return
-        except (sqlite3.Error, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - handed to every caller of the batch
             end(error)
         else:
             self._disk.do(lambda: self._writer.execute("COMMIT"), then=end)
@@ -211,7 +214,7 @@ class SqliteDatabase:
         try:
             waiting.result = waiting.unit(transaction)
             waiting.position = self._append_events(transaction)
-        except Exception as error:  # noqa: BLE001 - handed to the caller who waits for this unit
+        except BaseException as error:  # noqa: BLE001 - handed to the caller who waits for this unit
             waiting.error = error
             return False
         return True
@@ -227,13 +230,13 @@ class SqliteDatabase:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
         for waiting in batch:
             waiting.answer()
-        newest = max((w.position for w in batch if w.position is not None and w.error is None), default=None)
-        if newest is not None and self.on_events is not None:
-            self.on_events(newest)
         if self._waiting:
             self._loop.call_soon(self._take_turn)
         else:
             self._idle.set()
+        newest = max((w.position for w in batch if w.position is not None and w.error is None), default=None)
+        if newest is not None and self.on_events is not None:
+            self.on_events(newest)
 
 
 class _DiskThread:

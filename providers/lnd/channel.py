@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final, cast
 
 import grpc
@@ -67,10 +66,16 @@ class _ChannelWithMacaroon:
         self._metadata = metadata
 
     def unary_unary(self, *method: Any, **coding: Any) -> Any:
-        return partial(self._channel.unary_unary(*method, **coding), metadata=self._metadata)
+        return self._with_macaroon(self._channel.unary_unary(*method, **coding))
 
     def unary_stream(self, *method: Any, **coding: Any) -> Any:
-        return partial(self._channel.unary_stream(*method, **coding), metadata=self._metadata)
+        return self._with_macaroon(self._channel.unary_stream(*method, **coding))
+
+    def _with_macaroon(self, method: Any) -> Any:
+        def call(request: Any, **terms: Any) -> Any:  # a closure: no repr shows what it holds
+            return method(request, metadata=self._metadata, **terms)
+
+        return call
 
     async def close(self, grace: float | None = None) -> None:
         await self._channel.close(grace)

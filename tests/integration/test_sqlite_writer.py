@@ -116,3 +116,19 @@ async def test_closing_finishes_what_waits(database: SqliteDatabase) -> None:
     assert "sqlite-disk" not in {thread.name for thread in threading.enumerate()}
     with pytest.raises(DatabaseClosed):
         await database.write(adding("d"))
+
+
+@pytest.mark.parametrize("ends_with", [StopIteration(), asyncio.CancelledError(), LookupError()])
+async def test_whatever_a_unit_ends_with_the_next_one_is_written(
+    database: SqliteDatabase, ends_with: BaseException
+) -> None:
+    def unit(transaction: Transaction) -> str:
+        transaction.execute(INSERT, {"id": "lost"})
+        raise ends_with
+
+    async with asyncio.timeout(10):
+        (failed,) = await asyncio.gather(database.write(unit), return_exceptions=True)
+        await database.write(adding("kept"))
+
+    assert isinstance(failed, BaseException)
+    assert await things(database) == ["kept"]
