@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from quittance.domain.delivery import (
     ATTEMPTS_MAX,
@@ -52,12 +54,25 @@ def test_every_status_means_what_the_standard_says() -> None:
         ("-5", None),
         ("0", 0),
         ("120", 120),
+        (" 120 ", 120),
+        ("86401", RETRY_AFTER_S_MAX),
+        ("1.5", None),
         ("9" * 12, RETRY_AFTER_S_MAX),
         ("9" * 40, None),
         (format_datetime(NOW + timedelta(minutes=5), usegmt=True), 300),
+        ("Friday, 01-May-26 00:05:00 GMT", 300),
+        ("Fri May  1 00:05:00 2026", 300),
+        ("Fri, 01 May 2026 99:99:99 GMT", None),
         (format_datetime(NOW - timedelta(minutes=5), usegmt=True), 0),
         (format_datetime(NOW + timedelta(days=9), usegmt=True), RETRY_AFTER_S_MAX),
     ],
 )
 def test_what_a_receiver_asks_is_read_and_capped_at_a_day(value: str | None, wait_s: float | None) -> None:
     assert retry_after_s(value, now=NOW) == wait_s
+
+
+@given(st.one_of(st.text(max_size=80), st.from_regex(r"\w{3}, \d{1,3} \w{3} \d{1,6} [\d:]{1,9} [+\w-]{1,9}")))
+def test_whatever_a_receiver_writes_is_a_wait_of_a_day_at_most_or_nothing(value: str) -> None:
+    wait_s = retry_after_s(value, now=NOW)
+
+    assert wait_s is None or 0 <= wait_s <= RETRY_AFTER_S_MAX

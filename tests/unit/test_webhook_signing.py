@@ -1,11 +1,16 @@
 """Standard Webhooks: the sheet's vector, what must be refused, and the published library as the judge."""
 
 import base64
-from datetime import UTC, datetime, timedelta
+import json
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from standardwebhooks import Webhook
+from hypothesis import given
+from hypothesis import strategies as st
+from standardwebhooks import Webhook, WebhookVerificationError
 
+from quittance.domain.ids import EndpointId
+from quittance.domain.secrets import SecretDeriver
 from quittance.domain.webhook import (
     SignatureInvalid,
     payload,
@@ -39,9 +44,25 @@ def test_the_vector_of_the_standard() -> None:
         {"webhook-timestamp": ""},
         {"webhook-signature": ""},
         {"webhook-timestamp": "soon"},
+        {"webhook-timestamp": "1614265330.0"},
+        {"webhook-timestamp": "-1614265330"},
+        {"webhook-timestamp": "+1614265330"},
+        {"webhook-timestamp": " 1614265330"},
+        {"webhook-timestamp": "16142653３0"},  # noqa: RUF001 - a fullwidth digit is the point
+        {"webhook-timestamp": "9" * 5_000},
+        {"webhook-timestamp": "1614265331"},
+        {"webhook-id": "msg_another"},
+        {"webhook-id": "msg_\ud800"},
         {"webhook-id": "msg.with.dots"},
         {"webhook-signature": "v1,"},
         {"webhook-signature": SIGNATURE[:-4]},
+        {"webhook-signature": SIGNATURE.rstrip("=")},
+        {"webhook-signature": SIGNATURE + "="},
+        {"webhook-signature": SIGNATURE.replace("v1,", "v1a,")},
+        {"webhook-signature": SIGNATURE.replace("v1,", "v1,,")},
+        {"webhook-signature": "v1"},
+        {"webhook-signature": ","},
+        {"webhook-signature": "\ud800"},
         {"webhook-signature": SIGNATURE.replace("v1,", "v2,")},
         {"webhook-signature": SIGNATURE.replace("v1,", "")},
         {"webhook-signature": "é"},
@@ -64,6 +85,37 @@ def test_a_missing_header_is_refused(missing: str) -> None:
 def test_a_time_more_than_five_minutes_away_is_refused(seconds: int) -> None:
     with pytest.raises(SignatureInvalid):
         verify(headers=HEADERS, body=BODY, secrets=[SECRET], at=AT + timedelta(seconds=seconds))
+
+
+@pytest.mark.parametrize("seconds", [-300, 0, 300])
+def test_a_time_of_up_to_five_minutes_away_is_accepted(seconds: int) -> None:
+    assert verify(headers=HEADERS, body=BODY, secrets=[SECRET], at=AT + timedelta(seconds=seconds)) == ID
+
+
+def test_another_secret_is_refused() -> None:
+    with pytest.raises(SignatureInvalid):
+        verify(headers=HEADERS, body=BODY, secrets=[bytes(32)], at=AT)
+
+
+def test_headers_are_found_in_any_case() -> None:
+    shouted = {name.upper(): value for name, value in HEADERS.items()}
+
+    assert verify(headers=shouted, body=BODY, secrets=[SECRET], at=AT) == ID
+
+
+def test_what_was_signed_cannot_be_cut_at_another_dot() -> None:
+    inner = f"1614265330.{BODY.decode()}".encode()
+    signed = signature_headers(message_id="msg", at=AT, body=inner, secrets=[SECRET])
+    shifted = signed | {"webhook-id": "msg.1614265330"}
+
+    with pytest.raises(SignatureInvalid):
+        verify(headers=shifted, body=BODY, secrets=[SECRET], at=AT)
+
+
+@given(st.dictionaries(st.sampled_from(list(HEADERS)), st.text(max_size=60)), st.binary(max_size=60))
+def test_no_stranger_s_headers_are_accepted_or_crash(changed: dict[str, str], body: bytes) -> None:
+    with pytest.raises(SignatureInvalid):
+        verify(headers=HEADERS | changed, body=body + b"x", secrets=[SECRET], at=AT)
 
 
 def test_a_flipped_byte_of_the_body_is_refused() -> None:
@@ -91,6 +143,78 @@ def test_the_published_library_verifies_both_secrets_of_a_rotation() -> None:
         assert Webhook(shown_secret(secret)).verify(body, headers)["type"] == "payment.settled"
 
 
+def test_the_published_library_refuses_the_old_secret_after_the_rotation() -> None:
+    old, new = bytes(range(32)), bytes(range(32, 64))
+    headers = signature_headers(message_id="evt_1", at=datetime.now(UTC), body=b"{}", secrets=[new])
+
+    with pytest.raises(WebhookVerificationError):
+        Webhook(shown_secret(old)).verify(b"{}", headers)
+
+
+def test_a_message_that_the_published_library_signed_is_accepted() -> None:
+    signature = Webhook(SHOWN).sign(ID, AT, BODY.decode())
+
+    assert verify(headers=HEADERS | {"webhook-signature": signature}, body=BODY, secrets=[SECRET], at=AT) == ID
+
+
+@given(
+    st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="."), min_size=1, max_size=60),
+    st.binary(max_size=200),
+    st.lists(st.binary(min_size=24, max_size=64), min_size=1, max_size=3, unique=True),
+)
+def test_whatever_is_signed_is_verified_with_each_of_its_secrets(id_: str, body: bytes, secrets: list[bytes]) -> None:
+    headers = signature_headers(message_id=id_, at=AT, body=body, secrets=secrets)
+
+    assert headers["webhook-signature"].count("v1,") == len(secrets)
+    for secret in secrets:
+        assert verify(headers=headers, body=body, secrets=[secret], at=AT) == id_
+
+
+@pytest.mark.parametrize("id_", ["", "msg.1", "msg 1", "msg\r\nx: y", "msg_é", "m" * 256])
+def test_an_id_that_could_be_misread_is_not_signed(id_: str) -> None:
+    with pytest.raises(ValueError, match="id is up to 255 visible ASCII characters without a dot"):
+        signature_headers(message_id=id_, at=AT, body=BODY, secrets=[SECRET])
+
+
+@pytest.mark.parametrize("secrets", [[], [b""], [SECRET, b"short"], [bytes(65)]])
+def test_nothing_is_signed_without_a_strong_secret(secrets: list[bytes]) -> None:
+    with pytest.raises(ValueError, match="secret"):
+        signature_headers(message_id=ID, at=AT, body=BODY, secrets=secrets)
+
+
+def test_a_time_without_a_zone_is_our_mistake() -> None:
+    naive = AT.replace(tzinfo=None)
+
+    with pytest.raises(ValueError, match="zone"):
+        signature_headers(message_id=ID, at=naive, body=BODY, secrets=[SECRET])
+    with pytest.raises(ValueError, match="zone"):
+        payload(type="payment.settled", timestamp=naive, data={})
+
+
+@pytest.mark.parametrize("shown", [SHOWN, SHOWN.removeprefix("whsec_")])
+def test_a_secret_is_read_with_and_without_its_prefix(shown: str) -> None:
+    assert read_secret(shown) == base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+
+
+def test_a_secret_is_read_without_its_padding() -> None:
+    shown = shown_secret(bytes(range(32)))
+
+    assert shown.endswith("=")
+    assert read_secret(shown.rstrip("=")) == bytes(range(32))
+
+
+def test_each_version_of_each_endpoint_has_a_secret_of_its_own() -> None:
+    derive = SecretDeriver(bytes(range(32)))
+    endpoints = [EndpointId("whe_1"), EndpointId("whe_11"), EndpointId("whe_2")]
+
+    secrets = [derive.webhook_secret(endpoint, version) for endpoint in endpoints for version in (1, 11, 2)]
+
+    assert {len(secret) for secret in secrets} == {32}
+    assert len(set(secrets)) == 9
+    assert secrets[0] == SecretDeriver(bytes(range(32))).webhook_secret(EndpointId("whe_1"), 1)
+    assert secrets[0] != SecretDeriver(bytes(range(1, 33))).webhook_secret(EndpointId("whe_1"), 1)
+
+
 @pytest.mark.parametrize("shown", ["", "whsec_", "whsec_short", "whsec_!!!!", base64.b64encode(bytes(65)).decode()])
 def test_a_weak_or_broken_secret_is_refused(shown: str) -> None:
     with pytest.raises(ValueError, match="secret"):
@@ -106,3 +230,23 @@ def test_a_payload_is_compact_and_its_time_is_utc() -> None:
     body = payload(type="payment.settled", timestamp=AT, data={"a": "é"})
 
     assert body == '{"type":"payment.settled","timestamp":"2021-02-25T15:02:10Z","data":{"a":"é"}}'.encode()
+
+
+def test_a_payload_tells_a_time_of_any_zone_in_utc() -> None:
+    there = datetime(2026, 5, 1, 2, 30, 0, 250_000, tzinfo=timezone(timedelta(hours=2)))
+
+    body = payload(type="article.published", timestamp=there, data=None)
+
+    assert json.loads(body) == {"type": "article.published", "timestamp": "2026-05-01T00:30:00.250000Z", "data": None}
+
+
+@pytest.mark.parametrize("kind", ["", "a b", ".a", "a.", "a..b", "a-b", "é"])
+def test_a_type_that_is_not_words_joined_by_dots_is_refused(kind: str) -> None:
+    with pytest.raises(ValueError, match="joined by dots"):
+        payload(type=kind, timestamp=AT, data={})
+
+
+@pytest.mark.parametrize("data", [float("nan"), float("inf"), {"a": AT}, {"a": b"x"}])
+def test_data_that_json_cannot_hold_is_refused(data: object) -> None:
+    with pytest.raises((ValueError, TypeError), match="JSON"):
+        payload(type="payment.settled", timestamp=AT, data=data)
