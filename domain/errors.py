@@ -85,7 +85,7 @@ class MerchantNotFound(QuittanceError):
     code = "MERCHANT_NOT_FOUND"
 
     def __init__(self, merchant_id: str) -> None:
-        super().__init__("no such merchant that this key may manage")
+        super().__init__("no such merchant; list the merchants to find its id")
         self.merchant_id = merchant_id
 
 
@@ -93,7 +93,7 @@ class ApiKeyNotFound(QuittanceError):
     code = "API_KEY_NOT_FOUND"
 
     def __init__(self, api_key_id: str) -> None:
-        super().__init__("this merchant has no such API key; the query `apiKeys` lists those that it has")
+        super().__init__("no such API key; list the keys to find its id")
         self.api_key_id = api_key_id
 
 

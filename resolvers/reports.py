@@ -86,7 +86,9 @@ async def count_settlements(services: Services, principal: Principal) -> int:
     return await services.database.scan(lambda transaction: reports.count_settlements(transaction, merchant_id))
 
 
-async def reconciliation(services: Services, principal: Principal) -> Reconciliation:
+async def reconciliation(
+    services: Services, principal: Principal, *, findings_max: int = FINDINGS_MAX
+) -> Reconciliation:
     """Compare every connected rail, our payments and the ledger, and name what differs.
 
     The operator is told of everything, the admin of another merchant of what is that merchant's. Counts as a mutation,
@@ -100,7 +102,7 @@ async def reconciliation(services: Services, principal: Principal) -> Reconcilia
     await services.admit_mutation(principal)
     checked_at = services.now()
     seen_by = None if principal.is_operator else merchant_id
-    found = _Findings()
+    found = _Findings(room=findings_max)
     rails = [RailComparison(services=services, rail=rail, merchant_id=seen_by) for rail in services.rails.values()]
     for rail in rails:
         await found.collect(rail.findings())
@@ -121,6 +123,7 @@ async def reconciliation(services: Services, principal: Principal) -> Reconcilia
 class _Findings:
     """Findings, up to their limit."""
 
+    room: int
     named: list[Finding] = field(default_factory=list)
     counts: Counter[FindingKind] = field(default_factory=Counter)
     full: bool = False
@@ -129,7 +132,7 @@ class _Findings:
         """Take what is found; what finds more than there is room for is ended."""
         async with aclosing(found):
             async for finding in found:
-                if len(self.named) == FINDINGS_MAX:
+                if len(self.named) == self.room:
                     self.full = True
                     return
                 self.named.append(finding)

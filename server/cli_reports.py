@@ -44,12 +44,10 @@ def export(  # noqa: PLR0913, PLR0917 - a command has as many options as its use
     format_: Annotated[ExportFormat, typer.Option("--format", help="How rows are written.")] = ExportFormat.CSV,
     merchant: Annotated[str | None, typer.Option(help="Only this merchant's; everybody's unless said.")] = None,
     since: Annotated[
-        datetime | None,
-        typer.Option(help="From this moment on (RFC 3339).", parser=_moment, metavar="TIME"),
+        datetime | None, typer.Option(help="From this moment on (RFC 3339).", parser=_moment, metavar="TIME")
     ] = None,
     until: Annotated[
-        datetime | None,
-        typer.Option(help="Before this moment (RFC 3339); now unless said.", parser=_moment, metavar="TIME"),
+        datetime | None, typer.Option(help="Before it (RFC 3339); now unless said.", parser=_moment, metavar="TIME")
     ] = None,
     output: Annotated[
         Path, typer.Option(help="The file to write, complete or not at all; - for standard output.")

@@ -64,8 +64,8 @@ def test_what_cannot_be_meant_is_refused_in_one_line(new_server: NewServer) -> N
     assert [(ended.returncode, ended.stdout) for ended in refused] == [(1, "")] * 4
     assert [ended.stderr.splitlines()[-1] for ended in refused] == [
         "quittance: a name has 1 to 191 characters",
-        "quittance: no such merchant that this key may manage",
-        "quittance: this merchant has no such API key; the query `apiKeys` lists those that it has",
+        "quittance: no such merchant; list the merchants to find its id",
+        "quittance: no such API key; list the keys to find its id",
         "quittance: overlapSeconds lies between 0 and 2592000",
     ]
     assert (listed.returncode, listed.stdout) == (0, "")

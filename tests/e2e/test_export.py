@@ -40,7 +40,6 @@ from quittance.domain.payment import OptionState, Payment, PaymentOption, Paymen
 from quittance.domain.policy import Decision, Disposition, Merchant, SettlementPolicy
 from quittance.resolvers.exports import export_pages
 from quittance.server.cli import app
-from quittance.server.export_files import Progress, whole_file
 from quittance.store import ledger, merchants, options, payments, settlements
 from quittance.store.database import open_database
 from quittance.store.models import Row
@@ -413,39 +412,6 @@ def test_reader_who_has_seen_enough_ends_the_export_quietly(new_books: Any) -> N
     assert running.wait(timeout=30) == 1
     assert first.startswith('"id","merchant_id"')
     assert "Traceback" not in said
-
-
-def test_file_is_its_owners_alone(tmp_path: Path) -> None:
-    with whole_file(tmp_path / "out.csv") as file:
-        file.write(b"rows")
-        assert not (tmp_path / "out.csv").exists()
-
-    assert (tmp_path / "out.csv").read_bytes() == b"rows"
-    assert (tmp_path / "out.csv").stat().st_mode & 0o777 == 0o600
-    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_progress_moves_on_a_terminal_and_is_one_line_elsewhere() -> None:
-    terminal, not_live, pipe = Terminal(), Terminal(), io.StringIO()
-    shown = [Progress("payments", to=terminal), Progress("payments", live=False, to=not_live)]
-    shown.append(Progress("payments", to=pipe))
-
-    for progress in shown:
-        progress.add(1_000)
-    time.sleep(0.25)
-    for progress in shown:
-        progress.add(1_500)
-        progress.end()
-
-    ended = r"exported 2,500 payments in 0\.\d s, [\d,]+ a second\n"
-    assert re.fullmatch(r"\r2,500 payments in 0\.\d s, [\d,]+ a second …\x1b\[K\r\x1b\[K" + ended, terminal.getvalue())
-    assert re.fullmatch(ended, not_live.getvalue())
-    assert re.fullmatch(ended, pipe.getvalue())
 
 
 def test_books_that_agree_are_verified(new_books: Any) -> None:
