@@ -4,7 +4,8 @@ from typing import Annotated
 
 import strawberry
 
-from quittance.domain.errors import InvalidInput
+from quittance.domain.cursor import decode_key
+from quittance.domain.errors import InvalidCursor, InvalidInput
 
 PAGE_MAX = 100
 PAGE_DEFAULT = 25
@@ -15,6 +16,21 @@ Id = Annotated[strawberry.ID, strawberry.argument(description="The id.")]
 ClientSecret = Annotated[
     str | None, strawberry.argument(description="The client secret of the payment, for a caller without a key.")
 ]
+
+
+def resumed_after(kind: str, after: str | None) -> str | None:
+    """Return the id behind a cursor of this kind of list; None for a list from its start.
+
+    Raises:
+        InvalidCursor: the cursor is of another list, or none of ours.
+    """
+    if after is None:
+        return None
+    match decode_key(after):
+        case (str(named), str(id_)) if named == kind:
+            return id_
+        case _:
+            raise InvalidCursor
 
 
 def page_size(first: int | None) -> int:

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 import strawberry
 
 from quittance.domain.audit import AuditFilter
-from quittance.domain.cursor import decode_key, encode_key
-from quittance.domain.errors import InvalidCursor, InvalidInput
+from quittance.domain.cursor import encode_key
+from quittance.domain.errors import InvalidInput
 from quittance.domain.ids import ApiKeyId, MerchantId
-from quittance.gql.arguments import PAGE_DEFAULT, After, First, Id, page_size
+from quittance.gql.arguments import PAGE_DEFAULT, After, First, Id, page_size, resumed_after
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.results_merchants import (
     CreateApiKeyResult,
@@ -52,7 +52,7 @@ class MerchantQueries:
     ) -> MerchantConnection:
         size = page_size(first)
         found = await merchants.list_merchants(
-            info.context.services, info.context.principal, after_id=_after(after, _MERCHANT), limit=size + 1
+            info.context.services, info.context.principal, after_id=resumed_after(_MERCHANT, after), limit=size + 1
         )
         edges = [
             MerchantEdge(cursor=encode_key(_MERCHANT, one.id), node=Merchant.from_domain(one)) for one in found[:size]
@@ -66,7 +66,7 @@ class MerchantQueries:
     async def api_keys(self, info: QuittanceInfo, first: First = PAGE_DEFAULT, after: After = None) -> ApiKeyConnection:
         size = page_size(first)
         found = await keys.list_own_keys(
-            info.context.services, info.context.principal, after_id=_after(after, _KEY), limit=size + 1
+            info.context.services, info.context.principal, after_id=resumed_after(_KEY, after), limit=size + 1
         )
         edges = [ApiKeyEdge(cursor=encode_key(_KEY, one.id), node=ApiKey.from_domain(one)) for one in found[:size]]
         return ApiKeyConnection(
@@ -92,7 +92,7 @@ class MerchantQueries:
             info.context.services,
             info.context.principal,
             narrowed=narrowed,
-            after_id=_after(after, _ENTRY),
+            after_id=resumed_after(_ENTRY, after),
             limit=size + 1,
         )
         edges = [
@@ -178,21 +178,6 @@ async def merchant_node(info: QuittanceInfo, merchant_id: MerchantId) -> Merchan
     """Return the merchant to those who may see it: its own keys, and the operator's."""
     found = await merchants.find_merchant(info.context.services, info.context.principal, merchant_id)
     return None if found is None else Merchant.from_domain(found)
-
-
-def _after(after: str | None, kind: str) -> str | None:
-    """Return the id of the last one seen.
-
-    Raises:
-        InvalidCursor: the cursor was made by another list.
-    """
-    if after is None:
-        return None
-    match decode_key(after):
-        case (made_by, str(last_id)) if made_by == kind:
-            return last_id
-        case _:
-            raise InvalidCursor
 
 
 def _change(said: UpdateMerchantInput) -> MerchantChange:

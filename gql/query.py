@@ -10,7 +10,7 @@ from quittance.domain.cursor import decode_key, encode_key
 from quittance.domain.errors import InvalidCursor
 from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, MerchantId, PaymentId
 from quittance.domain.payment import PaymentFilter as Narrowed
-from quittance.gql.arguments import PAGE_DEFAULT, After, ClientSecret, First, Id, page_size
+from quittance.gql.arguments import PAGE_DEFAULT, After, ClientSecret, First, Id, page_size, resumed_after
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.lookahead import load_for_payments
 from quittance.gql.merchants import MerchantQueries, merchant_node
@@ -121,7 +121,7 @@ class Query(MerchantQueries, ReportQueries, WebhookQueries):
             info.context.services,
             info.context.principal,
             narrowed=narrowed,
-            after_id=None if after is None else _payment_key(after),
+            after_id=resumed_after("payment", after),
             limit=size + 1,
         )
         await load_for_payments(info, found[:size])
@@ -197,13 +197,5 @@ def _article_key(after: str, order: ArticleOrder) -> tuple[int, str]:
     match decode_key(after):
         case (order.value, int(views), str(article_id)):
             return views, article_id
-        case _:
-            raise InvalidCursor
-
-
-def _payment_key(after: str) -> str:
-    match decode_key(after):
-        case ("payment", str(payment_id)):
-            return payment_id
         case _:
             raise InvalidCursor

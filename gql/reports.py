@@ -6,7 +6,7 @@ import strawberry
 
 from quittance.domain.cursor import decode_key
 from quittance.domain.errors import InvalidCursor
-from quittance.gql.arguments import PAGE_DEFAULT, After, First, page_size
+from quittance.gql.arguments import PAGE_DEFAULT, After, First, page_size, resumed_after
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.types.node import page_info
 from quittance.gql.types.report import (
@@ -60,7 +60,7 @@ class ReportQueries:
         found = await reports.settlements(
             info.context.services,
             info.context.principal,
-            after_id=None if after is None else _settlement_key(after),
+            after_id=resumed_after("settlement", after),
             limit=size + 1,
         )
         edges = [SettlementEdge.from_domain(one) for one in found[:size]]
@@ -82,13 +82,5 @@ def _entry_key(after: str) -> tuple[int, str, int]:
     match decode_key(after):
         case ("entry", int(posted_at_us), str(transaction_id), int(line)):
             return posted_at_us, transaction_id, line
-        case _:
-            raise InvalidCursor
-
-
-def _settlement_key(after: str) -> str:
-    match decode_key(after):
-        case ("settlement", str(settlement_id)):
-            return settlement_id
         case _:
             raise InvalidCursor

@@ -4,13 +4,12 @@ from typing import Annotated, TypeVar
 
 import strawberry
 
-from quittance.domain import endpoint
-from quittance.domain.cursor import decode_key, decode_position, encode_key
+from quittance.domain.cursor import decode_position, encode_key
 from quittance.domain.endpoint import DeliveryFilter
 from quittance.domain.errors import InvalidCursor, InvalidInput
 from quittance.domain.event import EventKind
 from quittance.domain.ids import DeliveryId, EndpointId, PaymentId
-from quittance.gql.arguments import After, First, Id, page_size
+from quittance.gql.arguments import After, First, Id, page_size, resumed_after
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.errors import (
     ForbiddenAddressError,
@@ -152,7 +151,7 @@ class WebhookQueries:
     ) -> WebhookEndpointConnection:
         size = page_size(first)
         found = await endpoints.list_endpoints(
-            info.context.services, info.context.principal, after_id=_resumed("endpoint", after), limit=size + 1
+            info.context.services, info.context.principal, after_id=resumed_after("endpoint", after), limit=size + 1
         )
         edges = [
             WebhookEndpointEdge(cursor=encode_key("endpoint", one.id), node=WebhookEndpoint.from_domain(one))
@@ -199,7 +198,11 @@ async def delivery_page(
     """Return a page of what this caller may see of its deliveries."""
     size = page_size(first)
     found = await deliveries.list_deliveries(
-        info.context.services, info.context.principal, narrowed, after_id=_resumed("delivery", after), limit=size + 1
+        info.context.services,
+        info.context.principal,
+        narrowed,
+        after_id=resumed_after("delivery", after),
+        limit=size + 1,
     )
     edges = [
         WebhookDeliveryEdge(cursor=encode_key("delivery", one.id), node=WebhookDelivery.from_domain(one))
@@ -324,18 +327,8 @@ def _given(value: T | None) -> T | None:
 def _narrowed(said: WebhookDeliveryFilter | None) -> DeliveryFilter:
     if said is None:
         return DeliveryFilter()
-    return endpoint.DeliveryFilter(
+    return DeliveryFilter(
         endpoint_id=None if said.endpoint_id is None else EndpointId(said.endpoint_id),
         state=said.state,
         payment_id=None if said.payment_id is None else PaymentId(said.payment_id),
     )
-
-
-def _resumed(kind: str, after: str | None) -> str | None:
-    if after is None:
-        return None
-    match decode_key(after):
-        case (str(named), str(id_)) if named == kind:
-            return id_
-        case _:
-            raise InvalidCursor

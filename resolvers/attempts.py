@@ -31,11 +31,9 @@ _EVERYTHING = EventSelector(kinds=frozenset(EventKind))
 
 async def deliver(services: Services, job: Job) -> JobRun:
     """Try one delivery once, and say what came of it."""
-    delivery_id = DeliveryId(job.subject)
-    delivery = (await services.database.read(lambda t: deliveries.deliveries_by_id(t, [delivery_id])))[0]
+    delivery, endpoint = await services.database.read(lambda t: _found(t, DeliveryId(job.subject)))
     if delivery is None or delivery.state is not DeliveryState.PENDING:
         return JobRun(end=JobEnd(state=JobState.DONE))
-    endpoint = (await services.database.read(lambda t: endpoints.endpoints_by_id(t, [delivery.endpoint_id])))[0]
     if endpoint is None or endpoint.deleted_at is not None or endpoint.status is not EndpointStatus.ENABLED:
         return _canceled(services, delivery, why="ENDPOINT_GONE")
     begun_at = services.now()
@@ -50,6 +48,13 @@ async def deliver(services: Services, job: Job) -> JobRun:
         took_s = (services.now() - begun_at).total_seconds()
         return _failed(services, job, delivery, _attempt(delivery, begun_at, took_s=took_s, error=error.reason))
     return _answered(services, job, delivery, answer, begun_at=begun_at)
+
+
+def _found(transaction: Transaction, delivery_id: DeliveryId) -> tuple[WebhookDelivery | None, WebhookEndpoint | None]:
+    delivery = deliveries.deliveries_by_id(transaction, [delivery_id])[0]
+    if delivery is None:
+        return None, None
+    return delivery, endpoints.endpoints_by_id(transaction, [delivery.endpoint_id])[0]
 
 
 async def _post(

@@ -7,15 +7,15 @@ from dataclasses import replace
 from quittance.domain.access import Principal, Scope
 from quittance.domain.audit import AuditAction
 from quittance.domain.endpoint import (
+    DELIVERY_NEXT,
     TEST_TYPE,
     DeliveryCause,
     DeliveryFilter,
     DeliveryState,
-    EndpointStatus,
     WebhookDelivery,
     WebhookEndpoint,
 )
-from quittance.domain.errors import DeliveryNotFound, EndpointNotFound, InvalidInput
+from quittance.domain.errors import DeliveryNotFound, InvalidInput
 from quittance.domain.event import Event, EventKind, EventSelector
 from quittance.domain.ids import DELIVERY, EVENT, DeliveryId, EndpointId, EventId
 from quittance.domain.job import JobKind
@@ -23,6 +23,7 @@ from quittance.domain.text import is_storable
 from quittance.domain.webhook import payload
 from quittance.resolvers import audit
 from quittance.resolvers.attempts import test_payload
+from quittance.resolvers.endpoints import check_enabled, locked_endpoint, own_endpoint
 from quittance.resolvers.jobs import new_job
 from quittance.resolvers.payloads import NotConcerned
 from quittance.resolvers.services import Services
@@ -87,11 +88,8 @@ async def send_test(services: Services, principal: Principal, endpoint_id: Endpo
     await services.admit_mutation(principal)
 
     def unit(transaction: Transaction) -> WebhookDelivery:
-        endpoint = endpoints.lock_endpoint(transaction, endpoint_id)
-        if endpoint is None or endpoint.merchant_id != merchant_id or endpoint.deleted_at is not None:
-            raise EndpointNotFound(endpoint_id)
-        if endpoint.status is not EndpointStatus.ENABLED:
-            raise InvalidInput("endpointId", "the endpoint is disabled; enable it first")
+        endpoint = locked_endpoint(transaction, merchant_id, endpoint_id)
+        check_enabled(endpoint)
         return _send(transaction, services, endpoint, None, cause=DeliveryCause.TEST)
 
     sent = await services.database.write(unit)
@@ -113,7 +111,7 @@ async def redeliver(services: Services, principal: Principal, delivery_id: Deliv
         found = deliveries.deliveries_by_id(transaction, [delivery_id])[0]
         if found is None or found.merchant_id != merchant_id:
             raise DeliveryNotFound(delivery_id)
-        if found.state not in {DeliveryState.FAILED, DeliveryState.CANCELED}:
+        if DeliveryState.PENDING not in DELIVERY_NEXT[found.state]:
             raise InvalidInput("deliveryId", f"the delivery is {found.state}; use replayWebhooks to send events again")
         if not deliveries.move_delivery(
             transaction, found, DeliveryState.PENDING, attempts=found.attempts, ended_at=None
@@ -144,11 +142,8 @@ async def replay(services: Services, principal: Principal, endpoint_id: Endpoint
     """
     merchant_id = principal.require(Scope.ADMIN)
     await services.admit_mutation(principal)
-    endpoint = (await services.database.read(lambda t: endpoints.endpoints_by_id(t, [endpoint_id])))[0]
-    if endpoint is None or endpoint.merchant_id != merchant_id or endpoint.deleted_at is not None:
-        raise EndpointNotFound(endpoint_id)
-    if endpoint.status is not EndpointStatus.ENABLED:
-        raise InvalidInput("endpointId", "the endpoint is disabled; enable it first")
+    endpoint = await services.database.read(lambda t: own_endpoint(t, merchant_id, endpoint_id))
+    check_enabled(endpoint)
     selector = EventSelector(kinds=endpoint.event_types, merchant_id=merchant_id)
     found = await services.database.scan(
         lambda t: events.events_after(t, selector, after=after, up_to=2**63 - 1, limit=REPLAY_EVENTS_MAX + 1)
@@ -221,9 +216,7 @@ async def dry_run(services: Services, principal: Principal, endpoint_id: Endpoin
         InvalidDocument: the endpoint's document does not fit the schema any more.
     """
     merchant_id = principal.require(Scope.ADMIN)
-    endpoint = (await services.database.read(lambda t: endpoints.endpoints_by_id(t, [endpoint_id])))[0]
-    if endpoint is None or endpoint.merchant_id != merchant_id or endpoint.deleted_at is not None:
-        raise EndpointNotFound(endpoint_id)
+    endpoint = await services.database.read(lambda t: own_endpoint(t, merchant_id, endpoint_id))
     selector = EventSelector(kinds=endpoint.event_types, merchant_id=merchant_id)
     newest = await services.database.read(events.newest_position)
     found = await services.database.scan(

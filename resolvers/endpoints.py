@@ -105,7 +105,7 @@ async def update_endpoint(
     _check(services, url=change.url, description=change.description)
 
     def unit(transaction: Transaction) -> WebhookEndpoint:
-        before = _own(transaction, merchant_id, endpoint_id)
+        before = locked_endpoint(transaction, merchant_id, endpoint_id)
         document = None if change.clear_document else _either(change.document, before.document)
         kinds = before.event_types if change.event_types is None and document == before.document else change.event_types
         after = replace(
@@ -137,7 +137,7 @@ async def delete_endpoint(services: Services, principal: Principal, endpoint_id:
 
     def unit(transaction: Transaction) -> WebhookEndpoint:
         now = services.now()
-        before = _own(transaction, merchant_id, endpoint_id)
+        before = locked_endpoint(transaction, merchant_id, endpoint_id)
         after = replace(before, status=EndpointStatus.DISABLED, deleted_at=now, modified_at=now)
         endpoints.change_endpoint(transaction, after)
         _note(transaction, services, principal, AuditAction.WEBHOOK_ENDPOINT_DELETED, after)
@@ -162,7 +162,7 @@ async def rotate_secret(
 
     def unit(transaction: Transaction) -> WebhookEndpoint:
         now = services.now()
-        before = _own(transaction, merchant_id, endpoint_id)
+        before = locked_endpoint(transaction, merchant_id, endpoint_id)
         after = replace(
             before,
             secret_version=before.secret_version + 1,
@@ -207,8 +207,31 @@ def _either(wanted: str | None, before: str | None) -> str | None:
     return before if wanted is None else wanted
 
 
-def _own(transaction: Transaction, merchant_id: MerchantId, endpoint_id: EndpointId) -> WebhookEndpoint:
-    found = endpoints.lock_endpoint(transaction, endpoint_id)
+def own_endpoint(transaction: Transaction, merchant_id: MerchantId, endpoint_id: EndpointId) -> WebhookEndpoint:
+    """Return an endpoint of this merchant.
+
+    Raises:
+        EndpointNotFound: there is none, or it was deleted.
+    """
+    return _checked(endpoints.endpoints_by_id(transaction, [endpoint_id])[0], merchant_id, endpoint_id)
+
+
+def locked_endpoint(transaction: Transaction, merchant_id: MerchantId, endpoint_id: EndpointId) -> WebhookEndpoint:
+    """Return it as :func:`own_endpoint`, locked against other units until this one commits."""
+    return _checked(endpoints.lock_endpoint(transaction, endpoint_id), merchant_id, endpoint_id)
+
+
+def check_enabled(endpoint: WebhookEndpoint) -> None:
+    """Refuse to send to an endpoint that is not told of anything.
+
+    Raises:
+        InvalidInput: it is disabled.
+    """
+    if endpoint.status is not EndpointStatus.ENABLED:
+        raise InvalidInput("endpointId", "the endpoint is disabled; enable it first")
+
+
+def _checked(found: WebhookEndpoint | None, merchant_id: MerchantId, endpoint_id: EndpointId) -> WebhookEndpoint:
     if found is None or found.merchant_id != merchant_id or found.deleted_at is not None:
         raise EndpointNotFound(endpoint_id)
     return found

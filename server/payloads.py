@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-import orjson
 from graphql import FieldNode
 
 from quittance.domain.access import Principal, Scope
@@ -83,8 +82,7 @@ class GraphQLPayloads:
         )
         if answer.errors or answer.data is None:
             raise _refusal(answer)
-        found: Mapping[str, Any] = orjson.loads(orjson.dumps(answer.data))
-        return found
+        return answer.data  # what fields give is JSON already
 
     def _prepared(self, document: str) -> Prepared:
         try:

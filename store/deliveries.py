@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlalchemy import bindparam, func, insert, select, update
 
-from quittance.domain.endpoint import DeliveryCause, DeliveryState, WebhookAttempt, WebhookDelivery
+from quittance.domain.endpoint import DELIVERY_NEXT, DeliveryCause, DeliveryState, WebhookAttempt, WebhookDelivery
+from quittance.domain.errors import IllegalTransition
 from quittance.domain.ids import DeliveryId, EndpointId, EventId, MerchantId, PaymentId
 from quittance.domain.text import is_storable
 from quittance.store.models import WebhookAttemptRow, WebhookDeliveryRow, table_of
@@ -107,7 +108,13 @@ def deliveries_of_payments(transaction: Transaction, payment_ids: Sequence[Payme
 def move_delivery(
     transaction: Transaction, before: WebhookDelivery, state: DeliveryState, *, attempts: int, ended_at: datetime | None
 ) -> bool:
-    """Move a delivery by compare-and-set; False when another moved it first."""
+    """Move a delivery by compare-and-set; False when another moved it first.
+
+    Raises:
+        IllegalTransition: the table does not allow it.
+    """
+    if state is not before.state and state not in DELIVERY_NEXT[before.state]:
+        raise IllegalTransition(f"{before.id}: {before.state} -> {state}")
     moved = transaction.execute(
         _SET_STATE,
         {

@@ -64,25 +64,16 @@ _CLAIM = BatchStatement(
         .returning(*_JOB.c)
     )
 )
-_RENEW = Statement(
-    lambda _: (
-        update(_JOB)
-        .where(
-            _JOB.c.id == bindparam("job_id"),
-            _JOB.c.fence == bindparam("of_fence"),
-            _JOB.c.state == JobState.RUNNING.value,
-        )
-        .values(due_at_us=bindparam("until_us"))
-    )
+_HELD = (
+    _JOB.c.id == bindparam("job_id"),
+    _JOB.c.fence == bindparam("of_fence"),
+    _JOB.c.state == JobState.RUNNING.value,
 )
+_RENEW = Statement(lambda _: update(_JOB).where(*_HELD).values(due_at_us=bindparam("until_us")))
 _END = Statement(
     lambda _: (
         update(_JOB)
-        .where(
-            _JOB.c.id == bindparam("job_id"),
-            _JOB.c.fence == bindparam("of_fence"),
-            _JOB.c.state == JobState.RUNNING.value,
-        )
+        .where(*_HELD)
         .values(
             state=bindparam("new_state"),
             due_at_us=bindparam("due_at_us"),
