@@ -31,7 +31,7 @@ async def load_for_payments(info: QuittanceInfo, page: Sequence[Payment]) -> Non
         wanted.append(loaders.article.load_many(article_ids))
         if asked & _OF_PURCHASES:
             wanted.append(loaders.bought.load_many(article_ids))
-    await asyncio.gather(*wanted)
+    await asyncio.gather(*wanted, return_exceptions=True)  # what failed is asked again, and told, by its own field
 
 
 def _field_names(

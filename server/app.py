@@ -122,7 +122,7 @@ class _TellingRefusals:
 def tune_interpreter() -> None:
     """Take what start-up made out of the collector's sight: its pauses were most of the slowest answers.
 
-    The writer thread gives way at each statement, and should not wait the usual 5 ms to go on.
+    The threads that wait for disk and node should not wait the usual 5 ms more to hand over what they have.
     """
     gc.collect()
     gc.freeze()

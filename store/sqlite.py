@@ -4,7 +4,7 @@ Exactly one connection ever writes and checkpoints (SQLite up to 3.51.2 can corr
 lock is held around each batch: a command that writes from another process takes turns with the server.
 
 Statements are microseconds of processor time that Python's lock would not let two threads spend at once anyway, so
-they run where their answers are awaited; only what waits for the disk is given to the thread.
+they run where their answers are awaited; only what waits, for a flush or for another's lock, is given to the thread.
 """
 
 import asyncio
@@ -89,13 +89,14 @@ class _Waiting:
 def connect(path: Path, *, writable: bool) -> sqlite3.Connection:
     """Open the file with our pragmas; readers can neither write nor checkpoint."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
-    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
     if writable:
+        connection.execute("PRAGMA busy_timeout=0")  # statements run on the loop: only the disk thread may wait
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
     else:
+        connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA wal_autocheckpoint=0")
         connection.execute("PRAGMA query_only=ON")
     connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
@@ -110,8 +111,16 @@ class SqliteDatabase:
 
     dialect = "sqlite"
 
-    def __init__(self, path: Path, *, append_events: AppendEvents, group_commit: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        append_events: AppendEvents,
+        group_commit: bool = True,
+        busy_timeout_ms: int = BUSY_TIMEOUT_MS,
+    ) -> None:
         self.path = path
+        self._busy_timeout_ms = busy_timeout_ms
         self._append_events = append_events
         self._batch_max = BATCH_UNITS_MAX if group_commit else 1
         self._loop = asyncio.get_running_loop()
@@ -175,12 +184,22 @@ class SqliteDatabase:
         """Begin the next batch; where another process writes just now, the thread waits for it, not the loop."""
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._disk.do(lambda: fcntl.flock(self._lock, fcntl.LOCK_EX), then=self._run_batch)
-        except OSError as error:
+            self._writer.execute("BEGIN IMMEDIATE")
+        except (BlockingIOError, sqlite3.OperationalError):
+            self._disk.do(self._begin_patiently, then=self._run_batch)
+        except (sqlite3.Error, OSError) as error:
             self._run_batch(error)
         else:
             self._run_batch(None)
+
+    def _begin_patiently(self) -> None:
+        """Wait for our own processes without limit, and for others that hold SQLite's lock as long as is usual."""
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._writer.execute(f"PRAGMA busy_timeout={self._busy_timeout_ms}")
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+        finally:
+            self._writer.execute("PRAGMA busy_timeout=0")
 
     def _run_batch(self, failure: Exception | None) -> None:
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_max))]
@@ -189,7 +208,6 @@ class SqliteDatabase:
             end(failure)
             return
         try:
-            self._writer.execute("BEGIN IMMEDIATE")
             if len(batch) > 1:
                 for waiting in batch:
                     self._run_beside_others(waiting)

@@ -3,6 +3,10 @@
 import asyncio
 import sqlite3
 
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import create_async_engine
+
 from quittance.store.database import sqlite_path
 
 SCHEMA_VERSION = "0002"
@@ -13,11 +17,11 @@ def is_up_to_date(url: str) -> bool:
     """Tell whether the database at ``url`` has this version's schema; a database without any has not.
 
     Raises:
-        OSError, asyncpg.PostgresError: the server does not answer.
+        OSError, SQLAlchemyError, asyncpg.PostgresError: the server does not answer.
     """
     path = sqlite_path(url)
     if path is None:
-        return asyncio.run(_postgresql_version(url.replace("+asyncpg", "", 1))) == SCHEMA_VERSION
+        return asyncio.run(_postgresql_version(url)) == SCHEMA_VERSION
     if not path.exists():
         return False
     connection = sqlite3.connect(path)
@@ -31,13 +35,12 @@ def is_up_to_date(url: str) -> bool:
 
 
 async def _postgresql_version(url: str) -> str | None:
-    import asyncpg
-
-    connection = await asyncpg.connect(url)
+    engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1))  # it reads every option
     try:
-        version: str | None = await connection.fetchval(_ASKED)
-    except asyncpg.UndefinedTableError:
+        async with engine.connect() as connection:
+            version: str | None = await connection.scalar(text(_ASKED))
+    except ProgrammingError:  # no such table
         return None
     finally:
-        await connection.close()
+        await engine.dispose()
     return version

@@ -20,7 +20,7 @@ _OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
     ("grpc.initial_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 5_000),  # else a node that was long away is not seen for two minutes
     ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
-    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.bdp_probe", 0),  # the window stays small: a feed that falls behind waits at the node, not in memory
 )
 
 

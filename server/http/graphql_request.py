@@ -19,6 +19,7 @@ EVENT_STREAM = "text/event-stream"
 HTML = "text/html"
 
 _PARAMETERS = ("query", "operationName", "variables", "extensions", "documentId")
+_REMEMBERED_LENGTH_MAX = 256
 _UTF8 = frozenset({"utf-8", "utf8"})
 
 
@@ -47,9 +48,18 @@ class Accepted:
     html: bool
 
 
-@lru_cache(maxsize=256)
 def negotiate(header: str | None) -> Accepted:
     """Read an ``Accept`` header; without one, or with a wildcard, the answer is ``application/json``."""
+    usual = header is None or len(header) <= _REMEMBERED_LENGTH_MAX  # strangers must not fill our memory
+    return _remembered(header) if usual else _negotiated(header)
+
+
+@lru_cache(maxsize=256)
+def _remembered(header: str | None) -> Accepted:
+    return _negotiated(header)
+
+
+def _negotiated(header: str | None) -> Accepted:
     if header is None or not header.strip():
         return Accepted(json=JSON, streams=False, streams_first=False, html=False)
     weights: dict[str, float] = {}

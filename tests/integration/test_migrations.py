@@ -52,6 +52,9 @@ async def test_a_database_is_up_to_date_once_it_was_migrated(database_url: str, 
     (tmp_path / "foreign.db").write_bytes(b"no database")
 
     assert await asyncio.to_thread(is_up_to_date, database_url)
+    if database_url.startswith("postgresql"):
+        mark = "&" if "?" in database_url else "?"
+        assert await asyncio.to_thread(is_up_to_date, f"{database_url}{mark}prepared_statement_cache_size=0")
     assert not is_up_to_date_of(missing)
     assert not is_up_to_date_of(tmp_path / "foreign.db")
     assert not missing.exists()

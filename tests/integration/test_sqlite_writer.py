@@ -15,6 +15,7 @@ from quittance.store.statement import Statement
 from quittance.store.transaction import Transaction, Unit
 
 THING = Table("thing", MetaData(), Column("id", Text, primary_key=True))
+PART = Table("part", MetaData(), Column("of", Text))
 INSERT = Statement(lambda _: insert(THING).values(id=bindparam("id")))
 ALL = Statement(lambda _: select(THING.c.id).order_by(THING.c.id))
 
@@ -28,8 +29,11 @@ async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
     path = tmp_path / "things.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE thing (id TEXT PRIMARY KEY)")
+        connection.execute(
+            "CREATE TABLE part (of TEXT REFERENCES thing (id) DEFERRABLE INITIALLY DEFERRED)"
+        )  # breaks no statement, but the commit
     connection.close()
-    opened = SqliteDatabase(path, append_events=lambda _: None)
+    opened = SqliteDatabase(path, append_events=lambda _: None, busy_timeout_ms=50)
     yield opened
     await opened.close()
 
@@ -89,9 +93,8 @@ async def test_a_process_that_writes_just_now_is_waited_for_without_stopping_the
     assert await things(database) == ["a"]
 
 
-async def test_a_disk_that_fails_fails_every_unit_of_its_commit_and_not_the_next(database: SqliteDatabase) -> None:
+async def test_a_foreign_lock_that_lasts_fails_every_unit_that_waits_and_not_the_next(database: SqliteDatabase) -> None:
     blocker = sqlite3.connect(database.path, isolation_level=None)
-    database._writer.execute("PRAGMA busy_timeout=1")
     blocker.execute("BEGIN IMMEDIATE")
     results = await asyncio.gather(
         *(database.write(adding(id_)) for id_ in "ab"),
@@ -132,3 +135,47 @@ async def test_whatever_a_unit_ends_with_the_next_one_is_written(
 
     assert isinstance(failed, BaseException)
     assert await things(database) == ["kept"]
+
+
+async def test_a_foreign_lock_is_waited_for_without_stopping_the_loop(database: SqliteDatabase) -> None:
+    database._busy_timeout_ms = 5_000
+    blocker = sqlite3.connect(database.path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    writing = asyncio.create_task(database.write(adding("a")))
+    ticks = 0
+    async with asyncio.timeout(2):
+        while ticks < 20:
+            await asyncio.sleep(0.005)
+            ticks += 1
+    waited = not writing.done()
+
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    await writing
+
+    assert waited
+    assert await things(database) == ["a"]
+
+
+async def test_a_commit_that_fails_fails_every_unit_in_it_and_stores_nothing(database: SqliteDatabase) -> None:
+    broken = Statement(lambda _: insert(PART).values(of=bindparam("of")))
+
+    def unit(transaction: Transaction) -> str:
+        transaction.execute(broken, {"of": "nothing"})
+        return "never"
+
+    units = [database.write(unit), database.write(adding("a"))]
+    results = await asyncio.gather(*units, return_exceptions=True)
+    await database.write(adding("b"))
+
+    assert [type(one) for one in results] == [sqlite3.IntegrityError] * 2
+    assert await things(database) == ["b"]
+
+
+async def test_what_was_answered_survives_a_power_cut_and_the_lock_is_free(database: SqliteDatabase) -> None:
+    await database.write(adding("a"))
+
+    with database.path.with_name(database.path.name + ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert database._writer.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert database._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
