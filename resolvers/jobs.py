@@ -1,6 +1,7 @@
 """Jobs: asked for in the unit of the change they follow from, run by whoever claims them first."""
 
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -46,17 +47,23 @@ def new_job(
     )
 
 
-async def claim_due(services: Services, *, lane_max: int, limit: int, busy: Callable[[str], int]) -> list[Job]:
-    """Claim due jobs; ``busy`` tells how many of a lane this process runs already."""
+async def claim_due(services: Services, *, lane_max: int, at_once: int, running: Mapping[str, int]) -> list[Job]:
+    """Claim due jobs until ``at_once`` run in this process, ``lane_max`` of each lane; ``running`` counts them now.
+
+    Among ``at_once`` candidates no more belong to full lanes than run already, so full lanes hide nobody from the room.
+    """
+    room = at_once - sum(running.values())
+    if room <= 0:
+        return []
     now = services.now()
     found = await services.database.scan(
-        lambda transaction: jobs.runnable_jobs(transaction, now=now, lane_max=lane_max, limit=limit)
+        lambda transaction: jobs.runnable_jobs(transaction, now=now, lane_max=lane_max, limit=at_once)
     )
-    taken: dict[str, int] = {}
+    taken = Counter(running)
     chosen: list[JobId] = []
     for job in found:
-        if busy(job.lane) + taken.get(job.lane, 0) < lane_max:
-            taken[job.lane] = taken.get(job.lane, 0) + 1
+        if len(chosen) < room and taken[job.lane] < lane_max:
+            taken[job.lane] += 1
             chosen.append(job.id)
     if not chosen:
         return []

@@ -30,8 +30,7 @@ class JobRunner:
     services: Services
     handlers: Mapping[JobKind, JobHandler]
     wake: asyncio.Event = field(default_factory=asyncio.Event)
-    _running: dict[asyncio.Task[None], str] = field(default_factory=dict)
-    _lanes: Counter[str] = field(default_factory=Counter)
+    _running: dict[asyncio.Task[None], str] = field(default_factory=dict)  # and the lane of each
 
     async def run(self) -> None:
         """Run for ever; on the way out, what runs is canceled and its claims lapse."""
@@ -53,14 +52,11 @@ class JobRunner:
 
     async def begin_due(self) -> int:
         """Claim and begin what is due, as far as there is room; return how many."""
-        room = AT_ONCE - len(self._running)
-        if room <= 0:
-            return 0
-        claimed = await claim_due(self.services, lane_max=LANE_AT_ONCE, limit=room, busy=lambda lane: self._lanes[lane])
+        running = Counter(self._running.values())
+        claimed = await claim_due(self.services, lane_max=LANE_AT_ONCE, at_once=AT_ONCE, running=running)
         for job in claimed:
             task = asyncio.create_task(self._one(job))
             self._running[task] = job.lane
-            self._lanes[job.lane] += 1
             task.add_done_callback(self._ended)
         return len(claimed)
 
@@ -70,10 +66,7 @@ class JobRunner:
             await asyncio.wait(list(self._running))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        lane = self._running.pop(task)
-        self._lanes[lane] -= 1
-        if not self._lanes[lane]:
-            del self._lanes[lane]
+        del self._running[task]
         self.wake.set()
 
     async def _pause_s(self) -> float:
@@ -83,14 +76,19 @@ class JobRunner:
         return min(POLL_S, max(0.05, (due - self.services.now()).total_seconds()))
 
     async def _one(self, job: Job) -> None:
-        async with self._held(job):
-            try:
-                run = await self.handlers[job.kind](self.services, job)
-            except Exception:
-                log.exception("job_crashed", job=job.id, kind=job.kind.value, attempt=job.attempts)
-                run = JobRun(end=self._after_crash(job))
-            if not await end_run(self.services, job, run):
-                log.warning("job_claim_lost", job=job.id, kind=job.kind.value)
+        try:
+            async with self._held(job):
+                if not await end_run(self.services, job, await self._run(job)):
+                    log.warning("job_claim_lost", job=job.id, kind=job.kind.value)
+        except Exception:
+            log.exception("job_not_ended", job=job.id, kind=job.kind.value)  # the claim lapses, and it runs again
+
+    async def _run(self, job: Job) -> JobRun:
+        try:
+            return await self.handlers[job.kind](self.services, job)
+        except Exception:
+            log.exception("job_crashed", job=job.id, kind=job.kind.value, attempt=job.attempts)
+            return JobRun(end=self._after_crash(job))
 
     def _after_crash(self, job: Job) -> JobEnd:
         if job.attempts >= CRASHES_MAX:
@@ -102,12 +100,11 @@ class JobRunner:
     async def _held(self, job: Job) -> AsyncIterator[None]:
         """Renew the claim while the job runs."""
 
-        async def renewing() -> None:
-            while True:
-                await asyncio.sleep(self.services.rules.job_claim_s / 3)
-                await renew(self.services, job)
+        async def later() -> None:
+            await asyncio.sleep(self.services.rules.job_claim_s / 3)
+            await renew(self.services, job)
 
-        task = asyncio.create_task(renewing())
+        task = asyncio.create_task(for_ever("jobs/claim", later))
         try:
             yield
         finally:

@@ -28,9 +28,7 @@ async def add(services: Services, subject: str, *, lane: str = "lane", order: tu
 
 
 async def claim(services: Services, *, limit: int = 100) -> list[str]:
-    return sorted(
-        job.subject for job in await claim_due(services, lane_max=LANE_AT_ONCE, limit=limit, busy=lambda _: 0)
-    )
+    return sorted(job.subject for job in await claim_due(services, lane_max=LANE_AT_ONCE, at_once=limit, running={}))
 
 
 async def state_of(services: Services, job: Job) -> tuple[JobState, int, str | None]:
@@ -75,10 +73,10 @@ async def test_a_claim_that_lapsed_is_anybodys_and_the_slow_claimant_changes_not
     services: Services, clock: SandboxClock
 ) -> None:
     await add(services, "a")
-    (slow,) = await claim_due(services, lane_max=4, limit=10, busy=lambda _: 0)
+    (slow,) = await claim_due(services, lane_max=4, at_once=10, running={})
     early = await claim(services)
     clock.advance(services.rules.job_claim_s + 1)
-    (quick,) = await claim_due(services, lane_max=4, limit=10, busy=lambda _: 0)
+    (quick,) = await claim_due(services, lane_max=4, at_once=10, running={})
     touched: list[str] = []
 
     late = await end_run(services, slow, replace(DONE, also=lambda _: touched.append("slow")))
@@ -93,7 +91,7 @@ async def test_a_claim_that_lapsed_is_anybodys_and_the_slow_claimant_changes_not
 
 async def test_a_claim_that_is_renewed_does_not_lapse(services: Services, clock: SandboxClock) -> None:
     await add(services, "a")
-    (job,) = await claim_due(services, lane_max=4, limit=10, busy=lambda _: 0)
+    (job,) = await claim_due(services, lane_max=4, at_once=10, running={})
 
     for _ in range(4):
         clock.advance(services.rules.job_claim_s - 1)
@@ -109,7 +107,7 @@ async def test_jobs_of_one_order_wait_for_each_other_and_others_do_not(services:
     await add(services, "second", order=("order", 2))
     await add(services, "free")
 
-    begun = await claim_due(services, lane_max=4, limit=10, busy=lambda _: 0)
+    begun = await claim_due(services, lane_max=4, at_once=10, running={})
     held = await claim(services)
     await end_run(services, next(job for job in begun if job.id == first.id), DONE)
 
@@ -127,6 +125,18 @@ async def test_a_lane_is_bounded_and_does_not_crowd_out_another(services: Servic
 
     assert len(claimed) == LANE_AT_ONCE + 1
     assert "alone" in claimed
+
+
+async def test_the_queues_of_full_lanes_hide_no_other(services: Services, clock: SandboxClock) -> None:
+    for number in range(40):
+        await add(services, f"crowd-{number:02}", lane=f"hanging-{number % 5}")
+    clock.advance(1)
+    await add(services, "alone", lane="quiet")
+    running = {f"hanging-{number}": 2 for number in range(5)}
+
+    begun = await claim_due(services, lane_max=2, at_once=11, running=running)
+
+    assert [job.subject for job in begun] == ["alone"]
 
 
 async def test_a_lane_that_rests_begins_nothing_until_then(services: Services, clock: SandboxClock) -> None:
@@ -216,3 +226,32 @@ async def test_a_runner_that_is_stopped_leaves_its_jobs_to_the_next(services: Se
 
     assert left[0] is JobState.RUNNING
     assert (await state_of(services, job))[:2] == (JobState.DONE, 2)
+
+
+async def test_a_claim_that_was_not_renewed_once_is_renewed_all_the_same(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await add(services, "a")
+    renewed = asyncio.Event()
+    failures = [OSError("the database is away")]
+
+    async def flaky(of: Services, held: Job) -> bool:
+        if failures:
+            raise failures.pop()
+        still = await renew(of, held)
+        renewed.set()
+        return still
+
+    async def slow(_: Services, __: Job) -> JobRun:
+        await renewed.wait()
+        return DONE
+
+    monkeypatch.setattr("quittance.workers.jobs.renew", flaky)
+    hasty = replace(services, rules=replace(services.rules, job_claim_s=1))
+    runner = JobRunner(services=hasty, handlers={KIND: slow})
+    await runner.begin_due()
+    async with asyncio.timeout(20):
+        await runner.idle()
+
+    assert not failures
+    assert (await state_of(services, job))[:2] == (JobState.DONE, 1)
