@@ -1,46 +1,21 @@
 """The audit log: rows are added, listed and counted, never changed."""
 
-from collections.abc import Iterable
-from itertools import product
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy import bindparam, insert
 
 from quittance.domain.audit import AuditAction, AuditEntry, AuditFilter
 from quittance.domain.ids import AuditEntryId, MerchantId
-from quittance.domain.text import is_storable
+from quittance.store.listing import Listing, Narrowing
 from quittance.store.models import AuditEntryRow, table_of
 from quittance.store.statement import Statement
 from quittance.store.transaction import Transaction, from_us, to_us
 
 _ENTRY = table_of(AuditEntryRow)
-_NARROWING = ("action", "actor_id", "subject_id")
-_Shape = tuple[str, ...]
-
 _INSERT = Statement(lambda _: insert(_ENTRY).values({column.name: bindparam(column.name) for column in _ENTRY.c}))
 
 
-def _fence(narrowed_by: Iterable[str]) -> list[Any]:
-    return [_ENTRY.c[name] == bindparam(name) for name in ("merchant_id", *narrowed_by)]
-
-
-def _page(narrowed_by: _Shape, *, resumed: bool) -> Statement:
-    fence = _fence(narrowed_by)
-    if resumed:
-        fence.append(_ENTRY.c.id < bindparam("after_id"))
-    return Statement(lambda _: select(*_ENTRY.c).where(*fence).order_by(_ENTRY.c.id.desc()).limit(bindparam("limit")))
-
-
-def _count(narrowed_by: _Shape) -> Statement:
-    return Statement(lambda _: select(func.count()).select_from(_ENTRY).where(*_fence(narrowed_by)))
-
-
-_SHAPES = [
-    tuple(name for name, said in zip(_NARROWING, chosen, strict=True) if said)
-    for chosen in product((False, True), repeat=len(_NARROWING))
-]
-_PAGES = {(shape, resumed): _page(shape, resumed=resumed) for shape in _SHAPES for resumed in (False, True)}
-_COUNTS = {shape: _count(shape) for shape in _SHAPES}
+_LISTING = Listing(_ENTRY, narrowed_by=[_ENTRY.c.merchant_id, _ENTRY.c.action, _ENTRY.c.actor_id, _ENTRY.c.subject_id])
 
 
 def insert_entry(transaction: Transaction, entry: AuditEntry) -> None:
@@ -63,27 +38,21 @@ def list_entries(
     transaction: Transaction, *, merchant_id: MerchantId, narrowed: AuditFilter, after_id: str | None, limit: int
 ) -> list[AuditEntry]:
     """Return the merchant's entries, the newest first, after the last one seen."""
-    said = _said(narrowed)
-    if not all(is_storable(value) for value in said.values()):
-        return []
-    parameters: dict[str, object] = {**said, "merchant_id": merchant_id, "limit": limit}
-    if after_id is not None:
-        parameters["after_id"] = after_id
-    return [_to_domain(row) for row in transaction.all(_PAGES[tuple(said), after_id is not None], parameters)]
+    rows = _LISTING.page(transaction, _narrowing(narrowed, merchant_id), after_id=after_id, limit=limit)
+    return [_to_domain(row) for row in rows]
 
 
 def count_entries(transaction: Transaction, *, merchant_id: MerchantId, narrowed: AuditFilter) -> int:
-    said = _said(narrowed)
-    if not all(is_storable(value) for value in said.values()):
-        return 0
-    row = transaction.first(_COUNTS[tuple(said)], {**said, "merchant_id": merchant_id})
-    return int(row[0]) if row else 0
+    return _LISTING.count(transaction, _narrowing(narrowed, merchant_id))
 
 
-def _said(narrowed: AuditFilter) -> dict[str, str]:
-    """Return the columns that the filter names, in the order of the statements' shapes."""
-    values = (narrowed.action and narrowed.action.value, narrowed.actor_id, narrowed.subject_id)
-    return {name: value for name, value in zip(_NARROWING, values, strict=True) if value is not None}
+def _narrowing(narrowed: AuditFilter, merchant_id: MerchantId) -> Narrowing:
+    return {
+        "merchant_id": merchant_id,
+        "action": narrowed.action and narrowed.action.value,
+        "actor_id": narrowed.actor_id,
+        "subject_id": narrowed.subject_id,
+    }
 
 
 def _to_domain(row: Any) -> AuditEntry:

@@ -4,12 +4,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
-from quittance.domain.endpoint import DELIVERY_NEXT, DeliveryCause, DeliveryState, WebhookAttempt, WebhookDelivery
+from quittance.domain.endpoint import (
+    DELIVERY_NEXT,
+    DeliveryCause,
+    DeliveryFilter,
+    DeliveryState,
+    WebhookAttempt,
+    WebhookDelivery,
+)
 from quittance.domain.errors import IllegalTransition
 from quittance.domain.ids import DeliveryId, EndpointId, EventId, MerchantId, PaymentId
 from quittance.domain.text import is_storable
+from quittance.store.listing import Listing, Narrowing
 from quittance.store.models import WebhookAttemptRow, WebhookDeliveryRow, table_of
 from quittance.store.statement import BatchStatement, Statement
 from quittance.store.transaction import Transaction, from_us, from_us_or_none, to_us
@@ -37,32 +45,10 @@ _ATTEMPTS_OF = BatchStatement(
 )
 
 
-def _listed(*, endpoint: bool, state: bool, payment: bool, resumed: bool, counted: bool) -> Statement:
-    fence: list[Any] = [_DELIVERY.c.merchant_id == bindparam("merchant_id")]
-    if endpoint:
-        fence.append(_DELIVERY.c.endpoint_id == bindparam("endpoint_id"))
-    if state:
-        fence.append(_DELIVERY.c.state == bindparam("state"))
-    if payment:
-        fence.append(_DELIVERY.c.payment_id == bindparam("payment_id"))
-    if counted:
-        return Statement(lambda _: select(func.count()).select_from(_DELIVERY).where(*fence))
-    if resumed:
-        fence.append(_DELIVERY.c.id < bindparam("after_id"))
-    return Statement(
-        lambda _: select(*_DELIVERY.c).where(*fence).order_by(_DELIVERY.c.id.desc()).limit(bindparam("limit"))
-    )
-
-
-_LISTS: dict[tuple[bool, bool, bool, bool, bool], Statement] = {}
-
-
-def _list_statement(shape: tuple[bool, bool, bool], *, resumed: bool, counted: bool) -> Statement:
-    key = (*shape, resumed, counted)
-    if key not in _LISTS:
-        endpoint, state, payment = shape
-        _LISTS[key] = _listed(endpoint=endpoint, state=state, payment=payment, resumed=resumed, counted=counted)
-    return _LISTS[key]
+_LISTING = Listing(
+    _DELIVERY,
+    narrowed_by=[_DELIVERY.c.merchant_id, _DELIVERY.c.endpoint_id, _DELIVERY.c.state, _DELIVERY.c.payment_id],
+)
 
 
 def insert_delivery(transaction: Transaction, delivery: WebhookDelivery) -> None:
@@ -161,21 +147,24 @@ def attempts_of_deliveries(transaction: Transaction, ids: Sequence[DeliveryId]) 
 
 
 def list_deliveries(
-    transaction: Transaction, narrowed: dict[str, object], *, after_id: str | None, limit: int
+    transaction: Transaction, *, merchant_id: MerchantId, narrowed: DeliveryFilter, after_id: str | None, limit: int
 ) -> list[WebhookDelivery]:
-    """Return deliveries, the newest first; ``narrowed`` holds a merchant_id, and more to narrow the list to."""
-    parameters = narrowed | {"limit": limit} | ({} if after_id is None else {"after_id": after_id})
-    statement = _list_statement(_shape(narrowed), resumed=after_id is not None, counted=False)
-    return [_to_domain(row) for row in transaction.all(statement, parameters)]
+    """Return the merchant's deliveries, the newest first, after the last one seen."""
+    rows = _LISTING.page(transaction, _narrowing(narrowed, merchant_id), after_id=after_id, limit=limit)
+    return [_to_domain(row) for row in rows]
 
 
-def count_deliveries(transaction: Transaction, narrowed: dict[str, object]) -> int:
-    row = transaction.first(_list_statement(_shape(narrowed), resumed=False, counted=True), narrowed)
-    return int(row[0]) if row else 0
+def count_deliveries(transaction: Transaction, *, merchant_id: MerchantId, narrowed: DeliveryFilter) -> int:
+    return _LISTING.count(transaction, _narrowing(narrowed, merchant_id))
 
 
-def _shape(narrowed: dict[str, object]) -> tuple[bool, bool, bool]:
-    return "endpoint_id" in narrowed, "state" in narrowed, "payment_id" in narrowed
+def _narrowing(narrowed: DeliveryFilter, merchant_id: MerchantId) -> Narrowing:
+    return {
+        "merchant_id": merchant_id,
+        "endpoint_id": narrowed.endpoint_id,
+        "state": narrowed.state and narrowed.state.value,
+        "payment_id": narrowed.payment_id,
+    }
 
 
 def _to_domain(row: Any) -> WebhookDelivery:

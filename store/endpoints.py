@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from quittance.domain.endpoint import EndpointStatus, WebhookEndpoint
 from quittance.domain.event import EventKind
 from quittance.domain.ids import EndpointId, MerchantId
 from quittance.domain.text import is_storable
+from quittance.store.listing import Listing
 from quittance.store.models import WebhookEndpointRow, table_of
 from quittance.store.statement import BatchStatement, Statement
 from quittance.store.transaction import Transaction, from_us, from_us_or_none, to_us
@@ -34,19 +35,7 @@ _LISTENING = Statement(
         _ENDPOINT.c.status == EndpointStatus.ENABLED.value, _ENDPOINT.c.deleted_at_us.is_(None)
     )
 )
-_OF_MERCHANT = (_ENDPOINT.c.merchant_id == bindparam("merchant_id"), _ENDPOINT.c.deleted_at_us.is_(None))
-_PAGE = Statement(
-    lambda _: select(*_ENDPOINT.c).where(*_OF_MERCHANT).order_by(_ENDPOINT.c.id.desc()).limit(bindparam("limit"))
-)
-_PAGE_AFTER = Statement(
-    lambda _: (
-        select(*_ENDPOINT.c)
-        .where(*_OF_MERCHANT, _ENDPOINT.c.id < bindparam("after_id"))
-        .order_by(_ENDPOINT.c.id.desc())
-        .limit(bindparam("limit"))
-    )
-)
-_COUNT = Statement(lambda _: select(func.count()).select_from(_ENDPOINT).where(*_OF_MERCHANT))
+_LISTING = Listing(_ENDPOINT, narrowed_by=[_ENDPOINT.c.merchant_id], within=[_ENDPOINT.c.deleted_at_us.is_(None)])
 
 
 def insert_endpoint(transaction: Transaction, endpoint: WebhookEndpoint) -> None:
@@ -84,15 +73,12 @@ def list_endpoints(
     transaction: Transaction, *, merchant_id: MerchantId, after_id: str | None, limit: int
 ) -> list[WebhookEndpoint]:
     """Return the merchant's endpoints, the newest first, after the last one seen."""
-    parameters: dict[str, object] = {"merchant_id": merchant_id, "limit": limit}
-    if after_id is None:
-        return [_to_domain(row) for row in transaction.all(_PAGE, parameters)]
-    return [_to_domain(row) for row in transaction.all(_PAGE_AFTER, parameters | {"after_id": after_id})]
+    rows = _LISTING.page(transaction, {"merchant_id": merchant_id}, after_id=after_id, limit=limit)
+    return [_to_domain(row) for row in rows]
 
 
 def count_endpoints(transaction: Transaction, *, merchant_id: MerchantId) -> int:
-    row = transaction.first(_COUNT, {"merchant_id": merchant_id})
-    return int(row[0]) if row else 0
+    return _LISTING.count(transaction, {"merchant_id": merchant_id})
 
 
 def _columns(endpoint: WebhookEndpoint) -> dict[str, object]:

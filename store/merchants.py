@@ -6,12 +6,13 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, or_, select, update
+from sqlalchemy import bindparam, insert, or_, select, update
 
 from quittance.domain.access import ApiKey, Principal, Scope
 from quittance.domain.ids import ApiKeyId, MerchantId
 from quittance.domain.policy import LatePolicy, Merchant, OverPolicy, SettlementPolicy, UnderPolicy
 from quittance.domain.text import is_storable
+from quittance.store.listing import Listing
 from quittance.store.models import ApiKeyRow, MerchantRow, table_of
 from quittance.store.statement import Statement
 from quittance.store.transaction import Transaction, from_us, from_us_or_none, to_us
@@ -44,19 +45,8 @@ _UPDATE_MERCHANT = Statement(
         )
     )
 )
-_MERCHANTS_PAGES = {
-    resumed: Statement(
-        lambda _, resumed=resumed: (  # type: ignore[misc]
-            select(*_MERCHANT.c)
-            .where(*([_MERCHANT.c.id < bindparam("after_id")] if resumed else []))
-            .order_by(_MERCHANT.c.id.desc())
-            .limit(bindparam("limit"))
-        )
-    )
-    for resumed in (False, True)
-}
+_MERCHANT_LISTING = Listing(_MERCHANT)
 _MERCHANTS = Statement(lambda _: select(*_MERCHANT.c).order_by(_MERCHANT.c.id))
-_COUNT_MERCHANTS = Statement(lambda _: select(func.count()).select_from(_MERCHANT))
 _INSERT_KEY = Statement(lambda _: insert(_KEY).values({column.name: bindparam(column.name) for column in _KEY.c}))
 _KEYS_BY_PREFIX = Statement(
     lambda _: select(_KEY.c.id, _KEY.c.merchant_id, _KEY.c.name, _KEY.c.key_hash, _KEY.c.scopes).where(
@@ -67,23 +57,7 @@ _KEYS_BY_PREFIX = Statement(
 _KEY_BY_ID = Statement(lambda _: select(*_KEY.c).where(_KEY.c.id == bindparam("id")))
 _LOCK_KEY = Statement(lambda _: select(*_KEY.c).where(_KEY.c.id == bindparam("id")).with_for_update())
 _KEYS = Statement(lambda _: select(*_KEY.c).order_by(_KEY.c.id))
-_KEYS_PAGES = {
-    resumed: Statement(
-        lambda _, resumed=resumed: (  # type: ignore[misc]
-            select(*_KEY.c)
-            .where(
-                _KEY.c.merchant_id == bindparam("merchant_id"),
-                *([_KEY.c.id < bindparam("after_id")] if resumed else []),
-            )
-            .order_by(_KEY.c.id.desc())
-            .limit(bindparam("limit"))
-        )
-    )
-    for resumed in (False, True)
-}
-_COUNT_KEYS = Statement(
-    lambda _: select(func.count()).select_from(_KEY).where(_KEY.c.merchant_id == bindparam("merchant_id"))
-)
+_KEY_LISTING = Listing(_KEY, narrowed_by=[_KEY.c.merchant_id])
 _SET_REVOKED = Statement(
     lambda _: update(_KEY).where(_KEY.c.id == bindparam("key_id")).values(revoked_at_us=bindparam("at_us"))
 )
@@ -143,10 +117,8 @@ def lock_merchant(transaction: Transaction, merchant_id: MerchantId) -> Merchant
 
 def list_merchants(transaction: Transaction, *, after_id: str | None, limit: int) -> list[Merchant]:
     """Return every merchant, the newest first, after the last one seen."""
-    parameters: dict[str, object] = {"limit": limit}
-    if after_id is not None:
-        parameters["after_id"] = after_id
-    return [_merchant_to_domain(row) for row in transaction.all(_MERCHANTS_PAGES[after_id is not None], parameters)]
+    rows = _MERCHANT_LISTING.page(transaction, {}, after_id=after_id, limit=limit)
+    return [_merchant_to_domain(row) for row in rows]
 
 
 def every_merchant(transaction: Transaction) -> list[Merchant]:
@@ -154,8 +126,7 @@ def every_merchant(transaction: Transaction) -> list[Merchant]:
 
 
 def count_merchants(transaction: Transaction) -> int:
-    row = transaction.first(_COUNT_MERCHANTS)
-    return int(row[0]) if row else 0
+    return _MERCHANT_LISTING.count(transaction, {})
 
 
 def insert_key(transaction: Transaction, key: ApiKey, *, key_hash: bytes) -> None:
@@ -207,15 +178,12 @@ def keys(transaction: Transaction) -> list[ApiKey]:
 
 def list_keys(transaction: Transaction, *, merchant_id: MerchantId, after_id: str | None, limit: int) -> list[ApiKey]:
     """Return the merchant's keys, those that are revoked too, the newest first, after the last one seen."""
-    parameters: dict[str, object] = {"merchant_id": merchant_id, "limit": limit}
-    if after_id is not None:
-        parameters["after_id"] = after_id
-    return [_key_to_domain(row) for row in transaction.all(_KEYS_PAGES[after_id is not None], parameters)]
+    rows = _KEY_LISTING.page(transaction, {"merchant_id": merchant_id}, after_id=after_id, limit=limit)
+    return [_key_to_domain(row) for row in rows]
 
 
 def count_keys(transaction: Transaction, *, merchant_id: MerchantId) -> int:
-    row = transaction.first(_COUNT_KEYS, {"merchant_id": merchant_id})
-    return int(row[0]) if row else 0
+    return _KEY_LISTING.count(transaction, {"merchant_id": merchant_id})
 
 
 def set_revoked(transaction: Transaction, key_id: ApiKeyId, *, at: datetime) -> None:

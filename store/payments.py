@@ -10,6 +10,7 @@ from quittance.domain.ids import ArticleId, MerchantId, PaymentId
 from quittance.domain.money import Asset, Money
 from quittance.domain.payment import Payment, PaymentFilter, PaymentOption, PaymentPurpose, PaymentStatus
 from quittance.domain.text import is_storable
+from quittance.store.listing import Listing, Narrowing
 from quittance.store.models import PaymentRow, table_of
 from quittance.store.statement import BatchStatement, Statement
 from quittance.store.transaction import Transaction, from_us, from_us_or_none, to_us
@@ -65,39 +66,10 @@ _LATEST = BatchStatement(
 )
 
 
-def _fence(*, status: bool, article: bool, correlation: bool) -> list[Any]:
-    fence: list[Any] = [_PAYMENT.c.merchant_id == bindparam("merchant_id")]
-    if status:
-        fence.append(_PAYMENT.c.status == bindparam("status"))
-    if article:
-        fence.append(_PAYMENT.c.article_id == bindparam("article_id"))
-    if correlation:
-        fence.append(_PAYMENT.c.correlation_id == bindparam("correlation_id"))
-    return fence
-
-
-_PAGES: dict[tuple[bool, bool, bool, bool], Statement] = {}
-_COUNTS: dict[tuple[bool, bool, bool], Statement] = {}
-
-
-def _page(*, status: bool, article: bool, correlation: bool, resumed: bool) -> Statement:
-    fence = _fence(status=status, article=article, correlation=correlation)
-    if resumed:
-        fence.append(_PAYMENT.c.id < bindparam("after_id"))
-    return Statement(
-        lambda _: select(*_PAYMENT.c).where(*fence).order_by(_PAYMENT.c.id.desc()).limit(bindparam("limit"))
-    )
-
-
-for _status in (False, True):
-    for _article in (False, True):
-        for _correlation in (False, True):
-            _narrowed = {"status": _status, "article": _article, "correlation": _correlation}
-            _COUNTS[_status, _article, _correlation] = Statement(
-                lambda _, shape=_narrowed: select(func.count()).select_from(_PAYMENT).where(*_fence(**shape))  # type: ignore[misc]
-            )
-            for _resumed in (False, True):
-                _PAGES[_status, _article, _correlation, _resumed] = _page(**_narrowed, resumed=_resumed)
+_LISTING = Listing(
+    _PAYMENT,
+    narrowed_by=[_PAYMENT.c.merchant_id, _PAYMENT.c.status, _PAYMENT.c.article_id, _PAYMENT.c.correlation_id],
+)
 
 
 def insert_payment(transaction: Transaction, payment: Payment) -> None:
@@ -189,23 +161,6 @@ def view_payments(
     return [found.get(article_id) for article_id in article_ids]
 
 
-def _shape(narrowed: PaymentFilter) -> tuple[bool, bool, bool]:
-    return narrowed.status is not None, narrowed.article_id is not None, narrowed.correlation_id is not None
-
-
-def _may_match(narrowed: PaymentFilter) -> bool:
-    return is_storable(narrowed.article_id or "") and is_storable(narrowed.correlation_id or "")
-
-
-def _narrowing(narrowed: PaymentFilter, merchant_id: MerchantId) -> dict[str, object]:
-    said: dict[str, object] = {
-        "status": narrowed.status and narrowed.status.value,
-        "article_id": narrowed.article_id,
-        "correlation_id": narrowed.correlation_id,
-    }
-    return {"merchant_id": merchant_id} | {name: value for name, value in said.items() if value is not None}
-
-
 def list_payments(
     transaction: Transaction,
     *,
@@ -215,20 +170,21 @@ def list_payments(
     limit: int,
 ) -> list[Payment]:
     """Return the merchant's payments, the newest first, after the last one seen."""
-    if not _may_match(narrowed):
-        return []
-    parameters = _narrowing(narrowed, merchant_id) | {"limit": limit}
-    if after_id is not None:
-        parameters["after_id"] = after_id
-    statement = _PAGES[*_shape(narrowed), after_id is not None]
-    return [_to_domain(row) for row in transaction.all(statement, parameters)]
+    rows = _LISTING.page(transaction, _narrowing(narrowed, merchant_id), after_id=after_id, limit=limit)
+    return [_to_domain(row) for row in rows]
 
 
 def count_payments(transaction: Transaction, *, merchant_id: MerchantId, narrowed: PaymentFilter) -> int:
-    if not _may_match(narrowed):
-        return 0
-    row = transaction.first(_COUNTS[_shape(narrowed)], _narrowing(narrowed, merchant_id))
-    return int(row[0]) if row else 0
+    return _LISTING.count(transaction, _narrowing(narrowed, merchant_id))
+
+
+def _narrowing(narrowed: PaymentFilter, merchant_id: MerchantId) -> Narrowing:
+    return {
+        "merchant_id": merchant_id,
+        "status": narrowed.status and narrowed.status.value,
+        "article_id": narrowed.article_id,
+        "correlation_id": narrowed.correlation_id,
+    }
 
 
 def _to_domain(row: Any) -> Payment:
