@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from quittance.domain.ids import JobId
 
+CRASHED = "CRASHED"  # what a job is said to have failed with when its handler did
+
 
 class JobKind(StrEnum):
     WEBHOOK_DELIVERY = "webhook.delivery"

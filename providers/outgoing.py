@@ -35,7 +35,7 @@ _NAME: Final = re.compile(
 )
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _ADDRESSES_TRIED_MAX: Final = 4
-_ANSWER_HEADERS: Final = frozenset({"retry-after"})
+_ANSWER_HEADERS: Final = frozenset({b"retry-after"})
 
 # The IANA special-purpose registries, and what else is no stranger's server. `is_global` of the standard library
 # calls multicast, 6to4 and mapped addresses global, and differs between versions of Python.
@@ -239,7 +239,7 @@ class OutgoingClient:
             raise OutgoingFailed("timeout") from None
         return OutgoingAnswer(
             status_code=response.status_code,
-            headers={name: value for name, value in response.headers.items() if name in _ANSWER_HEADERS},
+            headers=dict(response.headers),
             body_excerpt=excerpt,
             is_whole=is_whole,
             took_s=clock() - begun_s,
@@ -256,7 +256,11 @@ class OutgoingClient:
 
 
 class _GuardedTransport(httpx.AsyncBaseTransport):
-    """Opens one connection a request, to an address that was checked for that request."""
+    """Opens one connection a request, to an address that was checked for that request.
+
+    Only the headers that are used come through: the client would read a ``Location`` also where it does not follow it,
+    and fail over one that is malformed.
+    """
 
     def __init__(self, rules: OutgoingRules, resolve: Resolve, tls: ssl.SSLContext) -> None:
         self._rules = rules
@@ -287,7 +291,8 @@ class _GuardedTransport(httpx.AsyncBaseTransport):
         except BaseException:  # a caller that gives up must not leave a socket behind
             await connection.aclose()
             raise
-        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer, connection))
+        headers = [(name, value) for name, value in answer.headers if name.lower() in _ANSWER_HEADERS]
+        return httpx.Response(answer.status, headers=headers, stream=_Body(answer, connection))
 
 
 class _Body(httpx.AsyncByteStream):

@@ -16,7 +16,7 @@ from quittance.domain.endpoint import (
 from quittance.domain.errors import ForbiddenAddress, InvalidDocument
 from quittance.domain.event import EventKind, EventSelector
 from quittance.domain.ids import DeliveryId
-from quittance.domain.job import Job, JobEnd, JobState
+from quittance.domain.job import CRASHED, Job, JobEnd, JobState
 from quittance.domain.webhook import payload, signature_headers
 from quittance.providers.base import OutgoingAnswer, OutgoingFailed
 from quittance.resolvers.jobs import JobRun
@@ -48,6 +48,14 @@ async def deliver(services: Services, job: Job) -> JobRun:
         took_s = (services.now() - begun_at).total_seconds()
         return _failed(services, job, delivery, _attempt(delivery, begun_at, took_s=took_s, error=error.reason))
     return _answered(services, job, delivery, answer, begun_at=begun_at)
+
+
+def abandon(services: Services, job: Job, transaction: Transaction) -> None:
+    """Give up the delivery of a job that crashed too often, so that its merchant sees it, and can redeliver it."""
+    delivery, _ = _found(transaction, DeliveryId(job.subject))
+    if delivery is not None and delivery.state is DeliveryState.PENDING:
+        attempt = _attempt(delivery, services.now(), error=CRASHED)
+        _given_up(services, delivery, attempt, fails=False).also(transaction)
 
 
 def _found(transaction: Transaction, delivery_id: DeliveryId) -> tuple[WebhookDelivery | None, WebhookEndpoint | None]:

@@ -124,7 +124,8 @@ async def redeliver(services: Services, principal: Principal, delivery_id: Deliv
             subject_id=found.id,
             detail=found.event_type,
         )
-        jobs.run_subject_again(transaction, JobKind.WEBHOOK_DELIVERY, found.id, at=services.now())
+        if not jobs.run_subject_again(transaction, JobKind.WEBHOOK_DELIVERY, found.id, at=services.now()):
+            raise InvalidInput("deliveryId", "the delivery's job runs just now; try again in a minute")
         return replace(found, state=DeliveryState.PENDING, ended_at=None)
 
     again = await services.database.write(unit)

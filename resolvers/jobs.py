@@ -23,6 +23,7 @@ class JobRun:
 
 
 JobHandler = Callable[[Services, Job], Awaitable[JobRun]]
+Abandon = Callable[[Services, Job, Transaction], None]
 
 
 def new_job(

@@ -25,7 +25,7 @@ from quittance.providers.base import ReceivingProvider, SettlementFeed
 from quittance.providers.lnd.channel import LndConnection, open_channel
 from quittance.providers.lnd.provider import LndProvider
 from quittance.providers.rates.base import RateSource
-from quittance.resolvers.attempts import deliver
+from quittance.resolvers.attempts import abandon, deliver
 from quittance.resolvers.services import MUTATION_BUDGET, PaymentRules, Services, WebhookTools
 from quittance.sandbox.clock import SandboxClock
 from quittance.sandbox.coordinates import LndCoordinates, SandboxCoordinates
@@ -121,7 +121,8 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
         access = ServerAccess(services, broker, key_used=(uses := _KeyUses(services)).add)
         outgoing = OutgoingOnDemand(settings)
         stack.push_async_callback(outgoing.aclose)
-        runner = JobRunner(services=services, handlers={JobKind.WEBHOOK_DELIVERY: deliver})
+        kind = JobKind.WEBHOOK_DELIVERY
+        runner = JobRunner(services=services, handlers={kind: deliver}, abandon={kind: abandon})
         services.webhook_tools = WebhookTools(
             outgoing=outgoing,
             payloads=GraphQLPayloads(access, limits=DocumentLimits()),

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
-from quittance.domain.job import Job, JobEnd, JobKind, JobState
-from quittance.resolvers.jobs import JobHandler, JobRun, claim_due, end_run, next_due, renew
+from quittance.domain.job import CRASHED, Job, JobEnd, JobKind, JobState
+from quittance.resolvers.jobs import Abandon, JobHandler, JobRun, claim_due, end_run, next_due, renew
 from quittance.resolvers.services import Services
 from quittance.workers.loop import for_ever
 
@@ -25,10 +26,14 @@ CRASH_PAUSE_S = 30.0
 
 @dataclass(slots=True)
 class JobRunner:
-    """Runs jobs in this process. ``wake`` says that something may have fallen due."""
+    """Runs jobs in this process. ``wake`` says that something may have fallen due.
+
+    ``abandon`` settles what a job was about, in the unit that ends it, when it crashed at its last try.
+    """
 
     services: Services
     handlers: Mapping[JobKind, JobHandler]
+    abandon: Mapping[JobKind, Abandon] = field(default_factory=dict)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     _running: dict[asyncio.Task[None], str] = field(default_factory=dict)  # and the lane of each
 
@@ -88,13 +93,15 @@ class JobRunner:
             return await self.handlers[job.kind](self.services, job)
         except Exception:
             log.exception("job_crashed", job=job.id, kind=job.kind.value, attempt=job.attempts)
-            return JobRun(end=self._after_crash(job))
+            return self._after_crash(job)
 
-    def _after_crash(self, job: Job) -> JobEnd:
-        if job.attempts >= CRASHES_MAX:
-            return JobEnd(state=JobState.DEAD, error="CRASHED")
-        again_at = self.services.now() + timedelta(seconds=CRASH_PAUSE_S * 2 ** (job.attempts - 1))
-        return JobEnd(state=JobState.WAITING, error="CRASHED", again_at=again_at)
+    def _after_crash(self, job: Job) -> JobRun:
+        if job.attempts < CRASHES_MAX:
+            again_at = self.services.now() + timedelta(seconds=CRASH_PAUSE_S * 2 ** (job.attempts - 1))
+            return JobRun(end=JobEnd(state=JobState.WAITING, error=CRASHED, again_at=again_at))
+        end = JobEnd(state=JobState.DEAD, error=CRASHED)
+        abandon = self.abandon.get(job.kind)
+        return JobRun(end=end) if abandon is None else JobRun(end=end, also=partial(abandon, self.services, job))
 
     @contextlib.asynccontextmanager
     async def _held(self, job: Job) -> AsyncIterator[None]:

@@ -320,6 +320,20 @@ async def test_a_redirect_to_an_allowed_address_is_not_followed_either(receiver:
     assert receiver.connections == 1
 
 
+@pytest.mark.parametrize(
+    "location",
+    [b"javascript:x", b"//[::", b"http://" + b"a" * 70_000, b"http://xn--\xff/", b"http://\xe9.example:x/", b""],
+    ids=["scheme", "bracket", "long", "idna", "port", "empty"],
+)
+async def test_a_redirect_to_nowhere_is_an_answer_like_any_other(receiver: Receiver, location: bytes) -> None:
+    receiver.answer = sending(b"HTTP/1.1 302 Found\r\nlocation: " + location + b"\r\ncontent-length: 0\r\n\r\n")
+
+    async with OutgoingClient(AT_HOME) as client:
+        answer = await client.post(f"http://{INNER}:{receiver.port}/", body=b"{}", headers={})
+
+    assert (answer.status_code, receiver.connections) == (302, 1)
+
+
 async def test_plain_http_to_a_public_address_is_not_sent() -> None:
     with connections_of_this_process() as connects:
         async with OutgoingClient(AT_HOME, resolve=Names(["93.184.215.14"])) as client:

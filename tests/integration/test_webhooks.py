@@ -17,14 +17,14 @@ from quittance.domain.endpoint import DeliveryState
 from quittance.domain.job import JobKind, JobState
 from quittance.gql.limits import DocumentLimits
 from quittance.providers.outgoing import LOOPBACK, OutgoingClient, OutgoingRules
-from quittance.resolvers.attempts import GIVEN_UP_MAX, deliver
+from quittance.resolvers.attempts import GIVEN_UP_MAX, abandon, deliver
 from quittance.resolvers.deliveries import fan_out, position_told
-from quittance.resolvers.jobs import list_jobs
+from quittance.resolvers.jobs import claim_due, list_jobs, retry_job
 from quittance.resolvers.services import WebhookTools
 from quittance.sandbox.clock import SandboxClock
 from quittance.server.access import ServerAccess
 from quittance.server.payloads import GraphQLPayloads
-from quittance.workers.jobs import LANE_AT_ONCE, JobRunner
+from quittance.workers.jobs import CRASHES_MAX, LANE_AT_ONCE, JobRunner
 
 CREATE = """
 mutation ($input: CreateWebhookEndpointInput!) {
@@ -115,7 +115,8 @@ async def post(till: Any) -> AsyncIterator[Post]:
         services.webhook_tools = WebhookTools(
             outgoing=outgoing, payloads=GraphQLPayloads(access, limits=DocumentLimits())
         )
-        yield Post(till, JobRunner(services=services, handlers={JobKind.WEBHOOK_DELIVERY: deliver}))
+        kind = JobKind.WEBHOOK_DELIVERY
+        yield Post(till, JobRunner(services=services, handlers={kind: deliver}, abandon={kind: abandon}))
 
 
 @pytest.fixture
@@ -450,3 +451,48 @@ async def test_the_log_is_followed_once_although_the_position_was_not_stored(pos
     assert len(set(again)) == 1
     assert len(receiver.received) == 1
     assert await position_told(post.till.services) == again[0]
+
+
+async def test_a_delivery_that_crashes_at_every_try_fails_visibly_and_can_be_redelivered(
+    post: Post, receiver: Receiver, clock: SandboxClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await post.endpoint(receiver, eventTypes=["PAYMENT_SETTLED"])
+    await sale(post)
+
+    async def broken(*_: object, **__: object) -> bytes:
+        raise LookupError("no such renderer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("quittance.resolvers.attempts._body", broken)
+        for _ in range(CRASHES_MAX):
+            await post.tell()
+            clock.advance(48 * 3_600)
+    (failed,) = await post.deliveries()
+    again = await post.till.shop.mutate("redeliverWebhook", AGAIN, {"id": failed["id"]})
+    await post.tell()
+    (delivered,) = await post.deliveries()
+
+    assert (failed["state"], failed["attempts"][-1]["error"]) == ("FAILED", "CRASHED")
+    assert again["__typename"] == "RedeliverWebhookSuccess"
+    assert delivered["state"] == "DELIVERED"
+    assert len(receiver.received) == 1
+
+
+async def test_a_delivery_is_not_sent_again_while_its_job_runs(
+    post: Post, receiver: Receiver, clock: SandboxClock
+) -> None:
+    receiver.answers = ["410 Gone"]
+    await post.endpoint(receiver, eventTypes=["PAYMENT_SETTLED"])
+    await sale(post)
+    await post.tell()
+    (failed,) = await post.deliveries()
+    services = post.till.services
+    (dead,) = await list_jobs(services, JobState.DEAD)
+    await retry_job(services, dead.id)
+    (running,) = await claim_due(services, lane_max=4, at_once=4, running={})
+
+    refused = await post.till.shop.mutate("redeliverWebhook", AGAIN, {"id": failed["id"]})
+
+    assert running.id == dead.id
+    assert refused["code"] == "INVALID_INPUT"
+    assert (await post.deliveries())[0]["state"] == "FAILED"
