@@ -53,3 +53,6 @@ class EventSelector:
             and (self.article_id is None or event.article_id == self.article_id)
             and (self.subject_id is None or self.subject_id in (event.subject_id or "").split("/"))
         )
+
+
+EVERYTHING = EventSelector(kinds=frozenset(EventKind))

@@ -14,7 +14,7 @@ from quittance.domain.endpoint import (
     WebhookEndpoint,
 )
 from quittance.domain.errors import ForbiddenAddress, InvalidDocument
-from quittance.domain.event import EventKind, EventSelector
+from quittance.domain.event import EVERYTHING, EventKind
 from quittance.domain.ids import DeliveryId
 from quittance.domain.job import CRASHED, Job, JobEnd, JobState
 from quittance.domain.webhook import payload, signature_headers
@@ -26,7 +26,6 @@ from quittance.store import deliveries, endpoints, events
 from quittance.store.transaction import EventDraft, Transaction
 
 GIVEN_UP_MAX = 5  # deliveries given up in a row before an endpoint is taken for dead
-_EVERYTHING = EventSelector(kinds=frozenset(EventKind))
 
 
 async def deliver(services: Services, job: Job) -> JobRun:
@@ -90,7 +89,7 @@ async def _body(services: Services, delivery: WebhookDelivery, endpoint: Webhook
     if position is None:
         return test_payload(endpoint, at=delivery.created_at)
     found = await services.database.scan(
-        lambda t: events.events_after(t, _EVERYTHING, after=position - 1, up_to=position, limit=1)
+        lambda t: events.events_after(t, EVERYTHING, after=position - 1, up_to=position, limit=1)
     )
     if not found:
         raise RuntimeError(f"delivery {delivery.id} is about an event that is not in the log")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from quittance.domain.access import Principal, Scope
 from quittance.domain.audit import AuditAction
@@ -16,7 +17,7 @@ from quittance.domain.endpoint import (
     WebhookEndpoint,
 )
 from quittance.domain.errors import DeliveryNotFound, InvalidInput
-from quittance.domain.event import Event, EventKind, EventSelector
+from quittance.domain.event import EVERYTHING, Event, EventSelector
 from quittance.domain.ids import DELIVERY, EVENT, DeliveryId, EndpointId, EventId
 from quittance.domain.job import JobKind
 from quittance.domain.webhook import payload
@@ -30,17 +31,19 @@ from quittance.store import deliveries, endpoints, events, jobs, settlements
 from quittance.store.transaction import Transaction
 
 FEED = "webhooks"
-PAGE_EVENTS = 200
+UNIT_DELIVERIES = 200  # the loop runs a unit in one go on SQLite
 REPLAY_EVENTS_MAX = 10_000
 DRY_RUN_EVENTS = 1_000
-_EVERYTHING = EventSelector(kinds=frozenset(EventKind))
+
+_Told = tuple[Event, WebhookEndpoint]
 
 
 async def fan_out(services: Services, *, after: int) -> int:
     """Make a delivery for each event behind ``after`` and each endpoint that wants it; return the position reached.
 
-    Deliveries, their jobs and the position are one unit: after a crash it is made whole, once. Without any endpoint
-    the log is passed over: one that is made later is told of later events.
+    Deliveries, their jobs and the position are one unit: after a crash it is made whole, once. A unit ends where it
+    would grow too large. Without any endpoint the log is passed over: one that is made later is told of later events.
+    Where nothing is told nothing is written: :func:`keep_position` now and then is enough.
     """
     newest = await services.database.read(events.newest_position)
     if newest <= after:
@@ -49,25 +52,46 @@ async def fan_out(services: Services, *, after: int) -> int:
     if not listening:
         return newest
     page = await services.database.scan(
-        lambda t: events.events_after(t, _EVERYTHING, after=after, up_to=newest, limit=PAGE_EVENTS)
+        lambda t: events.events_after(t, EVERYTHING, after=after, up_to=newest, limit=events.SCAN_ROWS_MAX)
     )
-    reached = page[-1].position if len(page) == PAGE_EVENTS else newest
-    told = [(event, endpoint) for event in page for endpoint in listening if _concerns(endpoint, event)]
-    if told:
-        await services.database.write(lambda transaction: _send_all(transaction, services, told, reached=reached))
-        services.webhooks.wake()
-    return reached
+    end = page[-1].position if len(page) == events.SCAN_ROWS_MAX else newest
+    reached, told = _one_unit(page, listening, end=end)
+    if not told:
+        return reached
+    moved = await services.database.write(
+        lambda transaction: _send_all(transaction, services, told, after=after, reached=reached)
+    )
+    services.webhooks.wake()
+    return reached if moved else await position_told(services)
 
 
-def _send_all(
-    transaction: Transaction, services: Services, told: Sequence[tuple[Event, WebhookEndpoint]], *, reached: int
-) -> None:
-    stored = settlements.feed_position(transaction, FEED)
-    if stored is not None and stored[1] >= reached:
-        return
-    for event, endpoint in told:
-        _send(transaction, services, endpoint, event, cause=DeliveryCause.EVENT)
-    settlements.replace_feed(transaction, provider=FEED, source=FEED, index=reached, at=services.now())
+def _one_unit(page: Sequence[Event], listening: Sequence[WebhookEndpoint], *, end: int) -> tuple[int, list[_Told]]:
+    """Return up to which event the first unit goes, and what it tells to whom: whole events, and at least one."""
+    told: list[_Told] = []
+    reached = 0
+    for event in page:
+        concerned = [(event, endpoint) for endpoint in listening if _concerns(endpoint, event)]
+        if told and len(told) + len(concerned) > UNIT_DELIVERIES:
+            return reached, told
+        told += concerned
+        reached = event.position
+    return end, told
+
+
+def _send_all(transaction: Transaction, services: Services, told: Sequence[_Told], *, after: int, reached: int) -> bool:
+    """Store the position and what was told up to it; False, and nothing else, where another process was further."""
+    moved = settlements.move_feed(transaction, provider=FEED, after=after, index=reached, at=services.now())
+    if moved:
+        for event, endpoint in told:
+            _send(transaction, services, endpoint, event, cause=DeliveryCause.EVENT)
+    return moved
+
+
+async def keep_position(services: Services, position: int) -> None:
+    """Store how far the log was followed, so that the next who follows it need not look at what nobody wanted."""
+    await services.database.write(
+        lambda t: settlements.move_feed(t, provider=FEED, after=position, index=position, at=services.now())
+    )
 
 
 async def position_told(services: Services) -> int:
@@ -145,19 +169,22 @@ async def replay(services: Services, principal: Principal, endpoint_id: Endpoint
     endpoint = await services.database.read(lambda t: own_endpoint(t, merchant_id, endpoint_id))
     check_enabled(endpoint)
     selector = EventSelector(kinds=endpoint.event_types, merchant_id=merchant_id)
+    newest = await services.database.read(events.newest_position)
     found = await services.database.scan(
-        lambda t: events.events_after(t, selector, after=after, up_to=2**63 - 1, limit=REPLAY_EVENTS_MAX + 1)
+        lambda t: events.events_after(t, selector, after=after, up_to=newest, limit=REPLAY_EVENTS_MAX + 1)
     )
     if len(found) > REPLAY_EVENTS_MAX:
         raise InvalidInput("after", f"more than {REPLAY_EVENTS_MAX} events follow; start from a later cursor")
 
-    def unit(transaction: Transaction) -> None:
-        for event in found:
-            _send(transaction, services, endpoint, event, cause=DeliveryCause.REPLAY)
-
-    await services.database.write(unit)
+    for begin in range(0, len(found), UNIT_DELIVERIES):
+        await services.database.write(partial(_send_again, services, endpoint, found[begin : begin + UNIT_DELIVERIES]))
     services.webhooks.wake()
     return len(found)
+
+
+def _send_again(services: Services, endpoint: WebhookEndpoint, page: Sequence[Event], transaction: Transaction) -> None:
+    for event in page:
+        _send(transaction, services, endpoint, event, cause=DeliveryCause.REPLAY)
 
 
 def _concerns(endpoint: WebhookEndpoint, event: Event) -> bool:
@@ -238,7 +265,7 @@ async def list_deliveries(
     merchant_id = principal.merchant_id
     if merchant_id is None or not principal.allows(Scope.ADMIN):
         return []
-    return await services.database.read(
+    return await services.database.scan(
         lambda t: deliveries.list_deliveries(
             t, merchant_id=merchant_id, narrowed=narrowed, after_id=after_id, limit=limit
         )
@@ -249,6 +276,6 @@ async def count_deliveries(services: Services, principal: Principal, narrowed: D
     merchant_id = principal.merchant_id
     if merchant_id is None or not principal.allows(Scope.ADMIN):
         return 0
-    return await services.database.read(
+    return await services.database.scan(
         lambda t: deliveries.count_deliveries(t, merchant_id=merchant_id, narrowed=narrowed)
     )

@@ -62,7 +62,7 @@ async def claim_due(services: Services, *, lane_max: int, at_once: int, running:
     )
     taken = Counter(running)
     chosen: list[JobId] = []
-    for job in found:
+    for job in sorted(found, key=lambda job: running.get(job.lane, 0)):
         if len(chosen) < room and taken[job.lane] < lane_max:
             taken[job.lane] += 1
             chosen.append(job.id)
@@ -90,8 +90,8 @@ async def renew(services: Services, job: Job) -> bool:
     return await services.database.write(lambda transaction: jobs.renew_claim(transaction, job, until=until))
 
 
-async def next_due(services: Services) -> datetime | None:
-    return await services.database.scan(jobs.next_due)
+async def next_due(services: Services, *, after: datetime) -> datetime | None:
+    return await services.database.scan(lambda transaction: jobs.next_due(transaction, after=after))
 
 
 async def list_jobs(services: Services, state: JobState, *, limit: int = LIST_MAX) -> list[Job]:

@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from quittance.domain.event import Event, EventKind, EventSelector
+from quittance.domain.event import EVERYTHING, Event, EventSelector
 from quittance.store.database import Database, Listening
 from quittance.store.events import events_after, newest_position
 from quittance.workers.loop import for_ever
 
 log = structlog.get_logger("quittance.broker")
 
-EVERYTHING = EventSelector(kinds=frozenset(EventKind))
 PAGE = 500
 SAFETY_POLL_S = 1.0
 GATHER_S = 0.001

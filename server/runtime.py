@@ -36,7 +36,7 @@ from quittance.server.outgoing import OutgoingOnDemand
 from quittance.server.payloads import GraphQLPayloads
 from quittance.server.secret_key import SecretKeyDamaged, load_deriver
 from quittance.server.settings import Settings
-from quittance.store import instance, leases, merchants, options
+from quittance.store import instance, jobs, leases, merchants, options
 from quittance.store.database import Database, is_said_by_database, open_database, sqlite_path
 from quittance.workers.jobs import JobRunner
 from quittance.workers.loop import for_ever
@@ -208,6 +208,7 @@ async def _release_claims_if_alone(database: Database, lock: IO[str]) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         await database.write(options.release_claims)
+        await database.write(jobs.release_claims)
         await database.write(leases.release_all)
     except BlockingIOError:
         pass

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, or_, select, update
+from sqlalchemy import bindparam, delete, func, or_, select, update
 
 from quittance.domain.ids import JobId
 from quittance.domain.job import Job, JobEnd, JobKind, JobState
@@ -38,7 +38,7 @@ def _runnable(_: object) -> Any:
     return (
         select(*[due.c[column.name] for column in _JOB.c])
         .where(due.c.place <= bindparam("lane_max"))
-        .order_by(due.c.due_at_us, due.c.id)
+        .order_by(due.c.place, due.c.due_at_us, due.c.id)
         .limit(bindparam("limit"))
     )
 
@@ -99,11 +99,21 @@ _WAKE = Statement(
 _BY_SUBJECT = Statement(
     lambda _: select(_JOB.c.id).where(_JOB.c.kind == bindparam("kind"), _JOB.c.subject == bindparam("subject"))
 )
-_NEXT_DUE = Statement(lambda _: select(func.min(_JOB.c.due_at_us)).where(_alive(_JOB)))
+_NEXT_DUE = Statement(
+    lambda _: select(func.min(_JOB.c.due_at_us)).where(_alive(_JOB), _JOB.c.due_at_us > bindparam("after_us"))
+)
 _REST = Statement(
     lambda d: (
         inserted := d.insert(_LANE).values(lane=bindparam("lane"), paused_until_us=bindparam("until_us"))
-    ).on_conflict_do_update(index_elements=["lane"], set_={"paused_until_us": inserted.excluded.paused_until_us})
+    ).on_conflict_do_update(
+        index_elements=["lane"],
+        set_={"paused_until_us": inserted.excluded.paused_until_us},
+        where=_LANE.c.paused_until_us < inserted.excluded.paused_until_us,
+    )
+)
+_REST_NO_MORE = Statement(lambda _: delete(_LANE).where(_LANE.c.lane == bindparam("lane")))
+_RELEASE = Statement(
+    lambda _: update(_JOB).where(_JOB.c.state == JobState.RUNNING.value).values(due_at_us=_JOB.c.created_at_us)
 )
 _BY_ID = Statement(lambda _: select(*_JOB.c).where(_JOB.c.id == bindparam("id")))
 _DEPTHS = Statement(
@@ -129,7 +139,7 @@ def add_job(transaction: Transaction, job: Job) -> bool:
 
 
 def runnable_jobs(transaction: Transaction, *, now: datetime, lane_max: int, limit: int) -> list[Job]:
-    """Return due jobs that nothing holds back, at most ``lane_max`` of each lane, the longest due first.
+    """Return due jobs that nothing holds back, at most ``lane_max`` of each lane: each lane's first, then the second.
 
     Held back are those with an unfinished job of the same order before them, and those whose lane rests.
     """
@@ -171,7 +181,7 @@ def end_job(transaction: Transaction, job: Job, end: JobEnd, *, at: datetime) ->
 
 
 def rest_lane(transaction: Transaction, lane: str, *, until: datetime) -> None:
-    """Begin no job of a lane before ``until``."""
+    """Begin no job of a lane before ``until``, nor before a later time that was said already."""
     transaction.execute(_REST, {"lane": lane, "until_us": to_us(until)})
 
 
@@ -189,12 +199,17 @@ def run_subject_again(transaction: Transaction, kind: JobKind, subject: str, *, 
 def wake_lane(transaction: Transaction, lane: str, *, at: datetime) -> None:
     """Let every job of a lane that waits fall due, resting or not: what it waited for has changed."""
     transaction.execute(_WAKE, {"of_lane": lane, "due_at_us": to_us(at)})
-    rest_lane(transaction, lane, until=at)
+    transaction.execute(_REST_NO_MORE, {"lane": lane})
 
 
-def next_due(transaction: Transaction) -> datetime | None:
-    """Return when the next unfinished job, or claim, falls due."""
-    row = transaction.first(_NEXT_DUE)
+def release_claims(transaction: Transaction) -> int:
+    """Void every claim; only for a database with a single process, when it starts."""
+    return transaction.execute(_RELEASE)
+
+
+def next_due(transaction: Transaction, *, after: datetime) -> datetime | None:
+    """Return when the next unfinished job, or claim, falls due after ``after``."""
+    row = transaction.first(_NEXT_DUE, {"after_us": to_us(after)})
     return None if row is None else from_us_or_none(row[0])
 
 

@@ -45,6 +45,15 @@ def _store_position(d: object, *, only_forward: bool) -> object:
     )
 
 
+_MOVE = Statement(
+    lambda d: (
+        put := d.insert(_FEED).values({column.name: bindparam(column.name) for column in _FEED.c})
+    ).on_conflict_do_update(
+        index_elements=["provider"],
+        set_={"feed_index": put.excluded.feed_index, "updated_at_us": put.excluded.updated_at_us},
+        where=_FEED.c.feed_index <= bindparam("after"),
+    )
+)
 _ADVANCE = Statement(lambda d: _store_position(d, only_forward=True))  # type: ignore[arg-type,return-value]
 _REPLACE = Statement(lambda d: _store_position(d, only_forward=False))  # type: ignore[arg-type,return-value]
 
@@ -109,3 +118,9 @@ def replace_feed(transaction: Transaction, *, provider: str, source: str, index:
     transaction.execute(
         _REPLACE, {"provider": provider, "source": source, "feed_index": index, "updated_at_us": to_us(at)}
     )
+
+
+def move_feed(transaction: Transaction, *, provider: str, after: int, index: int, at: datetime) -> bool:
+    """Move a position on from ``after`` or before, by compare-and-set; False when it lies further already."""
+    row = {"provider": provider, "source": provider, "feed_index": index, "updated_at_us": to_us(at)}
+    return transaction.execute(_MOVE, row | {"after": after}) == 1

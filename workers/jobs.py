@@ -5,7 +5,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -48,11 +48,12 @@ class JobRunner:
 
     async def _turn(self) -> None:
         self.wake.clear()
+        looked_at = self.services.now()
         begun = await self.begin_due()
         if begun and len(self._running) < AT_ONCE:
             return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(await self._pause_s()):
+            async with asyncio.timeout(await self._pause_s(looked_at)):
                 await self.wake.wait()
 
     async def begin_due(self) -> int:
@@ -74,11 +75,12 @@ class JobRunner:
         del self._running[task]
         self.wake.set()
 
-    async def _pause_s(self) -> float:
-        due = await next_due(self.services)
+    async def _pause_s(self, looked_at: datetime) -> float:
+        """Return how long nothing falls due; what was due before and is held back waits for a wake, or the poll."""
+        due = await next_due(self.services, after=looked_at)
         if due is None:
             return POLL_S
-        return min(POLL_S, max(0.05, (due - self.services.now()).total_seconds()))
+        return min(POLL_S, max(0.0, (due - self.services.now()).total_seconds()))
 
     async def _one(self, job: Job) -> None:
         try:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from quittance.domain.event import Event, EventKind, EventSelector
+from quittance.domain.event import EVERYTHING, Event, EventKind, EventSelector
 from quittance.domain.ids import ArticleId, MerchantId, PaymentId
 from quittance.gql.streams import EventStream
 from quittance.resolvers.services import Services
@@ -13,7 +13,6 @@ from quittance.store.events import SCAN_ROWS_MAX, events_after, newest_position
 from quittance.store.transaction import EventDraft, Transaction
 
 NO_END = 2**63 - 1
-EVERYTHING = EventSelector(kinds=frozenset(EventKind))
 SETTLED = frozenset({EventKind.PAYMENT_SETTLED})
 
 

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -151,6 +152,52 @@ async def test_a_lane_that_rests_begins_nothing_until_then(services: Services, c
 
     assert early == ["b"]
     assert later == ["a", "b"]  # the claim on b lapsed meanwhile
+
+
+async def test_a_rest_is_never_shortened_by_another_answer(services: Services, clock: SandboxClock) -> None:
+    await add(services, "a", lane="tired")
+    for hours in (2, 1):
+        until = services.now() + timedelta(hours=hours)
+        await services.database.write(partial(jobs.rest_lane, lane="tired", until=until))
+
+    clock.advance(5_400)
+    early = await claim(services)
+    clock.advance(3_600)
+
+    assert early == []
+    assert await claim(services) == ["a"]
+
+
+async def test_claims_of_a_process_that_is_known_to_be_dead_are_anybodys_at_once(services: Services) -> None:
+    await add(services, "a")
+    claimed = await claim(services)
+    held = await claim(services)
+
+    await services.database.write(jobs.release_claims)
+
+    assert (claimed, held) == (["a"], [])
+    assert await claim(services) == ["a"]
+
+
+async def test_what_is_due_but_held_back_is_not_asked_for_in_haste(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add(services, "a", lane="tired")
+    until = services.now() + timedelta(hours=1)
+    await services.database.write(lambda t: jobs.rest_lane(t, "tired", until=until))
+    looks = 0
+
+    async def counting(*args: Any, **more: Any) -> list[Job]:
+        nonlocal looks
+        looks += 1
+        return await claim_due(*args, **more)
+
+    monkeypatch.setattr("quittance.workers.jobs.claim_due", counting)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0.8):
+            await JobRunner(services=services, handlers={}).run()
+
+    assert looks == 1
 
 
 class Crashed(Exception):

@@ -5,6 +5,7 @@ import gc
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -24,7 +25,9 @@ from quittance.resolvers.services import WebhookTools
 from quittance.sandbox.clock import SandboxClock
 from quittance.server.access import ServerAccess
 from quittance.server.payloads import GraphQLPayloads
+from quittance.store.events import newest_position
 from quittance.workers.jobs import CRASHES_MAX, LANE_AT_ONCE, JobRunner
+from quittance.workers.webhooks import FanOut
 
 CREATE = """
 mutation ($input: CreateWebhookEndpointInput!) {
@@ -496,3 +499,49 @@ async def test_a_delivery_is_not_sent_again_while_its_job_runs(
     assert running.id == dead.id
     assert refused["code"] == "INVALID_INPUT"
     assert (await post.deliveries())[0]["state"] == "FAILED"
+
+
+async def test_much_to_tell_is_told_in_units_of_bounded_size(
+    post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quittance.resolvers.deliveries.UNIT_DELIVERIES", 4)
+    for _ in range(3):
+        await post.endpoint(receiver, eventTypes=["PAYMENT_SETTLED"])
+    for _ in range(3):
+        await sale(post)
+    told = [0]
+    position = 0
+    while (reached := await fan_out(post.till.services, after=position)) > position:
+        position = reached
+        told.append(len(await post.deliveries()))
+
+    grown = [after - before for before, after in pairwise(told)]
+    assert [number for number in grown if number] == [3, 3, 3]
+
+
+async def test_two_who_follow_the_log_at_once_tell_each_event_once(post: Post, receiver: Receiver) -> None:
+    await post.endpoint(receiver, eventTypes=["PAYMENT_SETTLED"])
+    await sale(post)
+
+    reached = await asyncio.gather(*(fan_out(post.till.services, after=0) for _ in range(5)))
+
+    assert len(set(reached)) == 1
+    assert len(await post.deliveries()) == 1
+
+
+async def test_how_far_the_log_was_followed_is_kept_although_nothing_was_told(post: Post, receiver: Receiver) -> None:
+    await post.endpoint(receiver, eventTypes=["ARTICLE_PUBLISHED"])
+    await sale(post)
+    services = post.till.services
+    newest = await services.database.read(newest_position)
+    before = await position_told(services)
+
+    following = asyncio.create_task(FanOut(services=services).run(holder="test"))
+    async with asyncio.timeout(20):
+        while await position_told(services) < newest:  # noqa: ASYNC110 - only the database tells
+            await asyncio.sleep(0.05)
+    following.cancel()
+    with suppress(asyncio.CancelledError):
+        await following
+
+    assert before < newest
