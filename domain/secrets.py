@@ -1,4 +1,4 @@
-"""What is derived from the installation's secret key, so that none of it is stored.
+"""Secrets: what is derived from the installation's secret key, so that none of it is stored.
 
 A database dump holds no client secret, preimage or webhook secret: each is HMAC-SHA256 over a purpose and an id.
 """
@@ -6,10 +6,22 @@ A database dump holds no client secret, preimage or webhook secret: each is HMAC
 import hashlib
 import hmac
 
+from quittance.domain.errors import InvalidInput
 from quittance.domain.ids import PAYMENT, EndpointId, OptionId, PaymentId, Preimage, prefix_of
 
 _SEPARATOR = "_secret_"
 SECRET_KEY_BYTES_MIN = 32
+OVERLAP_S_MAX = 30 * 86_400
+
+
+def check_overlap(overlap_s: int) -> None:
+    """Accept for how long an old key or secret is valid beside its successor.
+
+    Raises:
+        InvalidInput: not between nothing and 30 days.
+    """
+    if not 0 <= overlap_s <= OVERLAP_S_MAX:
+        raise InvalidInput("overlapSeconds", f"overlapSeconds lies between 0 and {OVERLAP_S_MAX}")
 
 
 class SecretDeriver:

@@ -1,14 +1,13 @@
 """Queries and mutations of merchants, API keys and the audit log."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import strawberry
 
 from quittance.domain.audit import AuditFilter
 from quittance.domain.cursor import encode_key
-from quittance.domain.errors import InvalidInput
 from quittance.domain.ids import ApiKeyId, MerchantId
-from quittance.gql.arguments import PAGE_DEFAULT, After, First, Id, page_size, resumed_after
+from quittance.gql.arguments import PAGE_DEFAULT, After, First, Id, given, page_size, resumed_after
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.results_merchants import (
     CreateApiKeyResult,
@@ -182,28 +181,17 @@ async def merchant_node(info: QuittanceInfo, merchant_id: MerchantId) -> Merchan
 
 def _change(said: UpdateMerchantInput) -> MerchantChange:
     policy = PolicyChange()
-    if _given(said.policy, "policy") is not None:
+    if given(said.policy, "policy") is not None:
         assert said.policy is not None
         policy = PolicyChange(
-            late=_given(said.policy.late, "policy.late"),
-            late_grace_s=_given(said.policy.late_grace_seconds, "policy.lateGraceSeconds"),
-            under=_given(said.policy.under, "policy.under"),
-            under_tolerance_ppm=_given(said.policy.under_tolerance_ppm, "policy.underTolerancePpm"),
-            over=_given(said.policy.over, "policy.over"),
+            late=given(said.policy.late, "policy.late"),
+            late_grace_s=given(said.policy.late_grace_seconds, "policy.lateGraceSeconds"),
+            under=given(said.policy.under, "policy.under"),
+            under_tolerance_ppm=given(said.policy.under_tolerance_ppm, "policy.underTolerancePpm"),
+            over=given(said.policy.over, "policy.over"),
         )
     return MerchantChange(
-        name=_given(said.name, "name"),
-        default_provider=_given(said.default_provider, "defaultProvider"),
+        name=given(said.name, "name"),
+        default_provider=given(said.default_provider, "defaultProvider"),
         policy=policy,
     )
-
-
-def _given(value: Any, field: str) -> Any:
-    """Return what was said, None for what was left out.
-
-    Raises:
-        InvalidInput: null was said.
-    """
-    if value is None:
-        raise InvalidInput(field, f"{field} cannot be null; leave it out to keep it")
-    return None if value is strawberry.UNSET else value

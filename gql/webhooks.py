@@ -1,6 +1,6 @@
 """The fields of webhooks: parts of the query and mutation roots."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import strawberry
 
@@ -9,7 +9,7 @@ from quittance.domain.endpoint import DeliveryFilter
 from quittance.domain.errors import InvalidCursor, InvalidInput
 from quittance.domain.event import EventKind
 from quittance.domain.ids import DeliveryId, EndpointId, PaymentId
-from quittance.gql.arguments import After, First, Id, page_size, resumed_after
+from quittance.gql.arguments import After, First, Id, given, given_or_null, page_size, resumed_after
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.errors import (
     ForbiddenAddressError,
@@ -36,8 +36,6 @@ from quittance.gql.types.webhook import (
 )
 from quittance.resolvers import deliveries, endpoints
 from quittance.resolvers.endpoints import EndpointChange, EndpointDraft
-
-T = TypeVar("T")
 
 EndpointIdArgument = Annotated[strawberry.ID, strawberry.argument(description="The endpoint.")]
 
@@ -306,22 +304,15 @@ def _kinds(said: list[WebhookEventType] | None) -> list[EventKind] | None:
 
 
 def _change(said: UpdateWebhookEndpointInput) -> EndpointChange:
-    for name in ("url", "event_types", "enabled"):
-        if getattr(said, name) is None:
-            raise InvalidInput(name, f"{name} cannot be null; leave it out to keep it")
     return EndpointChange(
-        url=_given(said.url),
-        event_types=_kinds(_given(said.event_types)),
-        document=_given(said.document),
+        url=given(said.url, "url"),
+        event_types=_kinds(given(said.event_types, "eventTypes")),
+        document=given_or_null(said.document),
         clear_document=said.document is None,
-        description=_given(said.description),
+        description=given_or_null(said.description),
         clear_description=said.description is None,
-        enabled=_given(said.enabled),
+        enabled=given(said.enabled, "enabled"),
     )
-
-
-def _given(value: T | None) -> T | None:
-    return None if value is strawberry.UNSET else value
 
 
 def _narrowed(said: WebhookDeliveryFilter | None) -> DeliveryFilter:

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from quittance.domain.access import Principal, Scope
 from quittance.domain.audit import AuditAction
 from quittance.domain.endpoint import TOLD, EndpointStatus, WebhookEndpoint
-from quittance.domain.errors import EndpointNotFound, InvalidInput
+from quittance.domain.errors import EndpointNotFound, InvalidDocument, InvalidInput
 from quittance.domain.event import EventKind
 from quittance.domain.ids import ENDPOINT, EndpointId, MerchantId
+from quittance.domain.secrets import check_overlap
 from quittance.domain.text import is_storable
 from quittance.domain.webhook import shown_secret
 from quittance.resolvers import audit
@@ -19,7 +20,6 @@ from quittance.store import endpoints, jobs
 from quittance.store.transaction import Transaction
 
 DESCRIPTION_MAX = 255
-OVERLAP_S_MAX = 30 * 86_400
 ENDPOINTS_MAX = 1_000
 
 
@@ -62,7 +62,7 @@ async def create_endpoint(services: Services, principal: Principal, draft: Endpo
     """
     merchant_id = principal.require(Scope.ADMIN)
     await services.admit_mutation(principal)
-    _check(services, url=draft.url, description=draft.description)
+    _check(services, url=draft.url, description=draft.description, document=draft.document)
     told = _told(services, draft.event_types, document=draft.document)
     now = services.now()
     endpoint = WebhookEndpoint(
@@ -95,23 +95,25 @@ async def create_endpoint(services: Services, principal: Principal, draft: Endpo
 async def update_endpoint(
     services: Services, principal: Principal, endpoint_id: EndpointId, change: EndpointChange
 ) -> WebhookEndpoint:
-    """Change an endpoint; enabling one lets its failures be forgotten.
+    """Change an endpoint; enabling one, or moving it, ends its rest, and enabling forgets its failures.
 
     Raises:
         PermissionDenied, EndpointNotFound, InvalidInput, InvalidDocument, ForbiddenAddress, RateLimited: no change.
     """
     merchant_id = principal.require(Scope.ADMIN)
     await services.admit_mutation(principal)
-    _check(services, url=change.url, description=change.description)
+    _check(services, url=change.url, description=change.description, document=change.document)
 
     def unit(transaction: Transaction) -> WebhookEndpoint:
         before = locked_endpoint(transaction, merchant_id, endpoint_id)
         document = None if change.clear_document else _either(change.document, before.document)
-        kinds = before.event_types if change.event_types is None and document == before.document else change.event_types
+        kinds = before.event_types if change.event_types is None else frozenset(change.event_types)
+        if (kinds, document) != (before.event_types, before.document) or change.enabled:
+            kinds = _told(services, kinds, document=document)
         after = replace(
             before,
             url=before.url if change.url is None else change.url,
-            event_types=_told(services, kinds, document=document),
+            event_types=kinds,
             document=document,
             description=None if change.clear_description else _either(change.description, before.description),
             modified_at=services.now(),
@@ -121,9 +123,13 @@ async def update_endpoint(
             after = replace(after, status=status, status_reason=None, failures=0 if change.enabled else after.failures)
         endpoints.change_endpoint(transaction, after)
         _note(transaction, services, principal, AuditAction.WEBHOOK_ENDPOINT_UPDATED, after)
+        if change.enabled or after.url != before.url:
+            jobs.wake_lane(transaction, before.lane, at=services.now())  # what kept them waiting may be mended
         return after
 
-    return await services.database.write(unit)
+    changed = await services.database.write(unit)
+    services.webhooks.wake()
+    return changed
 
 
 async def delete_endpoint(services: Services, principal: Principal, endpoint_id: EndpointId) -> WebhookEndpoint:
@@ -152,17 +158,20 @@ async def rotate_secret(
 ) -> EndpointWithSecret:
     """Give an endpoint a new secret; for ``overlap_s`` seconds deliveries are signed with the old one too.
 
+    Without an overlap every older secret ends at once, which is what a leaked one needs.
+
     Raises:
         PermissionDenied, EndpointNotFound, InvalidInput, RateLimited: nothing changed.
     """
     merchant_id = principal.require(Scope.ADMIN)
     await services.admit_mutation(principal)
-    if not 0 <= overlap_s <= OVERLAP_S_MAX:
-        raise InvalidInput("overlapSeconds", f"overlapSeconds lies between 0 and {OVERLAP_S_MAX}")
+    check_overlap(overlap_s)
 
     def unit(transaction: Transaction) -> WebhookEndpoint:
         now = services.now()
         before = locked_endpoint(transaction, merchant_id, endpoint_id)
+        if overlap_s:
+            _check_rotatable(before, at=now)
         after = replace(
             before,
             secret_version=before.secret_version + 1,
@@ -231,6 +240,17 @@ def check_enabled(endpoint: WebhookEndpoint) -> None:
         raise InvalidInput("endpointId", "the endpoint is disabled; enable it first")
 
 
+def _check_rotatable(endpoint: WebhookEndpoint, *, at: datetime) -> None:
+    """Refuse a rotation that would cut the overlap of the one before it short."""
+    until = endpoint.previous_secret_until
+    if until is not None and at < until:
+        raise InvalidInput(
+            "overlapSeconds",
+            f"the secret before this one signs until {until:%Y-%m-%dT%H:%M:%SZ}; rotate after it, or end every older "
+            "secret now with overlapSeconds: 0",
+        )
+
+
 def _checked(found: WebhookEndpoint | None, merchant_id: MerchantId, endpoint_id: EndpointId) -> WebhookEndpoint:
     if found is None or found.merchant_id != merchant_id or found.deleted_at is not None:
         raise EndpointNotFound(endpoint_id)
@@ -242,14 +262,16 @@ def _told(services: Services, kinds: Iterable[EventKind] | None, *, document: st
     possible = TOLD if document is None else services.webhooks.payloads.kinds_of(document)
     wanted = possible if kinds is None else frozenset(kinds)
     if not wanted or not wanted <= possible:
-        named = ", ".join(sorted(possible))
+        named = ", ".join(sorted(kind.name for kind in possible))
         raise InvalidInput("eventTypes", f"name at least one of the types that can be told here: {named}")
     return wanted
 
 
-def _check(services: Services, *, url: str | None, description: str | None) -> None:
+def _check(services: Services, *, url: str | None, description: str | None, document: str | None) -> None:
     if description is not None and not (is_storable(description) and len(description) <= DESCRIPTION_MAX):
         raise InvalidInput("description", f"a description has at most {DESCRIPTION_MAX} characters")
+    if document is not None and not is_storable(document):
+        raise InvalidDocument("it holds a NUL character or half of a character")
     if url is not None:
         services.webhooks.outgoing.check(url)
 

@@ -10,6 +10,7 @@ from quittance.domain.audit import AuditAction, Deed
 from quittance.domain.errors import ApiKeyNotFound, InvalidInput, MerchantNotFound
 from quittance.domain.ids import API_KEY, BOOTSTRAP_MERCHANT, ApiKeyId, MerchantId
 from quittance.domain.policy import check_name
+from quittance.domain.secrets import check_overlap
 from quittance.resolvers.audit import record_in
 from quittance.resolvers.services import Services
 from quittance.store import merchants
@@ -17,7 +18,6 @@ from quittance.store.transaction import Transaction
 
 BOOTSTRAP_KEY_NAME = "bootstrap"
 OVERLAP_S_DEFAULT = 86_400
-OVERLAP_S_MAX = 30 * 86_400
 _SECRET_BYTES = 32
 
 
@@ -178,8 +178,7 @@ async def _rotate(
     overlap_s: int,
     owner: MerchantId | None,
 ) -> CreatedKey:
-    if not 0 <= overlap_s <= OVERLAP_S_MAX:
-        raise InvalidInput("overlapSeconds", f"overlapSeconds lies between 0 and {OVERLAP_S_MAX}")
+    check_overlap(overlap_s)
     secret = new_secret()
 
     def unit(transaction: Transaction) -> ApiKey:

@@ -68,7 +68,7 @@ async def ensure_bootstrap(services: Services, *, name: str, secret: str) -> Api
     """Make the first merchant and its admin key; another secret than before revokes the one before.
 
     Raises:
-        InvalidInput: the secret is too short.
+        InvalidInput: the secret is too short, or was revoked: what leaked stays shut after a restart.
     """
     if len(secret) < KEY_LENGTH_MIN:
         raise InvalidInput("bootstrapApiKey", f"an API key has at least {KEY_LENGTH_MIN} characters")
@@ -78,11 +78,11 @@ async def ensure_bootstrap(services: Services, *, name: str, secret: str) -> Api
 
     def unit(transaction: Transaction) -> ApiKey:
         _ensure_merchant(transaction, services, None, _draft(services, BOOTSTRAP_MERCHANT, name=name))
-        current = merchants.principal_by_key(transaction, secret, at=services.now())
-        if current is not None and current.key_id is not None:
-            found = merchants.key_by_id(transaction, current.key_id)
-            if found is not None:
-                return found
+        known = merchants.key_by_secret(transaction, secret)
+        if known is not None:
+            if not known.works(at=services.now()):
+                raise InvalidInput("bootstrapApiKey", "this key was revoked; set another QUITTANCE_BOOTSTRAP_API_KEY")
+            return known
         for key in merchants.keys(transaction):
             if key.merchant_id == BOOTSTRAP_MERCHANT and key.name == BOOTSTRAP_KEY_NAME:
                 revoke_in(transaction, services, None, key)

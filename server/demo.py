@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 from quittance.domain.access import Principal, Scope
 from quittance.domain.article import ArticleOrder
+from quittance.domain.errors import InvalidInput
 from quittance.domain.money import BTC_SAT, Money
 from quittance.resolvers.articles import ArticleDraft, create_article, list_articles
 from quittance.resolvers.merchants import ensure_bootstrap, ensure_first_merchant
-from quittance.server.runtime import Runtime
+from quittance.server.runtime import Runtime, StartRefused
 from quittance.server.secret_key import remembered
 
 _DRAFTS = (
@@ -48,7 +49,10 @@ async def prepare(runtime: Runtime) -> Demo:
     if secret is None:
         await ensure_first_merchant(runtime.services, name=settings.merchant_name)
         return Demo(api_key=None, article_id=None)
-    key = await ensure_bootstrap(runtime.services, name=settings.merchant_name, secret=secret)
+    try:
+        key = await ensure_bootstrap(runtime.services, name=settings.merchant_name, secret=secret)
+    except InvalidInput as error:
+        raise StartRefused(f"the API key to start with cannot be used: {error.message}") from None
     if not settings.sandbox:
         return Demo(api_key=None, article_id=None)
     principal = Principal(

@@ -21,7 +21,9 @@ _CHANGED = (
 )  # fmt: skip
 
 _INSERT = Statement(lambda _: insert(_ENDPOINT).values({column.name: bindparam(column.name) for column in _ENDPOINT.c}))
-_LOCK = Statement(lambda _: select(*_ENDPOINT.c).where(_ENDPOINT.c.id == bindparam("id")).with_for_update())
+_LOCK = Statement(  # new deliveries may name the endpoint meanwhile: its id does not change
+    lambda _: select(*_ENDPOINT.c).where(_ENDPOINT.c.id == bindparam("id")).with_for_update(key_share=True)
+)
 _BY_IDS = BatchStatement(lambda _, keys: select(*_ENDPOINT.c).where(_ENDPOINT.c.id.in_(keys)))
 _CHANGE = Statement(
     lambda _: (

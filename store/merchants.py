@@ -48,13 +48,16 @@ _UPDATE_MERCHANT = Statement(
 _MERCHANT_LISTING = Listing(_MERCHANT)
 _MERCHANTS = Statement(lambda _: select(*_MERCHANT.c).order_by(_MERCHANT.c.id))
 _INSERT_KEY = Statement(lambda _: insert(_KEY).values({column.name: bindparam(column.name) for column in _KEY.c}))
+_KEY_BY_ID = Statement(lambda _: select(*_KEY.c).where(_KEY.c.id == bindparam("id")))
+_KEY_BY_HASH = Statement(
+    lambda _: select(*_KEY.c).where(_KEY.c.prefix == bindparam("prefix"), _KEY.c.key_hash == bindparam("key_hash"))
+)
 _KEYS_BY_PREFIX = Statement(
     lambda _: select(_KEY.c.id, _KEY.c.merchant_id, _KEY.c.name, _KEY.c.key_hash, _KEY.c.scopes).where(
         _KEY.c.prefix == bindparam("prefix"),
         or_(_KEY.c.revoked_at_us.is_(None), _KEY.c.revoked_at_us > bindparam("at_us")),
     )
 )
-_KEY_BY_ID = Statement(lambda _: select(*_KEY.c).where(_KEY.c.id == bindparam("id")))
 _LOCK_KEY = Statement(lambda _: select(*_KEY.c).where(_KEY.c.id == bindparam("id")).with_for_update())
 _KEYS = Statement(lambda _: select(*_KEY.c).order_by(_KEY.c.id))
 _KEY_LISTING = Listing(_KEY, narrowed_by=[_KEY.c.merchant_id])
@@ -163,6 +166,13 @@ def principal_by_key(transaction: Transaction, key: str, *, at: datetime) -> Pri
 
 def key_by_id(transaction: Transaction, key_id: ApiKeyId) -> ApiKey | None:
     row = transaction.first(_KEY_BY_ID, {"id": key_id})
+    return None if row is None else _key_to_domain(row)
+
+
+def key_by_secret(transaction: Transaction, secret: str) -> ApiKey | None:
+    """Return the key with this secret, one that is revoked too."""
+    key_hash = hash_key(secret)
+    row = transaction.first(_KEY_BY_HASH, {"prefix": _prefix(key_hash), "key_hash": key_hash})
     return None if row is None else _key_to_domain(row)
 
 

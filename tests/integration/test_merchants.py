@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from quittance.domain.access import ANONYMOUS, ApiKey, Principal, Scope
-from quittance.domain.errors import PermissionDenied, QuittanceError, Unauthenticated
+from quittance.domain.errors import InvalidInput, PermissionDenied, QuittanceError, Unauthenticated
 from quittance.domain.ids import BOOTSTRAP_MERCHANT
 from quittance.domain.payment import PaymentStatus
+from quittance.domain.secrets import OVERLAP_S_MAX
 from quittance.gql.schema import schema
 from quittance.resolvers.access import authenticate, still_valid
 from quittance.resolvers.articles import ArticleDraft, create_article
-from quittance.resolvers.keys import OVERLAP_S_MAX, create_key, list_every_key, revoke_key, rotate_key
+from quittance.resolvers.keys import create_key, list_every_key, revoke_key, rotate_key
 from quittance.resolvers.merchants import create_merchant, ensure_bootstrap, list_every_merchant
 from quittance.sandbox.clock import SandboxClock
 
@@ -427,6 +428,15 @@ async def test_the_key_that_a_setting_fixes_is_not_rotated_for_the_next_start_wo
     other = await ensure_bootstrap(shop.services, name="Shop", secret="another-bootstrap-key")
     assert (again.id == shop.principal.key_id, other.id == again.id) == (True, False)
     assert (await opens(shop, "a-bootstrap-key"), await opens(shop, "another-bootstrap-key")) == (False, True)
+
+
+async def test_a_revoked_key_stays_shut_although_the_setting_still_names_it(shop: Any) -> None:
+    await revoke_key(shop.services, shop.principal.key_id)
+
+    with pytest.raises(InvalidInput, match="was revoked; set another QUITTANCE_BOOTSTRAP_API_KEY"):
+        await ensure_bootstrap(shop.services, name="Shop", secret="a-bootstrap-key")
+
+    assert not await opens(shop, "a-bootstrap-key")
 
 
 async def test_a_key_of_another_merchant_is_not_found_and_stays_as_it_is(shop: Any, other_shop: Any) -> None:

@@ -151,4 +151,6 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_job_order_key_order_place"))
 
     op.drop_table("job")
+    with op.batch_alter_table("event") as event:
+        event.drop_column("subject_id")
     # ### end Alembic commands ###

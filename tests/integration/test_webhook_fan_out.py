@@ -1,0 +1,94 @@
+"""From the log to deliveries: each event once for each endpoint, in bounded units, and again when it is asked for."""
+
+import asyncio
+from contextlib import suppress
+from itertools import pairwise
+
+import pytest
+from tests.integration.webhook_post import (
+    REPLAY,
+    Post,
+    sale,
+)
+from tests.integration.webhook_receiver import Receiver
+
+from quittance.resolvers.deliveries import fan_out, position_told
+from quittance.store.events import newest_position
+from quittance.workers.webhooks import FanOut
+
+
+async def test_a_replay_sends_everything_behind_a_cursor_again_with_the_same_ids(
+    post: Post, receiver: Receiver
+) -> None:
+    made = await post.endpoint(receiver, eventTypes=["PAYMENT_SETTLED"])
+    for _ in range(2):
+        await sale(post)
+        await post.tell()
+    first = receiver.received[0].message["data"]["cursor"]
+
+    everything = await post.till.shop.mutate("replayWebhooks", REPLAY, {"id": made["endpoint"]["id"], "after": first})
+    await post.tell()
+    wrong = await post.till.shop.mutate("replayWebhooks", REPLAY, {"id": made["endpoint"]["id"], "after": "nonsense"})
+
+    ids = [received.headers["webhook-id"] for received in receiver.received]
+    assert everything == {"__typename": "ReplayWebhooksSuccess", "count": 1}
+    assert ids == [ids[0], ids[1], ids[1]]
+    assert wrong["code"] == "INVALID_INPUT"
+
+
+async def test_the_log_is_followed_once_although_the_position_was_not_stored(post: Post, receiver: Receiver) -> None:
+    await post.endpoint(receiver, eventTypes=["PAYMENT_SETTLED"])
+    await sale(post)
+
+    again = [await fan_out(post.till.services, after=0) for _ in range(3)]
+    await post.tell()
+
+    assert len(set(again)) == 1
+    assert len(receiver.received) == 1
+    assert await position_told(post.till.services) == again[0]
+
+
+async def test_much_to_tell_is_told_in_units_of_bounded_size(
+    post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quittance.resolvers.deliveries.UNIT_DELIVERIES", 4)
+    for _ in range(3):
+        await post.endpoint(receiver, eventTypes=["PAYMENT_SETTLED"])
+    for _ in range(3):
+        await sale(post)
+    told = [0]
+    position = 0
+    while (reached := await fan_out(post.till.services, after=position)) > position:
+        position = reached
+        told.append(len(await post.deliveries()))
+
+    grown = [after - before for before, after in pairwise(told)]
+    assert [number for number in grown if number] == [3, 3, 3]
+
+
+async def test_two_who_follow_the_log_at_once_tell_each_event_once(post: Post, receiver: Receiver) -> None:
+    await post.endpoint(receiver, eventTypes=["PAYMENT_SETTLED"])
+    await sale(post)
+
+    reached = await asyncio.gather(*(fan_out(post.till.services, after=0) for _ in range(5)))
+
+    assert len(set(reached)) == 1
+    assert len(await post.deliveries()) == 1
+
+
+async def test_how_far_the_log_was_followed_is_kept_although_nothing_was_told(post: Post, receiver: Receiver) -> None:
+    await post.endpoint(receiver, eventTypes=["ARTICLE_PUBLISHED"])
+    await sale(post)
+    services = post.till.services
+    newest = await services.database.read(newest_position)
+    before = await position_told(services)
+
+    following = asyncio.create_task(FanOut(services=services).run(holder="test"))
+    async with asyncio.timeout(20):
+        while await position_told(services) < newest:  # noqa: ASYNC110 - only the database tells
+            await asyncio.sleep(0.05)
+    following.cancel()
+    with suppress(asyncio.CancelledError):
+        await following
+
+    assert before < newest

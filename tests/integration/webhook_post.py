@@ -1,0 +1,135 @@
+"""A shop that tells of its events to receivers on real sockets, one step of its workers at a time."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from tests.integration.webhook_receiver import Receiver, receiving
+
+from quittance.domain.job import JobKind
+from quittance.gql.limits import DocumentLimits
+from quittance.providers.outgoing import LOOPBACK, OutgoingClient, OutgoingRules
+from quittance.resolvers.attempts import abandon, deliver
+from quittance.resolvers.deliveries import fan_out
+from quittance.resolvers.services import WebhookTools
+from quittance.server.access import ServerAccess
+from quittance.server.payloads import GraphQLPayloads
+from quittance.workers.jobs import JobRunner
+
+CREATE = """
+mutation ($input: CreateWebhookEndpointInput!) {
+  createWebhookEndpoint(input: $input) {
+    __typename
+    ... on CreateWebhookEndpointSuccess { secret endpoint { id url eventTypes document status } }
+    ... on UserError { code message }
+  }
+}
+"""
+UPDATE = """
+mutation ($input: UpdateWebhookEndpointInput!) {
+  updateWebhookEndpoint(input: $input) {
+    __typename
+    ... on UpdateWebhookEndpointSuccess { endpoint { status url eventTypes document description } }
+    ... on UserError { code } ... on InvalidInputError { field }
+  }
+}
+"""
+DELIVERIES = """
+query ($filter: WebhookDeliveryFilter) {
+  webhookDeliveries(filter: $filter) {
+    totalCount
+    edges { node { id eventId eventType state cause attempts { number statusCode error } payment { id } } }
+  }
+}
+"""
+ROTATE = """
+mutation ($id: ID!, $overlap: Int!) {
+  rotateWebhookSecret(id: $id, overlapSeconds: $overlap) {
+    ... on RotateWebhookSecretSuccess { secret } ... on UserError { code } ... on InvalidInputError { field }
+  }
+}
+"""
+ACT = """
+mutation ($id: ID!) {
+  rotateWebhookSecret(id: $id, overlapSeconds: 3600) { ... on RotateWebhookSecretSuccess { secret } }
+}
+"""
+DELETE = "mutation ($id: ID!) { deleteWebhookEndpoint(id: $id) { __typename } }"
+TEST = "mutation ($id: ID!) { sendTestWebhook(endpointId: $id) { __typename ... on UserError { code } } }"
+DRY = """
+mutation ($id: ID!) {
+  dryRunWebhook(endpointId: $id) { ... on DryRunWebhookSuccess { body } ... on UserError { code } }
+}
+"""
+AGAIN = """
+mutation ($id: ID!) { redeliverWebhook(deliveryId: $id) { __typename ... on UserError { code message } } }
+"""
+REPLAY = """
+mutation ($id: ID!, $after: String!) {
+  replayWebhooks(endpointId: $id, after: $after) {
+    __typename ... on ReplayWebhooksSuccess { count } ... on UserError { code }
+  }
+}
+"""
+STATUS = "query ($id: ID!) { payment(id: $id) { deliveryStatus deliveries { totalCount } } }"
+
+
+@dataclass
+class Post:
+    """A shop that tells of its events, one step of the workers at a time."""
+
+    till: Any
+    runner: JobRunner
+    position: int = 0
+
+    async def endpoint(self, receiver: Receiver, **more: Any) -> dict[str, Any]:
+        made: dict[str, Any] = await self.till.shop.mutate(
+            "createWebhookEndpoint", CREATE, {"input": {"url": receiver.url} | more}
+        )
+        assert made["__typename"] == "CreateWebhookEndpointSuccess", made
+        return made
+
+    async def tell(self) -> None:
+        """Make deliveries of what happened, and try every one that is due."""
+        while (reached := await fan_out(self.till.services, after=self.position)) > self.position:
+            self.position = reached
+        while await self.runner.begin_due():
+            await self.runner.idle()
+
+    async def deliveries(self, **narrowed: Any) -> list[dict[str, Any]]:
+        """Return every delivery, the oldest first."""
+        page = (await self.till.shop.run(DELIVERIES, {"filter": narrowed}))["webhookDeliveries"]
+        assert page["totalCount"] == len(page["edges"])
+        return [edge["node"] for edge in reversed(page["edges"])]
+
+
+@pytest.fixture
+async def post(till: Any) -> AsyncIterator[Post]:
+    services = till.services
+    access = ServerAccess(services, till.shop.broker, key_used=lambda _: None)
+    rules = OutgoingRules(private_networks=LOOPBACK, plain_http=True, timeout_s=2.0)
+    async with OutgoingClient(rules) as outgoing:
+        services.webhook_tools = WebhookTools(
+            outgoing=outgoing, payloads=GraphQLPayloads(access, limits=DocumentLimits())
+        )
+        kind = JobKind.WEBHOOK_DELIVERY
+        yield Post(till, JobRunner(services=services, handlers={kind: deliver}, abandon={kind: abandon}))
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as running:
+        yield running
+
+
+async def sale(post: Post) -> str:
+    payment_id = str((await post.till.order()).payment.id)
+    await post.till.report(await post.till.money(payment_id))
+    return payment_id
+
+
+async def update(post: Post, made: dict[str, Any], **change: Any) -> dict[str, Any]:
+    asked = {"input": {"id": made["endpoint"]["id"]} | change}
+    answer: dict[str, Any] = await post.till.shop.mutate("updateWebhookEndpoint", UPDATE, asked)
+    return answer
