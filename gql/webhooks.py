@@ -136,7 +136,11 @@ ReplayWebhooksResult = Annotated[
     strawberry.union("ReplayWebhooksResult", description="What `replayWebhooks` gives."),
 ]
 DryRunWebhookResult = Annotated[
-    DryRunWebhookSuccess | PermissionDeniedError | WebhookEndpointNotFoundError | InvalidDocumentError,
+    DryRunWebhookSuccess
+    | PermissionDeniedError
+    | WebhookEndpointNotFoundError
+    | InvalidDocumentError
+    | RateLimitedError,
     strawberry.union("DryRunWebhookResult", description="What `dryRunWebhook` gives."),
 ]
 

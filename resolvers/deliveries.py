@@ -34,6 +34,7 @@ FEED = "webhooks"
 UNIT_DELIVERIES = 200  # the loop runs a unit in one go on SQLite
 REPLAY_EVENTS_MAX = 10_000
 DRY_RUN_EVENTS = 1_000
+DRY_RUN_RENDERED = 20
 
 _Told = tuple[Event, WebhookEndpoint]
 
@@ -238,11 +239,14 @@ def _send(
 async def dry_run(services: Services, principal: Principal, endpoint_id: EndpointId) -> bytes:
     """Return the body that the newest event this endpoint wants would be sent with; nothing is sent.
 
+    Where its document passes over the newest of them, it is the body of a test.
+
     Raises:
-        PermissionDenied, EndpointNotFound: nothing to show.
+        PermissionDenied, EndpointNotFound, RateLimited: nothing to show.
         InvalidDocument: the endpoint's document does not fit the schema any more.
     """
     merchant_id = principal.require(Scope.ADMIN)
+    await services.admit_mutation(principal)
     endpoint = await services.database.read(lambda t: own_endpoint(t, merchant_id, endpoint_id))
     selector = EventSelector(kinds=endpoint.event_types, merchant_id=merchant_id)
     newest = await services.database.read(events.newest_position)
@@ -251,7 +255,7 @@ async def dry_run(services: Services, principal: Principal, endpoint_id: Endpoin
             t, selector, after=max(0, newest - DRY_RUN_EVENTS), up_to=newest, limit=DRY_RUN_EVENTS
         )
     )
-    for event in reversed(found):
+    for event in reversed(found[-DRY_RUN_RENDERED:]):
         with suppress(NotConcerned):
             data = await services.webhooks.payloads.render(endpoint, event)
             return payload(type=event.kind.value, timestamp=event.occurred_at, data=data)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from quittance.domain.access import Principal, Scope
+from quittance.domain.errors import RateLimited
 from quittance.domain.ids import MerchantId
 from quittance.domain.ledger import Account
 from quittance.domain.money import Money
@@ -20,6 +21,7 @@ from quittance.store.settlements import BookedSettlement
 from quittance.store.transaction import Transaction
 
 FINDINGS_MAX = 1_000
+AGAIN_AFTER_S = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,12 +98,18 @@ async def reconciliation(
 
     Raises:
         PermissionDenied: no admin key.
-        RateLimited: later.
+        RateLimited: too many mutations, or another is being made in this process; later.
     """
     merchant_id = principal.require(Scope.ADMIN)
     await services.admit_mutation(principal)
+    if services.reconciling.locked():
+        raise RateLimited(AGAIN_AFTER_S)
+    async with services.reconciling:
+        return await _compare(services, None if principal.is_operator else merchant_id, findings_max=findings_max)
+
+
+async def _compare(services: Services, seen_by: MerchantId | None, *, findings_max: int) -> Reconciliation:
     checked_at = services.now()
-    seen_by = None if principal.is_operator else merchant_id
     found = _Findings(room=findings_max)
     rails = [RailComparison(services=services, rail=rail, merchant_id=seen_by) for rail in services.rails.values()]
     for rail in rails:

@@ -75,6 +75,7 @@ class Services:
     public_url: str
     rules: PaymentRules = field(default_factory=PaymentRules)
     webhook_tools: WebhookTools | None = None
+    reconciling: asyncio.Lock = field(default_factory=asyncio.Lock)
     entropy: Callable[[int], bytes] = os.urandom
     making: dict[PaymentId, "asyncio.Task[Standing]"] = field(default_factory=dict)
     healths: dict[str, tuple[float, "asyncio.Future[ProviderHealth]"]] = field(default_factory=dict)

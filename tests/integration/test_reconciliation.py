@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from sqlalchemy import delete, update
 
 from quittance.domain.access import ANONYMOUS, Principal, Scope
-from quittance.domain.errors import PermissionDenied
+from quittance.domain.errors import PermissionDenied, RateLimited
 from quittance.domain.ids import Preimage
 from quittance.domain.money import BTC_MSAT, msat
 from quittance.gql.schema import schema
@@ -366,6 +366,20 @@ async def test_comparison_ends_when_more_findings_do_not_help(till: Any) -> None
     found = await reconciliation(till.services, till.shop.principal, findings_max=2)
 
     assert (len(found.findings), found.truncated, found.rails[0].complete) == (2, True, False)
+
+
+async def test_reconciliations_together_are_made_one_at_a_time(till: Any) -> None:
+    await paid(till)
+
+    first, second = await asyncio.gather(
+        *(reconciliation(till.services, till.shop.principal) for _ in range(2)), return_exceptions=True
+    )
+    later = await reconciliation(till.services, till.shop.principal)
+
+    assert isinstance(second, RateLimited)
+    assert (second.retryable, second.retry_after_s) == (True, 10)
+    assert not isinstance(first, BaseException)
+    assert first.checked == later.checked
 
 
 async def test_admin_of_another_merchant_is_told_of_that_merchants_differences(till: Any, other_shop: Any) -> None:
