@@ -46,6 +46,11 @@ class DeliveryCause(StrEnum):
     REPLAY = "REPLAY"
 
 
+def lane_of(endpoint_id: EndpointId) -> str:
+    """Return the lane in which all deliveries to one endpoint are."""
+    return f"webhook/{endpoint_id}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookEndpoint:
     """``failures``: deliveries given up since the last one that arrived. ``document`` shapes the payload."""
@@ -67,7 +72,7 @@ class WebhookEndpoint:
 
     @property
     def lane(self) -> str:
-        return f"webhook/{self.id}"
+        return lane_of(self.id)
 
     def secret_versions(self, *, at: datetime) -> list[int]:
         """Return the versions to sign with: the newest first, and the one before it during the overlap."""

@@ -11,6 +11,7 @@ CRASHED = "CRASHED"  # what a job is said to have failed with when its handler d
 
 class JobKind(StrEnum):
     WEBHOOK_DELIVERY = "webhook.delivery"
+    PROVIDER_CHECK = "provider.check"
 
 
 class JobState(StrEnum):
@@ -20,6 +21,9 @@ class JobState(StrEnum):
     RUNNING = "RUNNING"
     DONE = "DONE"
     DEAD = "DEAD"
+
+
+STORED = frozenset(JobState) - {JobState.DONE}  # what is done needs no row any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +50,25 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunnableJob:
+    """A job that may begin; ``slow``: what its lane calls did not answer when it was last tried."""
+
+    job: Job
+    slow: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobEnd:
-    """How one run ended. With ``again_at`` the job waits until then; ``lane_rests_until`` makes its lane wait too."""
+    """How one run ended. With ``again_at`` the job waits until then; ``lane_rests_until`` makes its lane wait too.
+
+    ``lane_answers`` says whether what the lane calls answered, where the run found out.
+    """
 
     state: JobState
     error: str | None = None
     again_at: datetime | None = None
     lane_rests_until: datetime | None = None
+    lane_answers: bool | None = None
 
     def __post_init__(self) -> None:
         if (self.state is JobState.WAITING) is (self.again_at is None):

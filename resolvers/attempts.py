@@ -145,7 +145,7 @@ def _delivered(services: Services, delivery: WebhookDelivery, attempt: WebhookAt
         if endpoint is not None and endpoint.failures:
             endpoints.change_endpoint(transaction, replace(endpoint, failures=0))
 
-    return JobRun(end=JobEnd(state=JobState.DONE), also=also)
+    return JobRun(end=JobEnd(state=JobState.DONE, lane_answers=True), also=also)
 
 
 def _failed(
@@ -175,6 +175,7 @@ def _failed(
         error=attempt.error or f"HTTP {attempt.status_code}",
         again_at=again_at if rests_until is None else max(again_at, rests_until),
         lane_rests_until=rests_until,
+        lane_answers=answer is not None,
     )
     return JobRun(end=end, also=also)
 

@@ -15,11 +15,12 @@ from quittance.domain.endpoint import (
     DeliveryState,
     WebhookDelivery,
     WebhookEndpoint,
+    lane_of,
 )
 from quittance.domain.errors import DeliveryNotFound, InvalidInput
 from quittance.domain.event import EVERYTHING, Event, EventSelector
 from quittance.domain.ids import DELIVERY, EVENT, DeliveryId, EndpointId, EventId
-from quittance.domain.job import JobKind
+from quittance.domain.job import Job, JobKind
 from quittance.domain.webhook import payload
 from quittance.resolvers import audit
 from quittance.resolvers.attempts import test_payload
@@ -149,8 +150,7 @@ async def redeliver(services: Services, principal: Principal, delivery_id: Deliv
             subject_id=found.id,
             detail=found.event_type,
         )
-        if not jobs.run_subject_again(transaction, JobKind.WEBHOOK_DELIVERY, found.id, at=services.now()):
-            raise InvalidInput("deliveryId", "the delivery's job runs just now; try again in a minute")
+        jobs.plan_job(transaction, _job(services, found))
         return replace(found, state=DeliveryState.PENDING, ended_at=None)
 
     again = await services.database.write(unit)
@@ -204,7 +204,7 @@ def _send(
     *,
     cause: DeliveryCause,
 ) -> WebhookDelivery:
-    """Remember a delivery, and the job that sends it; behind others of the same payment to the same endpoint."""
+    """Remember a delivery, and the job that sends it."""
     now = services.now()
     delivery = WebhookDelivery(
         id=DeliveryId(services.new_id(DELIVERY)),
@@ -221,19 +221,23 @@ def _send(
         ended_at=None,
     )
     deliveries.insert_delivery(transaction, delivery)
+    jobs.add_job(transaction, _job(services, delivery))
+    return delivery
+
+
+def _job(services: Services, delivery: WebhookDelivery) -> Job:
+    """Return the job that sends a delivery now, behind others of the same payment to the same endpoint."""
     order = None
-    if event is not None and event.payment_id is not None:
-        order = f"{endpoint.id}/{event.payment_id}", event.position
-    job = new_job(
+    if delivery.event_position is not None and delivery.payment_id is not None:
+        order = f"{delivery.endpoint_id}/{delivery.payment_id}", delivery.event_position
+    return new_job(
         services,
         JobKind.WEBHOOK_DELIVERY,
         subject=delivery.id,
-        lane=endpoint.lane,
+        lane=lane_of(delivery.endpoint_id),
         order=order,
-        due_at=now,
+        due_at=services.now(),
     )
-    jobs.add_job(transaction, job)
-    return delivery
 
 
 async def dry_run(services: Services, principal: Principal, endpoint_id: EndpointId) -> bytes:

@@ -164,7 +164,8 @@ def _claimed_option(
         created_at=now,
         expires_at=now + timedelta(seconds=payment.expires_in_s),
     )
-    options.insert_option(transaction, option, claimed_until=claimed_until, check_at=claimed_until)
+    check_at = next_check(services.rules, now=now, option=option)
+    options.insert_option(transaction, option, claimed_until=claimed_until, check_at=check_at)
     return option
 
 
@@ -300,7 +301,7 @@ async def _mark_unknown(services: Services, option: PaymentOption) -> None:
     """The provider may have acted: what became of it is looked up soon, never guessed."""
 
     def unit(transaction: Transaction) -> None:
-        options.decide_option(transaction, option.id, OptionState.UNKNOWN, check_at=services.now())
+        options.decide_option(transaction, option, OptionState.UNKNOWN, check_at=services.now())
 
     await services.database.write(unit)
 
@@ -321,13 +322,12 @@ async def record_invoice(
         payment = opened or payments.lock_payment_of(transaction, option)
         payable = payment.status is PaymentStatus.PENDING_PAYMENT
         watched = payable and invoice.status is InvoiceStatus.OPEN
-        check_at = next_check(services.rules, now=now, option=made) if watched else now
-        if not options.open_option(transaction, made, check_at=check_at):
+        if not options.open_option(transaction, made, check_at=None if watched else now):
             raise _Overtaken
         if opened is not None:
             transaction.emit(changed(opened))
         elif not payable:
-            options.set_option_state(transaction, option.id, OptionState.CLOSED, check_at=now)
+            options.set_option_state(transaction, option, OptionState.CLOSED, check_at=now)
         return (payment, made) if payable else None
 
     try:
@@ -356,7 +356,7 @@ async def fail_option(services: Services, option: PaymentOption, *, reason: str)
 
     def unit(transaction: Transaction) -> None:
         payment = payments.lock_payment_of(transaction, option)
-        if not options.decide_option(transaction, option.id, OptionState.FAILED, check_at=None):
+        if not options.decide_option(transaction, option, OptionState.FAILED, check_at=None):
             return
         others = options.options_of_payments(transaction, [payment.id])[0]
         if payment.status is not PaymentStatus.PENDING_INVOICE or any(other.state in UNDECIDED for other in others):

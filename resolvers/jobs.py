@@ -1,14 +1,15 @@
 """Jobs: asked for in the unit of the change they follow from, run by whoever claims them first."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from quittance.domain.ids import JOB, JobId
-from quittance.domain.job import Job, JobEnd, JobKind, JobState
+from quittance.domain.job import Job, JobEnd, JobKind, JobState, RunnableJob
 from quittance.resolvers.services import Services
-from quittance.store import jobs
+from quittance.store import jobs, lanes
+from quittance.store.jobs import LANE_MAX
 from quittance.store.transaction import Transaction
 
 LIST_MAX = 1_000
@@ -22,8 +23,48 @@ class JobRun:
     also: Callable[[Transaction], None] = lambda _: None
 
 
-JobHandler = Callable[[Services, Job], Awaitable[JobRun]]
+JobHandler = Callable[[Services, Job], Awaitable[JobRun | None]]
 Abandon = Callable[[Services, Job, Transaction], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobWork:
+    """How jobs of one kind are run. A handler answers None where its own units planned the job anew, or dropped it.
+
+    Of one lane no more than ``lane_at_once`` run at once in a process, and ``lane_per_second`` begin in all of them,
+    where that is not None. After ``crashes_max`` crashes a job is dead, and ``abandon`` settles what it was about in
+    the unit that says so; where that is None it is tried for ever.
+    """
+
+    handler: JobHandler
+    lane_at_once: int
+    lane_per_second: int | None = None
+    crashes_max: int | None = None
+    abandon: Abandon | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.lane_at_once <= LANE_MAX:
+            raise ValueError(f"of one lane 1 to {LANE_MAX} jobs run at once")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What a process still takes on. ``slow`` counts what runs of lanes that do not answer; half the places are theirs.
+
+    ``lanes`` counts what runs of each lane.
+    """
+
+    at_once: int
+    lanes: Mapping[str, int]
+    slow: int
+
+    @property
+    def free(self) -> int:
+        return self.at_once - sum(self.lanes.values())
+
+    @property
+    def free_for_slow(self) -> int:
+        return self.at_once // 2 - self.slow
 
 
 def new_job(
@@ -48,37 +89,63 @@ def new_job(
     )
 
 
-async def claim_due(services: Services, *, lane_max: int, at_once: int, running: Mapping[str, int]) -> list[Job]:
-    """Claim due jobs until ``at_once`` run in this process, ``lane_max`` of each lane; ``running`` counts them now.
+async def claim_due(services: Services, work: Mapping[JobKind, JobWork], room: Room) -> list[RunnableJob]:
+    """Claim due jobs as far as there is room, for them and in their lanes.
 
-    Among ``at_once`` candidates no more belong to full lanes than run already, so full lanes hide nobody from the room.
+    A lane that does not answer has one place; it gets its others back when it does.
     """
-    room = at_once - sum(running.values())
-    if room <= 0:
+    if room.free <= 0:
         return []
     now = services.now()
-    found = await services.database.scan(
-        lambda transaction: jobs.runnable_jobs(transaction, now=now, lane_max=lane_max, limit=at_once)
-    )
-    taken = Counter(running)
-    chosen: list[JobId] = []
-    for job in sorted(found, key=lambda job: running.get(job.lane, 0)):
-        if len(chosen) < room and taken[job.lane] < lane_max:
-            taken[job.lane] += 1
-            chosen.append(job.id)
+    found = await services.database.scan(lambda t: jobs.runnable_jobs(t, now=now, limit=room.at_once))
+    chosen = {one.job.id: one for one in _chosen(found, work, room)}
     if not chosen:
         return []
     until = now + timedelta(seconds=services.rules.job_claim_s)
-    return await services.database.write(lambda transaction: jobs.claim_jobs(transaction, chosen, now=now, until=until))
+
+    def unit(transaction: Transaction) -> list[Job]:
+        claimed = jobs.claim_jobs(transaction, list(chosen), now=now, until=until)
+        for per_second, begun in _paces(claimed, work).items():
+            lanes.pace_lanes(transaction, begun, per_second=per_second, now=now)
+        return claimed
+
+    return [replace(chosen[job.id], job=job) for job in await services.database.write(unit)]
 
 
-async def end_run(services: Services, job: Job, run: JobRun) -> bool:
+def _chosen(found: Sequence[RunnableJob], work: Mapping[JobKind, JobWork], room: Room) -> Iterator[RunnableJob]:
+    taken = Counter(room.lanes)
+    free, free_for_slow = room.free, room.free_for_slow
+    for one in found:
+        lane, kind = one.job.lane, one.job.kind
+        if kind not in work or free == 0 or (one.slow and free_for_slow == 0):
+            continue
+        if taken[lane] >= (1 if one.slow else work[kind].lane_at_once):
+            continue
+        taken[lane] += 1
+        free -= 1
+        free_for_slow -= one.slow
+        yield one
+
+
+def _paces(claimed: Sequence[Job], work: Mapping[JobKind, JobWork]) -> dict[int, Counter[str]]:
+    """Return how many jobs of which lanes began, by how many of such a lane may in a second."""
+    begun: dict[int, Counter[str]] = {}
+    for job in claimed:
+        per_second = work[job.kind].lane_per_second
+        if per_second is not None:
+            begun.setdefault(per_second, Counter())[job.lane] += 1
+    return begun
+
+
+async def end_run(services: Services, ran: RunnableJob, run: JobRun) -> bool:
     """Store what a run came to; False when the claim was lost meanwhile, and then nothing is stored."""
 
     def unit(transaction: Transaction) -> bool:
-        ended = jobs.end_job(transaction, job, run.end, at=services.now())
+        ended = jobs.end_job(transaction, ran.job, run.end, at=services.now())
         if ended:
             run.also(transaction)
+        if ended and run.end.lane_answers is ran.slow:  # it answers although it was slow, or the other way round
+            lanes.mark_lane(transaction, ran.job.lane, slow=not ran.slow)
         return ended
 
     return await services.database.write(unit)

@@ -135,7 +135,7 @@ def _cancel(transaction: Transaction, services: Services, principal: Principal, 
     payments.change_payment(transaction, payment, after)
     for option in options.options_of_payments(transaction, [payment_id])[0]:
         if option.state is OptionState.OPEN:
-            options.set_option_state(transaction, option.id, OptionState.CLOSED, check_at=now)
+            options.set_option_state(transaction, option, OptionState.CLOSED, check_at=now)
     record(transaction, services, principal, action=AuditAction.PAYMENT_CANCELED, subject_id=payment_id)
     transaction.emit(changed(after))
     return after

@@ -3,25 +3,44 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import structlog
+
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
+from quittance.domain.ids import OptionId
+from quittance.domain.job import Job, JobEnd, JobState
 from quittance.domain.payment import UNDECIDED, OptionState, Payment, PaymentOption, PaymentStatus
 from quittance.providers.base import Invoice, InvoiceStatus, Settlement
 from quittance.resolvers.invoices import changed, claim, fail_option, next_check, record_invoice
+from quittance.resolvers.jobs import JobRun
 from quittance.resolvers.services import Services
 from quittance.resolvers.settlements import book_settlement
 from quittance.store import options, payments
 from quittance.store.transaction import Transaction
 
+log = structlog.get_logger("quittance.reconciliation")
 
-async def options_due(services: Services, *, limit: int) -> list[PaymentOption]:
-    """Return attempts that the provider should be asked about now."""
-    return await services.database.read(
-        lambda transaction: options.options_due(transaction, now=services.now(), limit=limit)
-    )
+TAKEN_S = 1.0  # how soon an attempt is looked at again that somebody else works on
 
 
-async def reconcile_option(services: Services, option: PaymentOption) -> None:
-    """Look one attempt up at its provider and bring our books to what it says.
+async def check_option(services: Services, job: Job) -> JobRun | None:
+    """Look one attempt up in its time. The unit that stores what was found also says when the next time is."""
+    option = await services.database.read(lambda t: options.option_by_id(t, OptionId(job.subject)))
+    if option is None or option.state is OptionState.FAILED:
+        return JobRun(end=JobEnd(state=JobState.DONE))
+    try:
+        if await reconcile_option(services, option):
+            return None
+    except (ProviderUnavailable, ProviderMisconfigured) as error:
+        log.warning("reconcile_failed", provider=option.provider, option=option.id, code=error.code)
+        return None
+    again_at = services.now() + timedelta(seconds=TAKEN_S)
+    return JobRun(end=JobEnd(state=JobState.WAITING, again_at=again_at))
+
+
+async def reconcile_option(services: Services, option: PaymentOption) -> bool:
+    """Look one attempt up at its provider, bring our books to what it says, and plan when it is asked next.
+
+    Returns False, and nothing is done, while somebody else works on the attempt.
 
     Raises:
         ProviderUnavailable: no answer; the attempt is asked about later, and an overdue payment is shown as expired.
@@ -29,21 +48,22 @@ async def reconcile_option(services: Services, option: PaymentOption) -> None:
     """
     if option.state is OptionState.SETTLED:
         await services.database.write(lambda transaction: _wind_up(transaction, services, option))
-        return
+        return True
     rail = services.rails.get(option.provider)
     if rail is None:
-        await postpone(services, option)
-        return
+        await _postpone(services, option)
+        return True
     if option.state in UNDECIDED and not await claim(services, option):
-        return
+        return False
     try:
         invoice = await rail.lookup_invoice(option.reference)
         if invoice.status is InvoiceStatus.OPEN and option.state is OptionState.CLOSED:
             invoice = await rail.cancel_invoice(option.reference)
     except (ProviderUnavailable, ProviderMisconfigured):
-        await postpone(services, option)
+        await _postpone(services, option)
         raise
     await apply_lookup(services, option, invoice)
+    return True
 
 
 async def apply_lookup(services: Services, option: PaymentOption, invoice: Invoice) -> None:
@@ -75,10 +95,10 @@ async def _give_up(services: Services, option: PaymentOption) -> None:
     if services.now() >= answered_by:
         await fail_option(services, option, reason=ProviderUnavailable.code)
         return
-    await services.database.write(lambda transaction: options.check_option_at(transaction, option.id, answered_by))
+    await services.database.write(lambda transaction: options.check_option_at(transaction, option, answered_by))
 
 
-async def postpone(services: Services, option: PaymentOption) -> None:
+async def _postpone(services: Services, option: PaymentOption) -> None:
     """Ask again later; a payment whose time is long over is shown as expired meanwhile."""
     await services.database.write(lambda transaction: _keep_watching(transaction, services, option))
 
@@ -89,14 +109,14 @@ def _keep_watching(transaction: Transaction, services: Services, option: Payment
     overdue = option.expires_at + timedelta(seconds=services.rules.expiry_grace_s)
     if now >= overdue and option.state is OptionState.OPEN:
         _expire(transaction, payment, option, now=now)
-    options.check_option_at(transaction, option.id, next_check(services.rules, now=now, option=option))
+    options.check_option_at(transaction, option, next_check(services.rules, now=now, option=option))
 
 
 def _wind_up(transaction: Transaction, services: Services, option: PaymentOption) -> None:
     """Money came on this attempt, but not enough or too late: when its time is over, so is the payment's."""
     payment = payments.lock_payment_of(transaction, option)
     _expire(transaction, payment, option, now=services.now())
-    options.set_option_state(transaction, option.id, OptionState.SETTLED, check_at=None)
+    options.set_option_state(transaction, option, OptionState.SETTLED, check_at=None)
 
 
 def _close(transaction: Transaction, services: Services, option: PaymentOption, invoice: Invoice) -> None:
@@ -108,9 +128,9 @@ def _close(transaction: Transaction, services: Services, option: PaymentOption, 
         return
     expired = now >= option.expires_at
     if invoice.status is InvoiceStatus.MISSING and not expired:
-        options.check_option_at(transaction, option.id, next_check(services.rules, now=now, option=option))
+        options.check_option_at(transaction, option, next_check(services.rules, now=now, option=option))
         return
-    options.set_option_state(transaction, option.id, OptionState.CLOSED, check_at=None)
+    options.set_option_state(transaction, option, OptionState.CLOSED, check_at=None)
     if _others_open(transaction, option):
         return
     if expired:

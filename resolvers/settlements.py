@@ -112,7 +112,7 @@ def _settle_option(
     now = services.now()
     overdue = option.expires_at + timedelta(seconds=services.rules.expiry_grace_s)
     check_at = None if after.status is PaymentStatus.COMPLETE else max(now, overdue)
-    options.set_option_state(transaction, option.id, OptionState.SETTLED, check_at=check_at)
+    options.set_option_state(transaction, option, OptionState.SETTLED, check_at=check_at)
     if decision.completes:
         options.close_other_options(transaction, after.id, but=option.id, check_at=now)
         if after.article_id is not None:

@@ -14,18 +14,17 @@ jobs_app = typer.Typer(
 
 @jobs_app.command("list")
 def jobs_list(
-    state: Annotated[str, typer.Option(help="WAITING, RUNNING, DEAD or DONE.")] = "DEAD",
+    state: Annotated[str, typer.Option(help="WAITING, RUNNING or DEAD.")] = "DEAD",
     limit: Annotated[int, typer.Option(help="How many at most.", min=1, max=1_000)] = 100,
     database_url: DatabaseUrl = None,
 ) -> None:
     """List jobs in one state, the longest due first: id, kind, subject, tries, when it is due, the last error."""
-    from quittance.domain.job import JobState
+    from quittance.domain.job import STORED
     from quittance.resolvers import jobs
 
-    try:
-        wanted = JobState(state.upper())
-    except ValueError:
-        fail(f"a state is one of {', '.join(JobState)}")
+    wanted = next((one for one in STORED if one == state.upper()), None)
+    if wanted is None:
+        fail(f"a state is one of {', '.join(sorted(STORED))}; a job that is done is gone")
     found = offline(database_url, lambda services: jobs.list_jobs(services, wanted, limit=limit))
     for job in found:
         due = f"due {job.due_at:%Y-%m-%d %H:%M:%S}"

@@ -18,14 +18,12 @@ from pydantic import SecretStr
 from quittance.domain.access import Principal
 from quittance.domain.errors import ProviderMisconfigured
 from quittance.domain.ids import EVENT, ApiKeyId, new_id
-from quittance.domain.job import JobKind
 from quittance.domain.secrets import SecretDeriver
 from quittance.gql.limits import DocumentLimits
 from quittance.providers.base import ReceivingProvider, SettlementFeed
 from quittance.providers.lnd.channel import LndConnection, open_channel
 from quittance.providers.lnd.provider import LndProvider
 from quittance.providers.rates.base import RateSource
-from quittance.resolvers.attempts import abandon, deliver
 from quittance.resolvers.services import MUTATION_BUDGET, PaymentRules, Services, WebhookTools
 from quittance.sandbox.clock import SandboxClock
 from quittance.sandbox.coordinates import LndCoordinates, SandboxCoordinates
@@ -40,9 +38,9 @@ from quittance.store import instance, jobs, leases, merchants, options
 from quittance.store.database import Database, is_said_by_database, open_database, sqlite_path
 from quittance.workers.jobs import JobRunner
 from quittance.workers.loop import for_ever
-from quittance.workers.reconciler import reconcile
 from quittance.workers.settlements import follow_feed
 from quittance.workers.webhooks import FanOut
+from quittance.workers.work import all_work
 
 if TYPE_CHECKING:
     from quittance.server.sandbox_host import SandboxHost
@@ -121,8 +119,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
         access = ServerAccess(services, broker, key_used=(uses := _KeyUses(services)).add)
         outgoing = OutgoingOnDemand(settings)
         stack.push_async_callback(outgoing.aclose)
-        kind = JobKind.WEBHOOK_DELIVERY
-        runner = JobRunner(services=services, handlers={kind: deliver}, abandon={kind: abandon})
+        runner = JobRunner(services, all_work(webhooks_per_second=settings.webhooks_per_second))
         services.webhook_tools = WebhookTools(
             outgoing=outgoing,
             payloads=GraphQLPayloads(access, limits=DocumentLimits()),
@@ -152,7 +149,7 @@ def _loops(runtime: Runtime) -> list[Coroutine[None, None, None]]:
     services, holder = runtime.services, runtime.holder
     feeds = [follow_feed(services, provider=name, feed=feed, holder=holder) for name, feed in runtime.feeds.items()]
     telling = [runtime.fan_out.run(holder=holder), runtime.runner.run()]
-    return [*feeds, reconcile(services, holder=holder), *telling]
+    return [*feeds, *telling]
 
 
 @asynccontextmanager

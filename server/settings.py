@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     )  # fmt: skip
     outgoing_timeout_s: float = Field(15.0, gt=0, le=60, description="How long one such call may take.")
     outgoing_answer_bytes_max: Positive = Field(65_536, description="Bytes that are read of the answer to one.")
+    webhooks_per_second: Positive = Field(50, description="Messages a second to one endpoint.")
 
     # GraphQL
     introspection: bool = Field(True, description="Whether clients may read the schema through GraphQL.")

@@ -4,51 +4,108 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, or_, select, update
+from sqlalchemy import bindparam, delete, func, literal, literal_column, select, union_all, update
 
 from quittance.domain.ids import JobId
-from quittance.domain.job import Job, JobEnd, JobKind, JobState
+from quittance.domain.job import STORED, Job, JobEnd, JobKind, JobState, RunnableJob
+from quittance.store import lanes
 from quittance.store.models import JobLaneRow, JobRow, table_of
 from quittance.store.statement import BatchStatement, Statement
 from quittance.store.transaction import Transaction, from_us, from_us_or_none, to_us
 
 _JOB = table_of(JobRow)
 _LANE = table_of(JobLaneRow)
-_ALIVE = (JobState.WAITING.value, JobState.RUNNING.value)
+LANE_MAX = 8  # how many jobs of one lane a look finds
 
 
 def _alive(table: Any) -> Any:
-    return or_(*(table.c.state == state for state in _ALIVE))
+    return table.c.state != literal_column("'DEAD'")  # as the indexes of what is alive say it
 
 
 def _runnable(_: object) -> Any:
-    earlier = _JOB.alias("earlier")
-    blocked = (
-        select(earlier.c.id)
-        .where(earlier.c.order_key == _JOB.c.order_key, earlier.c.order_place < _JOB.c.order_place, _alive(earlier))
-        .exists()
-    )
-    resting = select(_LANE.c.lane).where(_LANE.c.lane == _JOB.c.lane, _LANE.c.paused_until_us > bindparam("now_us"))
-    place = func.row_number().over(partition_by=_JOB.c.lane, order_by=(_JOB.c.due_at_us, _JOB.c.id))
+    """Walk the lanes that have jobs by skipping from one to the next in their index, and look at the heads of each.
+
+    However long a queue is, only its first few rows are read: a look is as long as there are lanes. Lanes that answer
+    and lanes that do not take turns.
+    """
+    other = _JOB.alias("other")
+    lanes = select(func.min(_JOB.c.lane).label("lane")).where(_alive(_JOB)).cte("lanes", recursive=True)
+    following = select(func.min(other.c.lane)).where(other.c.lane > lanes.c.lane, _alive(other)).scalar_subquery()
+    lanes = lanes.union_all(select(following).where(lanes.c.lane.is_not(None)))
+    first = _heads(other, other.c.due_at_us, lanes.c.lane).limit(1).scalar_subquery()
+    waiting = select(lanes.c.lane, first.label("due_at_us")).cte("waiting")
+    slow = func.coalesce(_LANE.c.slow, 0)
+    turn = func.row_number().over(partition_by=slow, order_by=(waiting.c.due_at_us, waiting.c.lane))
     due = (
-        select(*_JOB.c, place.label("place"))
-        .where(_alive(_JOB), _JOB.c.due_at_us <= bindparam("now_us"), ~blocked, ~resting.exists())
-        .subquery()
+        select(waiting.c.lane, slow.label("slow"), turn.label("turn"))
+        .select_from(waiting.outerjoin(_LANE, _LANE.c.lane == waiting.c.lane))
+        .where(waiting.c.due_at_us.is_not(None), func.coalesce(_LANE.c.paused_until_us, 0) <= bindparam("now_us"))
+        .order_by(turn)
+        .limit(bindparam("limit"))
+        .cte("due")
     )
+    heads = _heads(other, other.c.id, due.c.lane).limit(1)
+    each = [
+        select(heads.offset(place).scalar_subquery().label("id"), due.c.slow, due.c.turn, literal(place).label("place"))
+        for place in range(LANE_MAX)
+    ]
+    found = union_all(*each).subquery("found")
     return (
-        select(*[due.c[column.name] for column in _JOB.c])
-        .where(due.c.place <= bindparam("lane_max"))
-        .order_by(due.c.place, due.c.due_at_us, due.c.id)
+        select(*_JOB.c, found.c.slow)
+        .select_from(found.join(_JOB, _JOB.c.id == found.c.id))
+        .order_by(found.c.place, found.c.turn)
         .limit(bindparam("limit"))
     )
 
 
-_ADD = Statement(
-    lambda d: (
-        d.insert(_JOB)
-        .values({column.name: bindparam(column.name) for column in _JOB.c})
-        .on_conflict_do_nothing(index_elements=["kind", "subject"])
+def _heads(job: Any, wanted: Any, lane: Any) -> Any:
+    """Select of one lane what is due and behind no unfinished job of its order, the longest due first."""
+    earlier = _JOB.alias("earlier")
+    blocked = select(earlier.c.id).where(
+        earlier.c.order_key == job.c.order_key, earlier.c.order_place < job.c.order_place, _alive(earlier)
     )
+    return (
+        select(wanted)
+        .where(job.c.lane == lane, _alive(job), job.c.due_at_us <= bindparam("now_us"), ~blocked.exists())
+        .order_by(job.c.due_at_us, job.c.id)
+    )
+
+
+_COLUMNS: dict[str, Any] = {column.name: bindparam(column.name) for column in _JOB.c}
+
+
+def _new(dialect: Any) -> Any:
+    """Insert a job; one that is behind others of its order is not due before they are tried again."""
+    earlier = _JOB.alias("earlier")
+    behind = select(func.max(earlier.c.due_at_us)).where(
+        earlier.c.order_key == bindparam("order_key"),
+        earlier.c.order_place < bindparam("order_place"),
+        earlier.c.state == literal_column("'WAITING'"),
+        earlier.c.due_at_us > bindparam("due_at_us"),
+    )
+    due = func.coalesce(behind.scalar_subquery(), bindparam("due_at_us"))
+    return dialect.insert(_JOB).values(_COLUMNS | {"due_at_us": due})
+
+
+def _planned(dialect: Any) -> Any:
+    inserted = dialect.insert(_JOB).values(_COLUMNS)
+    return inserted.on_conflict_do_update(
+        index_elements=["kind", "subject"],
+        set_={
+            "state": JobState.WAITING.value,
+            "due_at_us": inserted.excluded.due_at_us,
+            "attempts": 0,
+            "fence": _JOB.c.fence + 1,
+            "last_error": None,
+            "ended_at_us": None,
+        },
+    )
+
+
+_ADD = Statement(lambda d: _new(d).on_conflict_do_nothing(index_elements=["kind", "subject"]))
+_PLAN = Statement(_planned)
+_DROP = Statement(
+    lambda _: delete(_JOB).where(_JOB.c.kind == bindparam("of_kind"), _JOB.c.subject == bindparam("about"))
 )
 _RUNNABLE = Statement(_runnable)
 _CLAIM = BatchStatement(
@@ -70,6 +127,7 @@ _HELD = (
     _JOB.c.state == JobState.RUNNING.value,
 )
 _RENEW = Statement(lambda _: update(_JOB).where(*_HELD).values(due_at_us=bindparam("until_us")))
+_FINISH = Statement(lambda _: delete(_JOB).where(*_HELD))
 _END = Statement(
     lambda _: (
         update(_JOB)
@@ -82,55 +140,60 @@ _END = Statement(
         )
     )
 )
+_PUSH = Statement(
+    lambda _: (
+        update(_JOB)
+        .where(
+            _JOB.c.order_key == bindparam("of_order"),
+            _JOB.c.order_place > bindparam("behind"),
+            _JOB.c.state == literal_column("'WAITING'"),
+        )
+        .values(due_at_us=bindparam("due_at_us"))
+    )
+)
 _AGAIN = Statement(
     lambda _: (
         update(_JOB)
-        .where(_JOB.c.id == bindparam("job_id"), ~(_JOB.c.state == JobState.RUNNING.value))
+        .where(_JOB.c.id == bindparam("job_id"), _JOB.c.state != literal_column("'RUNNING'"))
         .values(state=JobState.WAITING.value, due_at_us=bindparam("due_at_us"), attempts=0, ended_at_us=None)
     )
 )
 _WAKE = Statement(
     lambda _: (
         update(_JOB)
-        .where(_JOB.c.lane == bindparam("of_lane"), _JOB.c.state == JobState.WAITING.value)
+        .where(_JOB.c.lane == bindparam("of_lane"), _alive(_JOB), _JOB.c.state == literal_column("'WAITING'"))
         .values(due_at_us=bindparam("due_at_us"))
     )
-)
-_BY_SUBJECT = Statement(
-    lambda _: select(_JOB.c.id).where(_JOB.c.kind == bindparam("kind"), _JOB.c.subject == bindparam("subject"))
 )
 _NEXT_DUE = Statement(
     lambda _: select(func.min(_JOB.c.due_at_us)).where(_alive(_JOB), _JOB.c.due_at_us > bindparam("after_us"))
 )
-_REST = Statement(
-    lambda d: (
-        inserted := d.insert(_LANE).values(lane=bindparam("lane"), paused_until_us=bindparam("until_us"))
-    ).on_conflict_do_update(
-        index_elements=["lane"],
-        set_={"paused_until_us": inserted.excluded.paused_until_us},
-        where=_LANE.c.paused_until_us < inserted.excluded.paused_until_us,
-    )
+_NEXT_AWAKE = Statement(
+    lambda _: select(func.min(_LANE.c.paused_until_us)).where(_LANE.c.paused_until_us > bindparam("after_us"))
 )
-_REST_NO_MORE = Statement(lambda _: delete(_LANE).where(_LANE.c.lane == bindparam("lane")))
 _RELEASE = Statement(
-    lambda _: update(_JOB).where(_JOB.c.state == JobState.RUNNING.value).values(due_at_us=_JOB.c.created_at_us)
+    lambda _: (
+        update(_JOB)
+        .where(_alive(_JOB), _JOB.c.state == literal_column("'RUNNING'"))
+        .values(due_at_us=_JOB.c.created_at_us)
+    )
 )
 _BY_ID = Statement(lambda _: select(*_JOB.c).where(_JOB.c.id == bindparam("id")))
-_DEPTHS = Statement(
-    lambda _: (
-        select(_JOB.c.kind, _JOB.c.state, func.count())
-        .where(~(_JOB.c.state == JobState.DONE.value))
-        .group_by(_JOB.c.kind, _JOB.c.state)
+_DEPTHS = Statement(lambda _: select(_JOB.c.kind, _JOB.c.state, func.count()).group_by(_JOB.c.kind, _JOB.c.state))
+
+
+def _listed(state: JobState) -> Statement:
+    return Statement(
+        lambda _: (
+            select(*_JOB.c)
+            .where(_JOB.c.state == literal_column(f"'{state.value}'"))
+            .order_by(_JOB.c.due_at_us, _JOB.c.id)
+            .limit(bindparam("limit"))
+        )
     )
-)
-_LIST = Statement(
-    lambda _: (
-        select(*_JOB.c)
-        .where(_JOB.c.state == bindparam("state"))
-        .order_by(_JOB.c.due_at_us, _JOB.c.id)
-        .limit(bindparam("limit"))
-    )
-)
+
+
+_LISTS = {state: _listed(state) for state in STORED}
 
 
 def add_job(transaction: Transaction, job: Job) -> bool:
@@ -138,13 +201,26 @@ def add_job(transaction: Transaction, job: Job) -> bool:
     return transaction.execute(_ADD, _columns(job)) == 1
 
 
-def runnable_jobs(transaction: Transaction, *, now: datetime, lane_max: int, limit: int) -> list[Job]:
-    """Return due jobs that nothing holds back, at most ``lane_max`` of each lane: each lane's first, then the second.
+def plan_job(transaction: Transaction, job: Job) -> None:
+    """Remember a job, or have the one about the same subject run at this time instead, with all its tries.
+
+    Whoever runs it just now has lost the claim by it: what that run comes to is not stored.
+    """
+    transaction.execute(_PLAN, _columns(job))
+
+
+def drop_job(transaction: Transaction, kind: JobKind, subject: str) -> None:
+    """Forget the job of this kind about ``subject``, if there is one: nothing is left to do."""
+    transaction.execute(_DROP, {"of_kind": kind.value, "about": subject})
+
+
+def runnable_jobs(transaction: Transaction, *, now: datetime, limit: int) -> list[RunnableJob]:
+    """Return due jobs that nothing holds back, at most LANE_MAX of each lane: each lane's first, then the second.
 
     Held back are those with an unfinished job of the same order before them, and those whose lane rests.
     """
-    parameters: dict[str, object] = {"now_us": to_us(now), "lane_max": lane_max, "limit": limit}
-    return [_to_domain(row) for row in transaction.all(_RUNNABLE, parameters)]
+    found = transaction.all(_RUNNABLE, {"now_us": to_us(now), "limit": limit})
+    return [RunnableJob(job=_to_domain(row[:-1]), slow=bool(row[-1])) for row in found]
 
 
 def claim_jobs(transaction: Transaction, ids: Sequence[JobId], *, now: datetime, until: datetime) -> list[Job]:
@@ -162,44 +238,35 @@ def renew_claim(transaction: Transaction, job: Job, *, until: datetime) -> bool:
 
 
 def end_job(transaction: Transaction, job: Job, end: JobEnd, *, at: datetime) -> bool:
-    """Say how a claimed run ended; False, and nothing changed, when the claim was lost to another."""
-    over = end.state is not JobState.WAITING
-    ended = transaction.execute(
-        _END,
-        {
-            "job_id": job.id,
-            "of_fence": job.fence,
-            "new_state": end.state.value,
-            "due_at_us": to_us(end.again_at or job.due_at),
-            "last_error": end.error,
-            "ended_at_us": to_us(at) if over else None,
-        },
-    )
+    """Say how a claimed run ended; False, and nothing changed, when the claim was lost to another.
+
+    Those behind it in its order are due when it is tried again, or now that it is over.
+    """
+    held = {"job_id": job.id, "of_fence": job.fence}
+    again_at_us = to_us(end.again_at or at)
+    if end.state is JobState.DONE:
+        ended = transaction.execute(_FINISH, held)
+    else:
+        over_us = to_us(at) if end.state is JobState.DEAD else None
+        change = {"new_state": end.state.value, "due_at_us": again_at_us, "ended_at_us": over_us}
+        ended = transaction.execute(_END, held | change | {"last_error": end.error})
     if ended and end.lane_rests_until is not None:
-        rest_lane(transaction, job.lane, until=end.lane_rests_until)
+        lanes.rest_lane(transaction, job.lane, until=end.lane_rests_until)
+    if ended and job.order_key is not None:
+        behind = {"of_order": job.order_key, "behind": job.order_place, "due_at_us": again_at_us}
+        transaction.execute(_PUSH, behind)
     return ended == 1
 
 
-def rest_lane(transaction: Transaction, lane: str, *, until: datetime) -> None:
-    """Begin no job of a lane before ``until``, nor before a later time that was said already."""
-    transaction.execute(_REST, {"lane": lane, "until_us": to_us(until)})
-
-
 def run_again(transaction: Transaction, job_id: JobId, *, at: datetime) -> bool:
-    """Let a job that waits, is dead or done run at ``at`` with all its tries; False for one that runs or is unknown."""
+    """Let a job that waits or is dead run at ``at`` with all its tries; False for one that runs or is unknown."""
     return transaction.execute(_AGAIN, {"job_id": job_id, "due_at_us": to_us(at)}) == 1
 
 
-def run_subject_again(transaction: Transaction, kind: JobKind, subject: str, *, at: datetime) -> bool:
-    """Let the job of this kind about ``subject`` run again, as :func:`run_again`."""
-    row = transaction.first(_BY_SUBJECT, {"kind": kind.value, "subject": subject})
-    return row is not None and run_again(transaction, JobId(row[0]), at=at)
-
-
 def wake_lane(transaction: Transaction, lane: str, *, at: datetime) -> None:
-    """Let every job of a lane that waits fall due, resting or not: what it waited for has changed."""
+    """Let every job of a lane that waits fall due, resting or slow or not: what it waited for has changed."""
     transaction.execute(_WAKE, {"of_lane": lane, "due_at_us": to_us(at)})
-    transaction.execute(_REST_NO_MORE, {"lane": lane})
+    lanes.refresh_lane(transaction, lane)
 
 
 def release_claims(transaction: Transaction) -> int:
@@ -208,9 +275,10 @@ def release_claims(transaction: Transaction) -> int:
 
 
 def next_due(transaction: Transaction, *, after: datetime) -> datetime | None:
-    """Return when the next unfinished job, or claim, falls due after ``after``."""
-    row = transaction.first(_NEXT_DUE, {"after_us": to_us(after)})
-    return None if row is None else from_us_or_none(row[0])
+    """Return when the next unfinished job or claim falls due, or a lane has rested, after ``after``."""
+    moments = [transaction.first(statement, {"after_us": to_us(after)}) for statement in (_NEXT_DUE, _NEXT_AWAKE)]
+    known = [row[0] for row in moments if row is not None and row[0] is not None]
+    return from_us(min(known)) if known else None
 
 
 def job_by_id(transaction: Transaction, job_id: JobId) -> Job | None:
@@ -225,7 +293,7 @@ def queue_depths(transaction: Transaction) -> list[tuple[JobKind, JobState, int]
 
 def list_jobs(transaction: Transaction, state: JobState, *, limit: int) -> list[Job]:
     """Return jobs in one state, the longest due first."""
-    return [_to_domain(row) for row in transaction.all(_LIST, {"state": state.value, "limit": limit})]
+    return [_to_domain(row) for row in transaction.all(_LISTS[state], {"limit": limit})]
 
 
 def _columns(job: Job) -> dict[str, object]:

@@ -3,9 +3,9 @@
 # SQLModel declares table names and metadata for itself.
 # pyright: reportIncompatibleVariableOverride=false
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, Index, LargeBinary, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Index, LargeBinary, MetaData, Table, Text, UniqueConstraint, text
 from sqlalchemy.orm import declared_attr
 from sqlmodel import Field, SQLModel
 
@@ -22,6 +22,11 @@ class Row(SQLModel):
     """What every table shares: one metadata with named constraints."""
 
     metadata: ClassVar[MetaData] = MetaData(naming_convention=NAMING_CONVENTION)
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Return what makes an index hold only such rows, on either database."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 class MerchantRow(Row, table=True):
@@ -108,13 +113,12 @@ class PaymentRow(Row, table=True):
 
 
 class PaymentOptionRow(Row, table=True):
-    """One attempt on one rail. ``check_at_us`` is when the provider is asked next; null once nothing can change."""
+    """One attempt on one rail. A job says when the provider is asked next, until nothing can change."""
 
     __tablename__: ClassVar[str | declared_attr[str]] = "payment_option"
     __table_args__ = (
         UniqueConstraint("provider", "reference"),
         Index(None, "payment_id"),
-        Index(None, "check_at_us"),
     )
 
     id: str = Field(sa_type=Text, primary_key=True)
@@ -129,7 +133,6 @@ class PaymentOptionRow(Row, table=True):
     created_at_us: int = Field(sa_type=BigInteger)
     expires_at_us: int = Field(sa_type=BigInteger)
     claimed_until_us: int = Field(sa_type=BigInteger)
-    check_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
 
 
 class SettlementRow(Row, table=True):
@@ -248,13 +251,16 @@ class JobRow(Row, table=True):
     """Something that must happen later. Jobs of one ``order_key`` run one after the other, by ``order_place``.
 
     A ``lane`` bounds how many run at once. ``fence`` grows with each claim, so that a slow claimant is told apart.
+    The row of a job that is done is gone.
     """
 
     __tablename__: ClassVar[str | declared_attr[str]] = "job"
     __table_args__ = (
         UniqueConstraint("kind", "subject"),
-        Index(None, "state", "due_at_us"),
-        Index(None, "order_key", "order_place"),
+        Index("ix_job_lane_due_at_us_id", "lane", "due_at_us", "id", **_where("state <> 'DEAD'")),
+        Index("ix_job_due_at_us", "due_at_us", **_where("state <> 'DEAD'")),
+        Index("ix_job_dead_due_at_us", "due_at_us", **_where("state = 'DEAD'")),
+        Index("ix_job_order_key_order_place", "order_key", "order_place", **_where("order_key IS NOT NULL")),
     )
 
     id: str = Field(sa_type=Text, primary_key=True)
@@ -273,12 +279,18 @@ class JobRow(Row, table=True):
 
 
 class JobLaneRow(Row, table=True):
-    """A lane that rests: none of its jobs is begun before ``paused_until_us``."""
+    """What is known of a lane: none of its jobs is begun before ``paused_until_us``.
+
+    ``slow``: 1 where what its jobs call does not answer. ``per_second``: how many may be begun, where the lane says so.
+    """
 
     __tablename__: ClassVar[str | declared_attr[str]] = "job_lane"
+    __table_args__ = (Index(None, "paused_until_us"),)
 
     lane: str = Field(sa_type=Text, primary_key=True)
     paused_until_us: int = Field(sa_type=BigInteger)
+    slow: int = Field(sa_type=BigInteger)
+    per_second: int | None = Field(sa_type=BigInteger, nullable=True)
 
 
 class WebhookEndpointRow(Row, table=True):

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, insert, or_, select, update
 from quittance.domain.ids import OptionId, PaymentId
 from quittance.domain.money import Asset, Money
 from quittance.domain.payment import OptionState, PaymentOption
+from quittance.store import checks
 from quittance.store.models import PaymentOptionRow, table_of
 from quittance.store.statement import BatchStatement, Statement
 from quittance.store.transaction import Transaction, from_us, to_us
@@ -43,14 +44,14 @@ _SET_STATE = Statement(
     lambda _: (
         update(_OPTION)
         .where(_OPTION.c.id == bindparam("option_id"))
-        .values(state=bindparam("state"), check_at_us=bindparam("check_at_us"), claimed_until_us=0)
+        .values(state=bindparam("state"), claimed_until_us=0)
     )
 )
 _DECIDE = Statement(
     lambda _: (
         update(_OPTION)
         .where(_OPTION.c.id == bindparam("option_id"), _UNDECIDED)
-        .values(state=bindparam("state"), check_at_us=bindparam("check_at_us"), claimed_until_us=0)
+        .values(state=bindparam("state"), claimed_until_us=0)
     )
 )
 _OPEN = Statement(
@@ -61,12 +62,11 @@ _OPEN = Statement(
             state=OptionState.OPEN.value,
             payment_request=bindparam("payment_request"),
             expires_at_us=bindparam("expires_at_us"),
-            check_at_us=bindparam("check_at_us"),
             claimed_until_us=0,
         )
     )
 )
-_CHECK_AT = Statement(
+_LET_GO = Statement(
     lambda _: (
         update(_OPTION)
         .where(
@@ -74,7 +74,7 @@ _CHECK_AT = Statement(
             _OPTION.c.state != OptionState.SETTLED.value,
             _OPTION.c.state != OptionState.FAILED.value,
         )
-        .values(check_at_us=bindparam("check_at_us"), claimed_until_us=0)
+        .values(claimed_until_us=0)
     )
 )
 _CLOSE_SIBLINGS = Statement(
@@ -85,17 +85,11 @@ _CLOSE_SIBLINGS = Statement(
             _OPTION.c.id != bindparam("but_id"),
             _OPTION.c.state == OptionState.OPEN.value,
         )
-        .values(state=OptionState.CLOSED.value, check_at_us=bindparam("check_at_us"))
+        .values(state=OptionState.CLOSED.value)
+        .returning(*_OPTION.c)
     )
 )
-_DUE = Statement(
-    lambda _: (
-        select(*_OPTION.c)
-        .where(_OPTION.c.check_at_us <= bindparam("now_us"))
-        .order_by(_OPTION.c.check_at_us)
-        .limit(bindparam("limit"))
-    )
-)
+_BY_ID = Statement(lambda _: select(*_OPTION.c).where(_OPTION.c.id == bindparam("id")))
 
 
 def insert_option(
@@ -117,9 +111,9 @@ def insert_option(
             "created_at_us": to_us(option.created_at),
             "expires_at_us": to_us(option.expires_at),
             "claimed_until_us": to_us(claimed_until),
-            "check_at_us": to_us(check_at),
         },
     )
+    checks.plan_check(transaction, option, at=check_at)
 
 
 def options_of_payments(transaction: Transaction, payment_ids: Sequence[PaymentId]) -> list[list[PaymentOption]]:
@@ -147,53 +141,60 @@ def release_claims(transaction: Transaction) -> int:
     return transaction.execute(_RELEASE_ALL)
 
 
-def open_option(transaction: Transaction, opened: PaymentOption, *, check_at: datetime) -> bool:
-    """Remember the invoice of an undecided attempt; False when somebody decided it first."""
+def open_option(transaction: Transaction, opened: PaymentOption, *, check_at: datetime | None) -> bool:
+    """Remember the invoice of an undecided attempt; False when somebody decided it first.
+
+    With ``check_at`` None the provider is asked next when that was planned already.
+    """
     parameters = {
         "option_id": opened.id,
         "payment_request": opened.payment_request,
         "expires_at_us": to_us(opened.expires_at),
-        "check_at_us": to_us(check_at),
     }
-    return transaction.execute(_OPEN, parameters) == 1
+    if transaction.execute(_OPEN, parameters) != 1:
+        return False
+    if check_at is not None:
+        checks.plan_check(transaction, opened, at=check_at)
+    return True
 
 
 def decide_option(
-    transaction: Transaction, option_id: OptionId, state: OptionState, *, check_at: datetime | None
+    transaction: Transaction, option: PaymentOption, state: OptionState, *, check_at: datetime | None
 ) -> bool:
     """Say what became of an undecided attempt; False, and nothing changed, when somebody decided it first."""
-    check_at_us = None if check_at is None else to_us(check_at)
-    parameters = {"option_id": option_id, "state": state.value, "check_at_us": check_at_us}
-    return transaction.execute(_DECIDE, parameters) == 1
+    if transaction.execute(_DECIDE, {"option_id": option.id, "state": state.value}) != 1:
+        return False
+    checks.plan_check(transaction, option, at=check_at)
+    return True
 
 
 def set_option_state(
-    transaction: Transaction, option_id: OptionId, state: OptionState, *, check_at: datetime | None
+    transaction: Transaction, option: PaymentOption, state: OptionState, *, check_at: datetime | None
 ) -> None:
     """Move an attempt; with ``check_at`` None the provider is never asked about it again."""
-    check_at_us = None if check_at is None else to_us(check_at)
-    transaction.execute(_SET_STATE, {"option_id": option_id, "state": state.value, "check_at_us": check_at_us})
+    transaction.execute(_SET_STATE, {"option_id": option.id, "state": state.value})
+    checks.plan_check(transaction, option, at=check_at)
 
 
-def check_option_at(transaction: Transaction, option_id: OptionId, check_at: datetime | None) -> None:
+def check_option_at(transaction: Transaction, option: PaymentOption, check_at: datetime) -> None:
     """Say when the provider is asked about this attempt next, and let others work on it; an ended one stays ended."""
-    transaction.execute(
-        _CHECK_AT, {"option_id": option_id, "check_at_us": None if check_at is None else to_us(check_at)}
-    )
+    if transaction.execute(_LET_GO, {"option_id": option.id}) == 1:
+        checks.plan_check(transaction, option, at=check_at)
 
 
 def close_other_options(transaction: Transaction, payment_id: PaymentId, *, but: OptionId, check_at: datetime) -> None:
     """Close the open options that a settlement left over; they are checked until no money can come on them."""
-    transaction.execute(_CLOSE_SIBLINGS, {"of_payment_id": payment_id, "but_id": but, "check_at_us": to_us(check_at)})
+    for row in transaction.all(_CLOSE_SIBLINGS, {"of_payment_id": payment_id, "but_id": but}):
+        checks.plan_check(transaction, _to_domain(row), at=check_at)
 
 
-def options_due(transaction: Transaction, *, now: datetime, limit: int) -> list[PaymentOption]:
-    """Return attempts that the provider should be asked about now."""
-    return [_to_domain(row) for row in transaction.all(_DUE, {"now_us": to_us(now), "limit": limit})]
+def option_by_id(transaction: Transaction, option_id: OptionId) -> PaymentOption | None:
+    row = transaction.first(_BY_ID, {"id": option_id})
+    return None if row is None else _to_domain(row)
 
 
 def _to_domain(row: Any) -> PaymentOption:
-    id_, payment_id, provider, state, reference, amount, code, scale, request, created, expires, _, _ = row
+    id_, payment_id, provider, state, reference, amount, code, scale, request, created, expires, _ = row
     return PaymentOption(
         id=OptionId(id_),
         payment_id=PaymentId(payment_id),

@@ -1,1 +1,1 @@
-"""Loops that call resolvers: settlement feeds, reconciliation, expiry."""
+"""Loops that call resolvers: settlement feeds, webhooks, jobs."""

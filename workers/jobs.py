@@ -10,32 +10,27 @@ from functools import partial
 
 import structlog
 
-from quittance.domain.job import CRASHED, Job, JobEnd, JobKind, JobState
-from quittance.resolvers.jobs import Abandon, JobHandler, JobRun, claim_due, end_run, next_due, renew
+from quittance.domain.job import CRASHED, Job, JobEnd, JobKind, JobState, RunnableJob
+from quittance.resolvers.jobs import JobRun, JobWork, Room, claim_due, end_run, next_due, renew
 from quittance.resolvers.services import Services
 from quittance.workers.loop import for_ever
 
 log = structlog.get_logger("quittance.workers.jobs")
 
 AT_ONCE = 256
-LANE_AT_ONCE = 4
 POLL_S = 1.0
-CRASHES_MAX = 10
 CRASH_PAUSE_S = 30.0
+CRASH_PAUSE_S_MAX = 6 * 3_600.0
 
 
 @dataclass(slots=True)
 class JobRunner:
-    """Runs jobs in this process. ``wake`` says that something may have fallen due.
-
-    ``abandon`` settles what a job was about, in the unit that ends it, when it crashed at its last try.
-    """
+    """Runs jobs in this process. ``wake`` says that something may have fallen due."""
 
     services: Services
-    handlers: Mapping[JobKind, JobHandler]
-    abandon: Mapping[JobKind, Abandon] = field(default_factory=dict)
+    work: Mapping[JobKind, JobWork]
     wake: asyncio.Event = field(default_factory=asyncio.Event)
-    _running: dict[asyncio.Task[None], str] = field(default_factory=dict)  # and the lane of each
+    _running: dict[asyncio.Task[None], RunnableJob] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Run for ever; on the way out, what runs is canceled and its claims lapse."""
@@ -58,11 +53,16 @@ class JobRunner:
 
     async def begin_due(self) -> int:
         """Claim and begin what is due, as far as there is room; return how many."""
-        running = Counter(self._running.values())
-        claimed = await claim_due(self.services, lane_max=LANE_AT_ONCE, at_once=AT_ONCE, running=running)
-        for job in claimed:
-            task = asyncio.create_task(self._one(job))
-            self._running[task] = job.lane
+        running = self._running.values()
+        room = Room(
+            at_once=AT_ONCE,
+            lanes=Counter(one.job.lane for one in running),
+            slow=sum(one.slow for one in running),
+        )
+        claimed = await claim_due(self.services, self.work, room)
+        for one in claimed:
+            task = asyncio.create_task(self._one(one))
+            self._running[task] = one
             task.add_done_callback(self._ended)
         return len(claimed)
 
@@ -82,28 +82,33 @@ class JobRunner:
             return POLL_S
         return min(POLL_S, max(0.0, (due - self.services.now()).total_seconds()))
 
-    async def _one(self, job: Job) -> None:
+    async def _one(self, ran: RunnableJob) -> None:
+        job = ran.job
         try:
             async with self._held(job):
-                if not await end_run(self.services, job, await self._run(job)):
+                run = await self._run(job)
+                if run is not None and not await end_run(self.services, ran, run):
                     log.warning("job_claim_lost", job=job.id, kind=job.kind.value)
         except Exception:
             log.exception("job_not_ended", job=job.id, kind=job.kind.value)  # the claim lapses, and it runs again
 
-    async def _run(self, job: Job) -> JobRun:
+    async def _run(self, job: Job) -> JobRun | None:
         try:
-            return await self.handlers[job.kind](self.services, job)
+            return await self.work[job.kind].handler(self.services, job)
         except Exception:
             log.exception("job_crashed", job=job.id, kind=job.kind.value, attempt=job.attempts)
             return self._after_crash(job)
 
     def _after_crash(self, job: Job) -> JobRun:
-        if job.attempts < CRASHES_MAX:
-            again_at = self.services.now() + timedelta(seconds=CRASH_PAUSE_S * 2 ** (job.attempts - 1))
+        work = self.work[job.kind]
+        if work.crashes_max is None or job.attempts < work.crashes_max:
+            pause_s = min(CRASH_PAUSE_S * 2 ** min(job.attempts - 1, 16), CRASH_PAUSE_S_MAX)
+            again_at = self.services.now() + timedelta(seconds=pause_s)
             return JobRun(end=JobEnd(state=JobState.WAITING, error=CRASHED, again_at=again_at))
         end = JobEnd(state=JobState.DEAD, error=CRASHED)
-        abandon = self.abandon.get(job.kind)
-        return JobRun(end=end) if abandon is None else JobRun(end=end, also=partial(abandon, self.services, job))
+        if work.abandon is None:
+            return JobRun(end=end)
+        return JobRun(end=end, also=partial(work.abandon, self.services, job))
 
     @contextlib.asynccontextmanager
     async def _held(self, job: Job) -> AsyncIterator[None]:

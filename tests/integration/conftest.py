@@ -44,7 +44,8 @@ from quittance.store import options, payments
 from quittance.store.database import open_database
 from quittance.store.models import Row
 from quittance.store.statement import Statement
-from quittance.workers.reconciler import reconcile_due
+from quittance.workers.jobs import JobRunner
+from quittance.workers.work import all_work
 
 PRICE_MSAT = 5_000
 SECRET_KEY = b"a secret key of the tests, 32 bytes"
@@ -155,9 +156,11 @@ class Till:
 
     async def reconcile(self) -> None:
         """Look up what is due, until nothing is."""
+        runner = JobRunner(self.services, all_work(webhooks_per_second=None, lookups_per_second=None))
         for _ in range(50):
-            if await reconcile_due(self.services) == 0:
+            if await runner.begin_due() == 0:
                 return
+            await runner.idle()
         raise AssertionError("attempts stay due for ever")
 
     async def set_policy(self, **policy: Any) -> None:

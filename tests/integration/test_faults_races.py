@@ -164,7 +164,7 @@ async def test_r3_without_another_call_the_reconciler_finds_the_invoice(
     with pytest.raises(asyncio.CancelledError):
         await dying.order(idempotency_key="k")
 
-    clock.advance(till.services.rules.claim_s + 1)
+    clock.advance(till.services.rules.reconcile_interval_s + 1)
     restarted = till.on(new_services())
     await restarted.reconcile()
 
@@ -287,7 +287,7 @@ async def test_r9_two_units_in_a_deadlock_are_both_done_once(till: Any, other_sh
     )
 
     assert results == ["a", "b", Booking.BOOKED]
-    assert len(runs) == (3 if database.dialect == "postgresql" else 2)
+    assert (len(runs) > 2) is (database.dialect == "postgresql")  # the loser of a deadlock ran again
     assert len({row["name"] for row in await till.rows("merchant")}) == 1
     await _assert_booked_once(till, order)
 
@@ -388,7 +388,8 @@ async def test_a_lookup_that_is_slower_than_the_settlement_does_not_wake_an_ende
     await check
 
     clock.advance(100_000)
-    assert [(row["state"], row["check_at_us"]) for row in await till.rows("payment_option")] == [("SETTLED", None)]
+    assert [row["state"] for row in await till.rows("payment_option")] == ["SETTLED"]
+    assert await till.rows("job") == []
     await till.reconcile()
     await _assert_booked_once(till, payment_id)
 

@@ -10,15 +10,26 @@ from typing import Any
 import pytest
 
 from quittance.domain.ids import JobId
-from quittance.domain.job import Job, JobEnd, JobKind, JobState
+from quittance.domain.job import Job, JobEnd, JobKind, JobState, RunnableJob
 from quittance.resolvers import jobs as use_cases
-from quittance.resolvers.jobs import JobRun, claim_due, end_run, new_job, renew, retry_job
+from quittance.resolvers.jobs import (
+    JobHandler,
+    JobRun,
+    JobWork,
+    Room,
+    claim_due,
+    end_run,
+    new_job,
+    renew,
+    retry_job,
+)
 from quittance.resolvers.services import Services
 from quittance.sandbox.clock import SandboxClock
-from quittance.store import jobs
-from quittance.workers.jobs import CRASHES_MAX, LANE_AT_ONCE, JobRunner
+from quittance.store import jobs, lanes
+from quittance.workers.jobs import JobRunner
 
 KIND = JobKind.WEBHOOK_DELIVERY
+LANE_AT_ONCE, CRASHES_MAX = 4, 10
 DONE = JobRun(end=JobEnd(state=JobState.DONE))
 
 
@@ -28,14 +39,30 @@ async def add(services: Services, subject: str, *, lane: str = "lane", order: tu
     return job
 
 
+async def done(_: Services, __: Job) -> JobRun:
+    return DONE
+
+
+def work(handler: JobHandler = done, **more: Any) -> dict[JobKind, JobWork]:
+    return {KIND: JobWork(handler=handler, lane_at_once=LANE_AT_ONCE, **more)}
+
+
+async def begin(services: Services, *, at_once: int = 100, running: dict[str, int] | None = None) -> list[RunnableJob]:
+    return await claim_due(services, work(), Room(at_once=at_once, lanes=running or {}, slow=0))
+
+
 async def claim(services: Services, *, limit: int = 100) -> list[str]:
-    return sorted(job.subject for job in await claim_due(services, lane_max=LANE_AT_ONCE, at_once=limit, running={}))
+    return sorted(one.job.subject for one in await begin(services, at_once=limit))
 
 
 async def state_of(services: Services, job: Job) -> tuple[JobState, int, str | None]:
     found = await services.database.read(lambda t: jobs.job_by_id(t, job.id))
     assert found is not None
     return found.state, found.attempts, found.last_error
+
+
+async def is_gone(services: Services, job: Job) -> bool:
+    return await services.database.read(lambda t: jobs.job_by_id(t, job.id)) is None
 
 
 async def test_a_job_is_added_once_for_its_subject(services: Services) -> None:
@@ -74,32 +101,33 @@ async def test_a_claim_that_lapsed_is_anybodys_and_the_slow_claimant_changes_not
     services: Services, clock: SandboxClock
 ) -> None:
     await add(services, "a")
-    (slow,) = await claim_due(services, lane_max=4, at_once=10, running={})
+    (slow,) = await begin(services)
     early = await claim(services)
     clock.advance(services.rules.job_claim_s + 1)
-    (quick,) = await claim_due(services, lane_max=4, at_once=10, running={})
+    (quick,) = await begin(services)
     touched: list[str] = []
 
     late = await end_run(services, slow, replace(DONE, also=lambda _: touched.append("slow")))
-    renewed = await renew(services, slow)
+    renewed = await renew(services, slow.job)
     ended = await end_run(services, quick, replace(DONE, also=lambda _: touched.append("quick")))
 
     assert early == []
     assert (late, renewed, ended) == (False, False, True)
     assert touched == ["quick"]
-    assert (await state_of(services, quick))[:2] == (JobState.DONE, 2)
+    assert quick.job.attempts == 2
+    assert await is_gone(services, quick.job)
 
 
 async def test_a_claim_that_is_renewed_does_not_lapse(services: Services, clock: SandboxClock) -> None:
     await add(services, "a")
-    (job,) = await claim_due(services, lane_max=4, at_once=10, running={})
+    (one,) = await begin(services)
 
     for _ in range(4):
         clock.advance(services.rules.job_claim_s - 1)
-        assert await renew(services, job)
+        assert await renew(services, one.job)
 
     assert await claim(services) == []
-    assert await end_run(services, job, DONE)
+    assert await end_run(services, one, DONE)
 
 
 async def test_jobs_of_one_order_wait_for_each_other_and_others_do_not(services: Services) -> None:
@@ -108,11 +136,11 @@ async def test_jobs_of_one_order_wait_for_each_other_and_others_do_not(services:
     await add(services, "second", order=("order", 2))
     await add(services, "free")
 
-    begun = await claim_due(services, lane_max=4, at_once=10, running={})
+    begun = await begin(services)
     held = await claim(services)
-    await end_run(services, next(job for job in begun if job.id == first.id), DONE)
+    await end_run(services, next(one for one in begun if one.job.id == first.id), DONE)
 
-    assert sorted(job.subject for job in begun) == ["first", "free"]
+    assert sorted(one.job.subject for one in begun) == ["first", "free"]
     assert held == []
     assert await claim(services) == ["second"]
 
@@ -133,18 +161,18 @@ async def test_the_queues_of_full_lanes_hide_no_other(services: Services, clock:
         await add(services, f"crowd-{number:02}", lane=f"hanging-{number % 5}")
     clock.advance(1)
     await add(services, "alone", lane="quiet")
-    running = {f"hanging-{number}": 2 for number in range(5)}
+    running = {f"hanging-{number}": LANE_AT_ONCE for number in range(5)}
 
-    begun = await claim_due(services, lane_max=2, at_once=11, running=running)
+    begun = await begin(services, at_once=5 * LANE_AT_ONCE + 1, running=running)
 
-    assert [job.subject for job in begun] == ["alone"]
+    assert [one.job.subject for one in begun] == ["alone"]
 
 
 async def test_a_lane_that_rests_begins_nothing_until_then(services: Services, clock: SandboxClock) -> None:
     await add(services, "a", lane="tired")
     await add(services, "b", lane="awake")
     until = services.now() + timedelta(hours=1)
-    await services.database.write(lambda t: jobs.rest_lane(t, "tired", until=until))
+    await services.database.write(lambda t: lanes.rest_lane(t, "tired", until=until))
 
     early = await claim(services)
     clock.advance(3_601)
@@ -158,7 +186,7 @@ async def test_a_rest_is_never_shortened_by_another_answer(services: Services, c
     await add(services, "a", lane="tired")
     for hours in (2, 1):
         until = services.now() + timedelta(hours=hours)
-        await services.database.write(partial(jobs.rest_lane, lane="tired", until=until))
+        await services.database.write(partial(lanes.rest_lane, lane="tired", until=until))
 
     clock.advance(5_400)
     early = await claim(services)
@@ -184,10 +212,10 @@ async def test_what_is_due_but_held_back_is_not_asked_for_in_haste(
 ) -> None:
     await add(services, "a", lane="tired")
     until = services.now() + timedelta(hours=1)
-    await services.database.write(lambda t: jobs.rest_lane(t, "tired", until=until))
+    await services.database.write(lambda t: lanes.rest_lane(t, "tired", until=until))
     looks = 0
 
-    async def counting(*args: Any, **more: Any) -> list[Job]:
+    async def counting(*args: Any, **more: Any) -> list[RunnableJob]:
         nonlocal looks
         looks += 1
         return await claim_due(*args, **more)
@@ -195,7 +223,7 @@ async def test_what_is_due_but_held_back_is_not_asked_for_in_haste(
     monkeypatch.setattr("quittance.workers.jobs.claim_due", counting)
     with suppress(TimeoutError):
         async with asyncio.timeout(0.8):
-            await JobRunner(services=services, handlers={}).run()
+            await JobRunner(services, {}).run()
 
     assert looks == 1
 
@@ -209,7 +237,7 @@ def crashing(services: Services) -> JobRunner:
     async def handler(_: Services, job: Job) -> JobRun:
         raise Crashed(job.subject)
 
-    return JobRunner(services=services, handlers={KIND: handler})
+    return JobRunner(services, work(handler, crashes_max=CRASHES_MAX))
 
 
 async def test_a_job_that_crashes_is_tried_again_later_and_is_dead_in_the_end(
@@ -257,22 +285,19 @@ async def test_a_runner_that_is_stopped_leaves_its_jobs_to_the_next(services: Se
         await asyncio.Event().wait()
         raise AssertionError
 
-    async def quick(_: Services, __: Job) -> JobRun:
-        return DONE
-
-    running = asyncio.create_task(JobRunner(services=services, handlers={KIND: hanging}).run())
+    running = asyncio.create_task(JobRunner(services, work(hanging)).run())
     await begun.wait()
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
     left = await state_of(services, job)
     clock.advance(services.rules.job_claim_s + 1)
-    runner = JobRunner(services=services, handlers={KIND: quick})
+    runner = JobRunner(services, work())
     await runner.begin_due()
     await runner.idle()
 
     assert left[0] is JobState.RUNNING
-    assert (await state_of(services, job))[:2] == (JobState.DONE, 2)
+    assert await is_gone(services, job)
 
 
 async def test_a_claim_that_was_not_renewed_once_is_renewed_all_the_same(
@@ -295,10 +320,50 @@ async def test_a_claim_that_was_not_renewed_once_is_renewed_all_the_same(
 
     monkeypatch.setattr("quittance.workers.jobs.renew", flaky)
     hasty = replace(services, rules=replace(services.rules, job_claim_s=1))
-    runner = JobRunner(services=hasty, handlers={KIND: slow})
+    runner = JobRunner(hasty, work(slow))
     await runner.begin_due()
     async with asyncio.timeout(20):
         await runner.idle()
 
     assert not failures
-    assert (await state_of(services, job))[:2] == (JobState.DONE, 1)
+    assert await is_gone(services, job)
+
+
+async def test_what_waits_for_another_of_its_order_is_due_when_that_is_tried_again(
+    services: Services, clock: SandboxClock
+) -> None:
+    await add(services, "first", order=("order", 1))
+    (first,) = await begin(services)
+    await add(services, "second", order=("order", 2))
+    again_at = services.now() + timedelta(hours=2)
+    await end_run(services, first, JobRun(end=JobEnd(state=JobState.WAITING, again_at=again_at)))
+    await add(services, "third", order=("order", 3))
+
+    waiting = await use_cases.list_jobs(services, JobState.WAITING)
+    clock.advance(2 * 3_600)
+    (first,) = await begin(services)
+    await end_run(services, first, DONE)
+
+    assert [job.due_at for job in waiting] == [again_at] * 3
+    assert first.job.subject == "first"
+    freed = await use_cases.list_jobs(services, JobState.WAITING)
+    assert [again_at < job.due_at <= services.now() for job in freed] == [True, True]
+    assert await claim(services) == ["second"]
+
+
+async def test_a_job_that_is_planned_anew_takes_the_claim_from_the_run_that_was_at_it(services: Services) -> None:
+    job = await add(services, "a")
+    (overtaken,) = await begin(services)
+
+    await services.database.write(lambda t: jobs.plan_job(t, replace(job, due_at=services.now() + timedelta(hours=1))))
+
+    assert await end_run(services, overtaken, DONE) is False
+    assert await state_of(services, job) == (JobState.WAITING, 0, None)
+    assert await claim(services) == []
+
+
+async def test_a_kind_that_this_process_does_not_run_is_left_to_others(services: Services) -> None:
+    await add(services, "a")
+
+    assert await claim_due(services, {}, Room(at_once=10, lanes={}, slow=0)) == []
+    assert await claim(services) == ["a"]

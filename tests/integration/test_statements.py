@@ -114,7 +114,7 @@ async def test_what_fragments_ask_for_is_looked_ahead_too(busy: Any) -> None:
     assert len(wide) <= 5
 
 
-async def test_a_create_costs_ten_statements_and_reads_nothing_back(till: Any) -> None:
+async def test_a_create_costs_eleven_statements_and_reads_nothing_back(till: Any) -> None:
     ran: list[str] = []
     till.services.database.counter = ran.append
     made = await till.shop.mutate(
@@ -130,6 +130,7 @@ async def test_a_create_costs_ten_statements_and_reads_nothing_back(till: Any) -
         "SELECT merchant.id, merchant.name,",
         "INSERT INTO payment",
         "INSERT INTO payment_option",
+        "INSERT INTO job",
         "UPDATE event_head SET",
         "INSERT INTO event",
         "UPDATE payment SET",

@@ -7,15 +7,14 @@ from typing import Any
 import pytest
 from tests.integration.webhook_receiver import Receiver, receiving
 
-from quittance.domain.job import JobKind
 from quittance.gql.limits import DocumentLimits
 from quittance.providers.outgoing import LOOPBACK, OutgoingClient, OutgoingRules
-from quittance.resolvers.attempts import abandon, deliver
 from quittance.resolvers.deliveries import fan_out
 from quittance.resolvers.services import WebhookTools
 from quittance.server.access import ServerAccess
 from quittance.server.payloads import GraphQLPayloads
 from quittance.workers.jobs import JobRunner
+from quittance.workers.work import all_work
 
 CREATE = """
 mutation ($input: CreateWebhookEndpointInput!) {
@@ -113,8 +112,7 @@ async def post(till: Any) -> AsyncIterator[Post]:
         services.webhook_tools = WebhookTools(
             outgoing=outgoing, payloads=GraphQLPayloads(access, limits=DocumentLimits())
         )
-        kind = JobKind.WEBHOOK_DELIVERY
-        yield Post(till, JobRunner(services=services, handlers={kind: deliver}, abandon={kind: abandon}))
+        yield Post(till, JobRunner(services, all_work(webhooks_per_second=None, lookups_per_second=None)))
 
 
 @pytest.fixture

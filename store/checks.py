@@ -1,0 +1,34 @@
+"""When a provider is asked about an attempt: a job each, until nothing can change any more."""
+
+from datetime import datetime
+
+from quittance.domain.ids import JOB, OPTION, JobId
+from quittance.domain.job import Job, JobKind, JobState
+from quittance.domain.payment import PaymentOption
+from quittance.store import jobs
+from quittance.store.transaction import Transaction
+
+
+def plan_check(transaction: Transaction, option: PaymentOption, *, at: datetime | None) -> None:
+    """Have the provider asked about an attempt at this time instead of any other; None: never again."""
+    if at is None:
+        jobs.drop_job(transaction, JobKind.PROVIDER_CHECK, option.id)
+        return
+    jobs.plan_job(
+        transaction,
+        Job(
+            id=JobId(JOB + option.id.removeprefix(OPTION)),
+            kind=JobKind.PROVIDER_CHECK,
+            subject=option.id,
+            lane=f"provider/{option.provider}",
+            order_key=None,
+            order_place=0,
+            state=JobState.WAITING,
+            due_at=at,
+            attempts=0,
+            fence=0,
+            last_error=None,
+            created_at=option.created_at,
+            ended_at=None,
+        ),
+    )

@@ -1,0 +1,182 @@
+"""Lanes: none is called more often than it may be, and those that do not answer leave room to those that do."""
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from tests.integration.test_jobs import LANE_AT_ONCE, add, begin, done, work
+
+from quittance.domain.job import Job, JobEnd, JobState
+from quittance.resolvers.jobs import JobRun, Room, claim_due, end_run
+from quittance.resolvers.services import Services
+from quittance.sandbox.clock import SandboxClock
+from quittance.store import jobs, lanes
+from quittance.workers.jobs import AT_ONCE, JobRunner
+
+EMPTY = Room(at_once=100, lanes={}, slow=0)
+
+
+@dataclass
+class Moment:
+    """A time that stands still until it is moved."""
+
+    at: datetime
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def advance(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def moment(clock: SandboxClock) -> Moment:
+    return Moment(clock.now())
+
+
+@pytest.fixture
+def services(services: Services, moment: Moment) -> Services:
+    return replace(services, now=moment)
+
+
+async def begun_in(services: Services, moment: Moment, *, seconds: int, per_second: int) -> int:
+    """Return how many jobs two processes together begin meanwhile, each looking twenty times a second."""
+    count = 0
+    for _ in range(seconds * 20):
+        for _ in range(2):
+            ran = await claim_due(services, work(lane_per_second=per_second), EMPTY)
+            count += len(ran)
+            for one in ran:
+                await end_run(services, one, JobRun(end=JobEnd(state=JobState.DONE)))
+        moment.advance(0.05)
+    return count
+
+
+async def test_a_lane_begins_no_more_jobs_in_a_second_than_it_may(services: Services, moment: Moment) -> None:
+    for number in range(100):
+        await add(services, f"{number:03}", lane="busy")
+    await add(services, "alone", lane="quiet")
+
+    count = await begun_in(services, moment, seconds=5, per_second=10)
+
+    assert 50 <= count - 1 <= 50 + LANE_AT_ONCE  # the quiet lane's own came too
+
+
+async def test_a_lane_may_have_a_rate_of_its_own(services: Services, moment: Moment) -> None:
+    for number in range(100):
+        await add(services, f"{number:03}", lane="slower")
+    await services.database.write(lambda t: lanes.limit_lane(t, "slower", per_second=4))
+
+    count = await begun_in(services, moment, seconds=5, per_second=1_000)
+
+    assert 20 <= count <= 20 + LANE_AT_ONCE
+
+
+async def test_a_runner_wakes_when_a_lane_has_rested(services: Services, moment: Moment) -> None:
+    for number in range(LANE_AT_ONCE + 1):
+        await add(services, f"{number}", lane="busy")
+    await claim_due(services, work(lane_per_second=LANE_AT_ONCE), EMPTY)
+
+    due = await services.database.read(lambda t: jobs.next_due(t, after=services.now()))
+
+    assert due == services.now() + timedelta(seconds=1)
+
+
+async def test_a_lane_that_does_not_answer_has_one_place_until_it_does(services: Services, moment: Moment) -> None:
+    for number in range(10):
+        await add(services, f"{number}", lane="silent")
+    first = (await begin(services))[0]
+    again_at = services.now()
+    silent = JobRun(end=JobEnd(state=JobState.WAITING, again_at=again_at, lane_answers=False))
+    await end_run(services, first, silent)
+    moment.advance(services.rules.job_claim_s + 1)
+
+    (tried,) = await begin(services)
+    nobody = await begin(services, running={"silent": 1})
+    await end_run(services, tried, JobRun(end=JobEnd(state=JobState.DONE, lane_answers=True)))
+    recovered = await begin(services)
+
+    assert tried.slow
+    assert nobody == []
+    assert [one.slow for one in recovered] == [False] * LANE_AT_ONCE
+
+
+async def test_lanes_that_do_not_answer_take_half_the_places_at_most(services: Services, moment: Moment) -> None:
+    for number in range(30):
+        await add(services, f"silent-{number:02}", lane=f"silent-{number:02}")
+    for one in await begin(services):
+        again = JobEnd(state=JobState.WAITING, again_at=services.now(), lane_answers=False)
+        await end_run(services, one, JobRun(end=again))
+    moment.advance(1)
+    for number in range(8):
+        await add(services, f"lively-{number}", lane=f"lively-{number}")
+
+    begun = await begin(services, at_once=10)
+    running = {one.job.lane: 1 for one in begun}
+    more = await claim_due(services, work(), Room(at_once=20, lanes=running, slow=5))
+
+    assert sorted(one.slow for one in begun) == [False] * 5 + [True] * 5
+    assert sorted(one.slow for one in more) == [False] * 3 + [True] * 5
+
+
+async def test_hanging_jobs_of_many_lanes_do_not_keep_others_from_running(services: Services) -> None:
+    hanging = AT_ONCE + 10
+    for number in range(hanging):
+        await add(services, f"hanging-{number:03}", lane=f"hanging-{number:03}")
+
+    def mark_all(transaction: Any) -> None:
+        for number in range(hanging):
+            lanes.mark_lane(transaction, f"hanging-{number:03}", slow=True)
+
+    await services.database.write(mark_all)
+    finished: list[str] = []
+    first, release = asyncio.Event(), asyncio.Event()
+
+    async def handler(of: Services, job: Job) -> JobRun:
+        if job.lane.startswith("hanging"):
+            await release.wait()
+        finished.append(job.subject)
+        first.set()
+        return await done(of, job)
+
+    runner = JobRunner(services, work(handler))
+    while await runner.begin_due():
+        pass
+    await add(services, "alone", lane="quiet")
+    await runner.begin_due()
+    async with asyncio.timeout(10):
+        await first.wait()
+    release.set()
+    await runner.idle()
+
+    assert finished[0] == "alone"
+    assert len(finished) == 1 + AT_ONCE // 2
+
+
+async def test_a_look_reads_the_heads_of_the_lanes_and_not_their_queues(services: Services) -> None:
+    """On SQLite, where the plan does not hang on statistics: every table is searched in an index, or made here."""
+    if services.database.dialect != "sqlite":
+        pytest.skip("PostgreSQL chooses its plans by statistics")
+    sql, values = jobs._RUNNABLE.sqlite({"now_us": 0, "limit": 100})
+
+    class Explained:
+        def sqlite(self, _: object) -> tuple[str, Any]:
+            return f"EXPLAIN QUERY PLAN {sql}", values
+
+    plan = [row[3] for row in await services.database.scan(lambda t: t.all(Explained()))]  # type: ignore[arg-type]
+
+    assert [line for line in plan if line.startswith("SCAN") and "job" in line.split()[1:2]] == []
+    assert sum("ix_job_lane_due_at_us_id" in line for line in plan) >= 3
+
+
+async def test_a_rate_that_is_forgotten_leaves_what_the_lane_knows(services: Services) -> None:
+    for number in range(5):
+        await add(services, f"{number}", lane="one")
+    await services.database.write(lambda t: lanes.limit_lane(t, "one", per_second=2))
+    await services.database.write(lambda t: lanes.mark_lane(t, "one", slow=True))
+
+    await services.database.write(lambda t: lanes.refresh_lane(t, "one"))
+
+    assert [one.slow for one in await begin(services)] == [False] * LANE_AT_ONCE
