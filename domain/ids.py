@@ -15,6 +15,7 @@ JobId = NewType("JobId", str)
 EndpointId = NewType("EndpointId", str)
 DeliveryId = NewType("DeliveryId", str)
 AuditEntryId = NewType("AuditEntryId", str)
+CallbackId = NewType("CallbackId", str)
 PaymentHash = NewType("PaymentHash", str)
 Preimage = NewType("Preimage", bytes)
 
@@ -22,6 +23,7 @@ MERCHANT, API_KEY, ARTICLE, PAYMENT, OPTION, EVENT, SETTLEMENT, LEDGER_TRANSACTI
     "mer", "key", "art", "pay", "opt", "evt", "set", "ltx",
 )  # fmt: skip
 JOB, ENDPOINT, DELIVERY, AUDIT_ENTRY = "job", "whe", "whd", "aud"
+CALLBACK = "cbk"
 BOOTSTRAP_MERCHANT = MerchantId(f"{MERCHANT}_{0:032x}")
 
 

@@ -48,6 +48,15 @@ def read_secret(shown: str) -> bytes:
     return _checked(secret)
 
 
+def read_secrets(shown: str) -> list[bytes]:
+    """Return the bytes of one secret, or of several joined by commas: during a rotation both.
+
+    Raises:
+        ValueError: one of them is no secret.
+    """
+    return [read_secret(part.strip()) for part in shown.split(",")]
+
+
 def signature_headers(*, message_id: str, at: datetime, body: bytes, secrets: Sequence[bytes]) -> dict[str, str]:
     """Return the headers of one attempt at ``at``, with one signature for each secret: during a rotation both.
 
