@@ -368,6 +368,33 @@ class AuditEntryRow(Row, table=True):
     at_us: int = Field(sa_type=BigInteger)
 
 
+class ProviderCallbackRow(Row, table=True):
+    """What a provider told us, once per event id of its own: kept for ever, so that nothing can be told twice."""
+
+    __tablename__: ClassVar[str | declared_attr[str]] = "provider_callback"
+    __table_args__ = (UniqueConstraint("provider", "event_id"),)
+
+    id: str = Field(sa_type=Text, primary_key=True)
+    provider: str = Field(sa_type=Text)
+    event_id: str = Field(sa_type=Text)
+    kind: str = Field(sa_type=Text)
+    reference: str | None = Field(sa_type=Text, nullable=True)
+    payment_id: str | None = Field(sa_type=Text, foreign_key="payment.id", nullable=True)
+    state: str = Field(sa_type=Text)
+    reason: str | None = Field(sa_type=Text, nullable=True)
+    received_at_us: int = Field(sa_type=BigInteger)
+    processed_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
+
+
+class ProviderCallbackBodyRow(Row, table=True):
+    """The raw body that was signed, for as long as it is kept."""
+
+    __tablename__: ClassVar[str | declared_attr[str]] = "provider_callback_body"
+
+    callback_id: str = Field(sa_type=Text, primary_key=True, foreign_key="provider_callback.id")
+    body: bytes = Field(sa_type=LargeBinary)
+
+
 class InstanceRow(Row, table=True):
     """Facts of this installation, such as the fingerprint of the secret key it was made with."""
 

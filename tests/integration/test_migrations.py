@@ -5,10 +5,11 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from alembic import op
+from alembic import command, op
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import OperationalError
 
+from quittance.store import migrate
 from quittance.store.migrate import SCRIPTS, differences, upgrade
 from quittance.store.version import SCHEMA_VERSION, is_up_to_date
 
@@ -45,6 +46,20 @@ def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
 
 def test_the_version_that_is_looked_for_is_that_of_the_newest_migration() -> None:
     assert ScriptDirectory(str(SCRIPTS)).get_heads() == [SCHEMA_VERSION]
+
+
+async def test_the_newest_migration_can_be_taken_back_and_made_again(database_url: str) -> None:
+    script = ScriptDirectory(str(SCRIPTS)).get_revision(SCHEMA_VERSION)
+
+    def again() -> list[str | None]:
+        migrate._on_connection(
+            database_url, lambda connection: command.downgrade(migrate._config(connection), str(script.down_revision))
+        )
+        before = differences(database_url)
+        upgrade(database_url)
+        return [before, differences(database_url)]
+
+    assert await asyncio.to_thread(again) == ["Target database is not up to date.", None]
 
 
 async def test_a_database_is_up_to_date_once_it_was_migrated(database_url: str, tmp_path: Path) -> None:
