@@ -12,6 +12,7 @@ CRASHED = "CRASHED"  # what a job is said to have failed with when its handler d
 class JobKind(StrEnum):
     WEBHOOK_DELIVERY = "webhook.delivery"
     PROVIDER_CHECK = "provider.check"
+    PROVIDER_CALLBACK = "provider.callback"
 
 
 class JobState(StrEnum):

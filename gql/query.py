@@ -11,6 +11,7 @@ from quittance.domain.errors import InvalidCursor
 from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, MerchantId, PaymentId
 from quittance.domain.payment import PaymentFilter as Narrowed
 from quittance.gql.arguments import PAGE_DEFAULT, After, ClientSecret, First, Id, page_size, resumed_after
+from quittance.gql.callbacks import CallbackQueries
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.lookahead import load_for_payments
 from quittance.gql.merchants import MerchantQueries, merchant_node
@@ -35,7 +36,7 @@ class PaymentConnection:
 
 
 @strawberry.type(description="Everything that can be asked.")
-class Query(MerchantQueries, ReportQueries, WebhookQueries):
+class Query(MerchantQueries, ReportQueries, WebhookQueries, CallbackQueries):
     @strawberry.field(description="Find an article, a payment or a merchant again by its id.")
     async def node(self, info: QuittanceInfo, id: Id) -> Node | None:  # noqa: A002
         prefix = ids.prefix_of(id)

@@ -12,7 +12,7 @@ from quittance.domain.errors import UnknownProvider
 from quittance.domain.ids import PaymentId, new_id
 from quittance.domain.payment import Standing
 from quittance.domain.secrets import SecretDeriver
-from quittance.providers.base import Outgoing, ProviderHealth, ReceivingProvider
+from quittance.providers.base import Outgoing, ProviderHealth, ReadsCallbacks, ReceivingProvider
 from quittance.providers.rates.base import RateSource
 from quittance.resolvers.payloads import PayloadRenderer
 from quittance.store.database import Database
@@ -74,6 +74,7 @@ class Services:
     limiter: Limiter
     public_url: str
     rules: PaymentRules = field(default_factory=PaymentRules)
+    callbacks: Mapping[str, ReadsCallbacks] = field(default_factory=dict)
     webhook_tools: WebhookTools | None = None
     reconciling: asyncio.Lock = field(default_factory=asyncio.Lock)
     entropy: Callable[[int], bytes] = os.urandom

@@ -21,6 +21,7 @@ from quittance.gql.schema import core_schema, schema
 from quittance.server import demo
 from quittance.server.greeting import greet
 from quittance.server.http.addresses import client_address_behind
+from quittance.server.http.callbacks import callback_routes
 from quittance.server.http.checkout import checkout_routes
 from quittance.server.http.door import DoorSettings
 from quittance.server.http.graphql import graphql_routes
@@ -65,6 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
                 [
                     *graphql,
                     *checkout_routes(runtime.services, door.client_address),
+                    *callback_routes(runtime.services, door, registry),
                     *asset_routes(),
                     *health_routes(runtime.services, registry),
                     *(runtime.sandbox.routes() if runtime.sandbox is not None else []),

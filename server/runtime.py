@@ -19,8 +19,10 @@ from quittance.domain.access import Principal
 from quittance.domain.errors import ProviderMisconfigured
 from quittance.domain.ids import EVENT, ApiKeyId, new_id
 from quittance.domain.secrets import SecretDeriver
+from quittance.domain.webhook import read_secrets
 from quittance.gql.limits import DocumentLimits
-from quittance.providers.base import ReceivingProvider, SettlementFeed
+from quittance.providers.base import ReadsCallbacks, ReceivingProvider, SettlementFeed
+from quittance.providers.hints import SignedHints
 from quittance.providers.lnd.channel import LndConnection, open_channel
 from quittance.providers.lnd.provider import LndProvider
 from quittance.providers.rates.base import RateSource
@@ -110,6 +112,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             limiter=_limiter(settings),
             public_url=settings.base_url,
             rules=_rules(settings),
+            callbacks=_callbacks(settings),
         )
         with telling_of_the_database():
             await _check_secret_key(services)
@@ -229,6 +232,13 @@ async def _open_rails(
     provider = LndProvider(_channel(lnd), network=lnd.network, name=LND, timeout_s=settings.lnd_timeout_s)
     stack.push_async_callback(provider.aclose)
     return {LND: provider}, {LND: provider}
+
+
+def _callbacks(settings: Settings) -> dict[str, ReadsCallbacks]:
+    """Return what reads the callbacks of each rail that has any; LND's come from a script beside the node."""
+    if settings.lnd_callback_secret is None:
+        return {}
+    return {LND: SignedHints(read_secrets(settings.lnd_callback_secret.get_secret_value()))}
 
 
 def _deriver(settings: Settings) -> SecretDeriver:

@@ -7,6 +7,7 @@ from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_val
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from quittance.domain.secrets import SECRET_KEY_BYTES_MIN
+from quittance.domain.webhook import read_secrets
 from quittance.resolvers.merchants import KEY_LENGTH_MIN
 from quittance.store.database import sqlite_path
 
@@ -44,6 +45,10 @@ class Settings(BaseSettings):
     lnd_tls_cert_path: Path | None = Field(None, description="The node's tls.cert.")
     lnd_macaroon_path: Path | None = Field(None, description="A macaroon; invoice.macaroon with info:read is enough.")
     lnd_network: Network = Field("mainnet", description="The network the node must be on.")
+    lnd_callback_secret: SecretStr | None = Field(
+        None, description="What notices to /callbacks/lnd are signed with, `whsec_…`; comma separated during a "
+        "rotation. Unset, there is no such door."
+    )  # fmt: skip
     lnd_timeout_s: float = Field(10.0, gt=0, le=60, description="How long one call to the node may take.")
 
     # what may be asked
@@ -120,6 +125,16 @@ class Settings(BaseSettings):
     def _is_strong(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value().encode()) < SECRET_KEY_BYTES_MIN:
             raise ValueError(f"needs at least {SECRET_KEY_BYTES_MIN} bytes")
+        return value
+
+    @field_validator("lnd_callback_secret")
+    @classmethod
+    def _signs(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            try:
+                read_secrets(value.get_secret_value())
+            except ValueError as error:
+                raise ValueError(f"{error}; make one: echo whsec_$(openssl rand -base64 32)") from None
         return value
 
     @model_validator(mode="after")

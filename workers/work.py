@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from quittance.domain.job import JobKind
 from quittance.resolvers.attempts import abandon, deliver
+from quittance.resolvers.callbacks import abandon_callback, process_callback
 from quittance.resolvers.jobs import JobWork
 from quittance.resolvers.reconciliation import check_option
 
@@ -30,5 +31,12 @@ def all_work(
         ),
         JobKind.PROVIDER_CHECK: JobWork(
             handler=check_option, lane_at_once=LOOKUPS_AT_ONCE, lane_per_second=lookups_per_second
+        ),
+        JobKind.PROVIDER_CALLBACK: JobWork(
+            handler=process_callback,
+            lane_at_once=LOOKUPS_AT_ONCE,
+            lane_per_second=lookups_per_second,
+            crashes_max=CRASHES_MAX,
+            abandon=abandon_callback,
         ),
     }

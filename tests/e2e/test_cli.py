@@ -113,6 +113,8 @@ def test_list_of_commands_is_whole() -> None:
             {"lnd_address": "localhost:1", "lnd_tls_cert_path": __file__, "lnd_macaroon_path": "/nowhere/macaroon"},
             "QUITTANCE_LND_MACAROON_PATH",
         ),
+        ({"lnd_callback_secret": "whsec_tooshort"}, "QUITTANCE_LND_CALLBACK_SECRET"),
+        ({"lnd_callback_secret": f"whsec_{'A' * 32},!no-secret!"}, "QUITTANCE_LND_CALLBACK_SECRET"),
         ({"log_level": "loud"}, "QUITTANCE_LOG_LEVEL"),
     ],
 )
@@ -126,7 +128,7 @@ def test_wrong_setting_stops_the_start_with_one_line(
     assert out == ""
     assert len(err.splitlines()) == 1
     assert err.startswith(f"quittance: {variable}")
-    for value in (settings.get("secret_key"), settings.get("bootstrap_api_key")):
+    for value in map(settings.get, ("secret_key", "bootstrap_api_key", "lnd_callback_secret")):
         assert value is None or value not in err
 
 
