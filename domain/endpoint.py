@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from quittance.domain.event import EventKind
 from quittance.domain.ids import DeliveryId, EndpointId, EventId, MerchantId, PaymentId
+from quittance.domain.rotation import SecretVersions
 
 TEST_TYPE = "webhook.test"
 TOLD = frozenset(EventKind) - {EventKind.WEBHOOK_DELIVERED}  # else each delivery would cause another
@@ -58,8 +59,7 @@ class WebhookEndpoint:
     document: str | None
     status: EndpointStatus
     status_reason: str | None
-    secret_version: int
-    previous_secret_until: datetime | None
+    secret: SecretVersions
     failures: int
     created_at: datetime
     modified_at: datetime
@@ -68,11 +68,6 @@ class WebhookEndpoint:
     @property
     def lane(self) -> str:
         return f"webhook/{self.id}"
-
-    def secret_versions(self, *, at: datetime) -> list[int]:
-        """Return the versions to sign with: the newest first, and the one before it during the overlap."""
-        overlaps = self.previous_secret_until is not None and at < self.previous_secret_until
-        return [self.secret_version, self.secret_version - 1] if overlaps else [self.secret_version]
 
     def wants(self, kind: EventKind) -> bool:
         return self.status is EndpointStatus.ENABLED and self.deleted_at is None and kind in self.event_types

@@ -106,7 +106,7 @@ def test_payload(endpoint: WebhookEndpoint, *, at: datetime) -> bytes:
 def _headers(
     services: Services, delivery: WebhookDelivery, endpoint: WebhookEndpoint, body: bytes, *, at: datetime
 ) -> dict[str, str]:
-    secrets = [services.derive.webhook_secret(endpoint.id, version) for version in endpoint.secret_versions(at=at)]
+    secrets = [services.derive.webhook_secret(endpoint.id, version) for version in endpoint.secret.signing(at=at)]
     signed = signature_headers(message_id=delivery.event_id, at=at, body=body, secrets=secrets)
     return {**signed, "content-type": "application/json", "user-agent": "Quittance-Webhooks"}
 

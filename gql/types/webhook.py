@@ -68,7 +68,7 @@ class WebhookEndpoint(Node):
             document=subject.document,
             status=subject.status,
             status_reason=subject.status_reason,
-            previous_secret_until=subject.previous_secret_until,
+            previous_secret_until=subject.secret.previous_until,
             created_at=subject.created_at,
             modified_at=subject.modified_at,
         )
