@@ -1,9 +1,10 @@
 """Webhooks: where a merchant wants to be told, and what became of each telling."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 from quittance.domain.event import EventKind
 from quittance.domain.ids import DeliveryId, EndpointId, EventId, MerchantId, PaymentId
@@ -48,6 +49,25 @@ class DeliveryCause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where deliveries go: to an endpoint or, without one, to the ``url`` that a payment brought along."""
+
+    merchant_id: MerchantId
+    lane: str
+    endpoint_id: EndpointId | None = None
+    url: str | None = field(default=None, repr=False)
+
+    def order_key(self, payment_id: PaymentId) -> str:
+        """Return what the deliveries of one payment to this target share: they arrive one after the other."""
+        return f"{self.endpoint_id or 'notify'}/{payment_id}"
+
+
+def notify_target(merchant_id: MerchantId, url: str) -> Target:
+    """Return the target of a payment's own address; one server's deliveries share a lane, so it delays no other."""
+    return Target(merchant_id=merchant_id, lane=f"notify/{merchant_id}/{urlsplit(url).netloc.lower()}", url=url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookEndpoint:
     """``failures``: deliveries given up since the last one that arrived. ``document`` shapes the payload."""
 
@@ -69,16 +89,24 @@ class WebhookEndpoint:
     def lane(self) -> str:
         return f"webhook/{self.id}"
 
+    @property
+    def target(self) -> Target:
+        return Target(merchant_id=self.merchant_id, lane=self.lane, endpoint_id=self.id)
+
     def wants(self, kind: EventKind) -> bool:
         return self.status is EndpointStatus.ENABLED and self.deleted_at is None and kind in self.event_types
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookDelivery:
-    """One event on its way to one endpoint. ``event_position`` is None for a test, which is in no log."""
+    """One event on its way to one target: ``url`` is None exactly where there is an ``endpoint_id``.
+
+    ``event_position`` is None for a test, which is in no log.
+    """
 
     id: DeliveryId
-    endpoint_id: EndpointId
+    endpoint_id: EndpointId | None
+    url: str | None = field(repr=False)
     merchant_id: MerchantId
     event_position: int | None
     event_id: EventId

@@ -83,18 +83,21 @@ class WebhookAttempt:
     error: str | None = strawberry.field(description="Why no answer came.")
 
 
-@strawberry.type(description="One event on its way to one endpoint.")
+@strawberry.type(description="One event on its way to an endpoint, or to the `notifyUrl` of its payment.")
 class WebhookDelivery(Node):
     subject: strawberry.Private[domain.WebhookDelivery]
     event_id: strawberry.ID = strawberry.field(description="The event's id, which is the `webhook-id` header.")
     event_type: str = strawberry.field(description="What happened, such as payment.settled.")
     cause: DeliveryCause = strawberry.field(description="Why it goes out.")
     state: DeliveryState = strawberry.field(description="What became of it.")
+    url: str | None = strawberry.field(description="The `notifyUrl` that it goes to; null when it goes to an endpoint.")
     created_at: datetime = strawberry.field(description="When it was planned.")
     ended_at: datetime | None = strawberry.field(description="When it arrived or was given up.")
 
-    @strawberry.field(description="Where it goes.")
+    @strawberry.field(description="Where it goes; null when it goes to the `notifyUrl` of its payment.")
     def endpoint(self, info: QuittanceInfo) -> WebhookEndpoint | None:
+        if self.subject.endpoint_id is None:
+            return None
         return info.context.loaders.endpoint.then(
             self.subject.endpoint_id, lambda found: None if found is None else WebhookEndpoint.from_domain(found)
         )
@@ -136,6 +139,7 @@ class WebhookDelivery(Node):
             event_type=subject.event_type,
             cause=subject.cause,
             state=subject.state,
+            url=subject.url,
             created_at=subject.created_at,
             ended_at=subject.ended_at,
         )

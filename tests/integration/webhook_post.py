@@ -39,7 +39,11 @@ DELIVERIES = """
 query ($filter: WebhookDeliveryFilter) {
   webhookDeliveries(filter: $filter) {
     totalCount
-    edges { node { id eventId eventType state cause attempts { number statusCode error } payment { id } } }
+    edges {
+      node {
+        id eventId eventType state cause url endpoint { id } attempts { number statusCode error } payment { id }
+      }
+    }
   }
 }
 """
@@ -53,6 +57,14 @@ mutation ($id: ID!, $overlap: Int!) {
 ACT = """
 mutation ($id: ID!) {
   rotateWebhookSecret(id: $id, overlapSeconds: 3600) { ... on RotateWebhookSecretSuccess { secret } }
+}
+"""
+ROTATE_NOTIFY = """
+mutation ($overlap: Int) {
+  rotateNotifySecret(overlapSeconds: $overlap) {
+    __typename
+    ... on RotateNotifySecretSuccess { secret } ... on UserError { code } ... on InvalidInputError { field }
+  }
 }
 """
 DELETE = "mutation ($id: ID!) { deleteWebhookEndpoint(id: $id) { __typename } }"
@@ -90,6 +102,12 @@ class Post:
         assert made["__typename"] == "CreateWebhookEndpointSuccess", made
         return made
 
+    async def notify_secret(self, overlap: int | None = 0) -> str:
+        """Rotate the secret of the merchant's notify URLs, and return the new one."""
+        made = await self.till.shop.mutate("rotateNotifySecret", ROTATE_NOTIFY, {"overlap": overlap})
+        assert made["__typename"] == "RotateNotifySecretSuccess", made
+        return str(made["secret"])
+
     async def tell(self) -> None:
         """Make deliveries of what happened, and try every one that is due."""
         while (reached := await fan_out(self.till.services, after=self.position)) > self.position:
@@ -123,8 +141,8 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield running
 
 
-async def sale(post: Post) -> str:
-    payment_id = str((await post.till.order()).payment.id)
+async def sale(post: Post, **order: Any) -> str:
+    payment_id = str((await post.till.order(**order)).payment.id)
     await post.till.report(await post.till.money(payment_id))
     return payment_id
 
