@@ -69,7 +69,10 @@ def notify_target(merchant_id: MerchantId, url: str) -> Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookEndpoint:
-    """``failures``: deliveries given up since the last one that arrived. ``document`` shapes the payload."""
+    """``failures``: deliveries given up since the last one that arrived. ``document`` shapes the payload.
+
+    With ``ed25519`` a private key signs too, which has the versions of the secret.
+    """
 
     id: EndpointId
     merchant_id: MerchantId
@@ -84,6 +87,7 @@ class WebhookEndpoint:
     created_at: datetime
     modified_at: datetime
     deleted_at: datetime | None
+    ed25519: bool
 
     @property
     def lane(self) -> str:

@@ -63,6 +63,10 @@ class SecretDeriver:
         """Return the 32 bytes that sign what this endpoint is sent; the next version is the next secret."""
         return self._mac("webhook", f"{endpoint_id}\x00{version}")
 
+    def webhook_seed(self, endpoint_id: EndpointId, version: int) -> bytes:
+        """Return the 32 bytes of the Ed25519 key that signs what this endpoint is sent, with each secret another."""
+        return self._mac("webhook-ed25519", f"{endpoint_id}\x00{version}")
+
     def notify_secret(self, merchant_id: MerchantId, version: int) -> bytes:
         """Return the 32 bytes that sign what is sent to the addresses of this merchant's payments."""
         return self._mac("notify", f"{merchant_id}\x00{version}")

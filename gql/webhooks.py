@@ -242,6 +242,7 @@ class WebhookMutations:
             event_types=_kinds(input.event_types),
             document=input.document,
             description=input.description,
+            ed25519=bool(input.ed25519),
         )
         made = await endpoints.create_endpoint(info.context.services, info.context.principal, draft)
         return CreateWebhookEndpointSuccess(endpoint=WebhookEndpoint.from_domain(made.endpoint), secret=made.secret)
@@ -343,6 +344,7 @@ def _change(said: UpdateWebhookEndpointInput) -> EndpointChange:
         description=given_or_null(said.description),
         clear_description=said.description is None,
         enabled=given(said.enabled, "enabled"),
+        ed25519=given(said.ed25519, "ed25519"),
     )
 
 

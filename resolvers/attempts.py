@@ -1,7 +1,6 @@
 """One try of one delivery: what is sent, and what follows from the answer."""
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -22,7 +21,7 @@ from quittance.providers.base import OutgoingAnswer, OutgoingFailed
 from quittance.resolvers.jobs import JobRun
 from quittance.resolvers.payloads import NotConcerned
 from quittance.resolvers.services import Services
-from quittance.resolvers.signing import endpoint_secrets, notify_secrets
+from quittance.resolvers.signing import SigningKeys, endpoint_keys, notify_keys
 from quittance.store import deliveries, endpoints, events, merchants
 from quittance.store.transaction import EventDraft, Transaction
 
@@ -35,7 +34,7 @@ class _Recipient:
 
     url: str = field(repr=False)
     document: str | None
-    secrets: Sequence[bytes] = field(repr=False)
+    keys: SigningKeys
 
 
 async def deliver(services: Services, job: Job) -> JobRun:
@@ -89,7 +88,7 @@ def _endpoint_s(
     endpoint = endpoints.endpoints_by_id(transaction, [delivery.endpoint_id])[0]
     if endpoint is None or endpoint.deleted_at is not None or endpoint.status is not EndpointStatus.ENABLED:
         return None
-    return _Recipient(url=endpoint.url, document=endpoint.document, secrets=endpoint_secrets(services, endpoint, at=at))
+    return _Recipient(url=endpoint.url, document=endpoint.document, keys=endpoint_keys(services, endpoint, at=at))
 
 
 def _payment_s_own(
@@ -98,14 +97,17 @@ def _payment_s_own(
     merchant = merchants.merchant_by_id(transaction, delivery.merchant_id)
     if merchant is None:
         raise RuntimeError(f"delivery {delivery.id} of an unknown merchant")
-    return _Recipient(url=url, document=None, secrets=notify_secrets(services, merchant, at=at))
+    return _Recipient(url=url, document=None, keys=notify_keys(services, merchant, at=at))
 
 
 async def _post(
     services: Services, delivery: WebhookDelivery, recipient: _Recipient, *, at: datetime
 ) -> OutgoingAnswer:
     body = await _body(services, delivery, document=recipient.document)
-    signed = signature_headers(message_id=delivery.event_id, at=at, body=body, secrets=recipient.secrets)
+    keys = recipient.keys
+    signed = signature_headers(
+        message_id=delivery.event_id, at=at, body=body, secrets=keys.secrets, ed25519=keys.ed25519
+    )
     headers = {**signed, "content-type": "application/json", "user-agent": "Quittance-Webhooks"}
     return await services.webhooks.outgoing.post(recipient.url, body=body, headers=headers)
 

@@ -31,6 +31,7 @@ class EndpointDraft:
     event_types: Sequence[EventKind] | None = None
     document: str | None = None
     description: str | None = None
+    ed25519: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,7 @@ class EndpointChange:
     description: str | None = None
     clear_description: bool = False
     enabled: bool | None = None
+    ed25519: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,7 @@ async def create_endpoint(services: Services, principal: Principal, draft: Endpo
         created_at=now,
         modified_at=now,
         deleted_at=None,
+        ed25519=draft.ed25519,
     )
 
     def unit(transaction: Transaction) -> None:
@@ -116,6 +119,7 @@ async def update_endpoint(
             document=document,
             description=None if change.clear_description else _either(change.description, before.description),
             modified_at=services.now(),
+            ed25519=before.ed25519 if change.ed25519 is None else change.ed25519,
         )
         if change.enabled is not None:
             status = EndpointStatus.ENABLED if change.enabled else EndpointStatus.DISABLED

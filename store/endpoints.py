@@ -18,7 +18,7 @@ from quittance.store.transaction import Transaction, from_us, from_us_or_none, t
 _ENDPOINT = table_of(WebhookEndpointRow)
 _CHANGED = (
     "url", "description", "event_types", "document", "status", "status_reason", "secret_version",
-    "previous_secret_until_us", "failures", "modified_at_us", "deleted_at_us",
+    "previous_secret_until_us", "failures", "modified_at_us", "deleted_at_us", "ed25519",
 )  # fmt: skip
 
 _INSERT = Statement(lambda _: insert(_ENDPOINT).values({column.name: bindparam(column.name) for column in _ENDPOINT.c}))
@@ -101,13 +101,14 @@ def _columns(endpoint: WebhookEndpoint) -> dict[str, object]:
         "created_at_us": to_us(endpoint.created_at),
         "modified_at_us": to_us(endpoint.modified_at),
         "deleted_at_us": None if deleted is None else to_us(deleted),
+        "ed25519": int(endpoint.ed25519),
     }
 
 
 def _to_domain(row: Any) -> WebhookEndpoint:
     (
         id_, merchant_id, url, description, event_types, document, status, reason, version, previous_until, failures,
-        created, modified, deleted,
+        created, modified, deleted, ed25519,
     ) = row  # fmt: skip
     return WebhookEndpoint(
         id=EndpointId(id_),
@@ -123,4 +124,5 @@ def _to_domain(row: Any) -> WebhookEndpoint:
         created_at=from_us(created),
         modified_at=from_us(modified),
         deleted_at=from_us_or_none(deleted),
+        ed25519=bool(ed25519),
     )

@@ -285,7 +285,10 @@ class JobLaneRow(Row, table=True):
 
 
 class WebhookEndpointRow(Row, table=True):
-    """Where a merchant is told of events. Its secrets are derived from ``secret_version``, never stored."""
+    """Where a merchant is told of events. Its secrets are derived from ``secret_version``, never stored.
+
+    ``ed25519`` is 1 where deliveries are signed with a private key too.
+    """
 
     __tablename__: ClassVar[str | declared_attr[str]] = "webhook_endpoint"
     __table_args__ = (Index(None, "merchant_id", "id"),)
@@ -304,6 +307,7 @@ class WebhookEndpointRow(Row, table=True):
     created_at_us: int = Field(sa_type=BigInteger)
     modified_at_us: int = Field(sa_type=BigInteger)
     deleted_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
+    ed25519: int = Field(sa_type=BigInteger)
 
 
 class WebhookDeliveryRow(Row, table=True):

@@ -12,7 +12,7 @@ from quittance.domain.endpoint import TOLD, DeliveryCause, DeliveryState, Endpoi
 from quittance.domain.event import EventKind
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.types.node import Node, PageInfo
-from quittance.resolvers import deliveries, endpoints
+from quittance.resolvers import deliveries, endpoints, signing
 
 if TYPE_CHECKING:
     from quittance.gql.types.payment import Payment
@@ -51,6 +51,14 @@ class WebhookEndpoint(Node):
     )
     created_at: datetime = strawberry.field(description="When it was made; earlier events are not sent.")
     modified_at: datetime = strawberry.field(description="When it last changed.")
+
+    @strawberry.field(
+        description="`whpk_…`: the keys that verify its Ed25519 signatures, the newest first, then the one before it "
+        "until the overlap ends; empty when it has none."
+    )
+    def public_keys(self, info: QuittanceInfo) -> list[str]:
+        services = info.context.services
+        return signing.public_keys(services, self.subject, at=services.now())
 
     @strawberry.field(description="How many deliveries are on their way or wait for another try.")
     async def queue_depth(self, info: QuittanceInfo) -> int:
@@ -197,6 +205,11 @@ class CreateWebhookEndpointInput:
         default=None, description="A subscription without variables; its result becomes the payload's `data`."
     )
     description: str | None = strawberry.field(default=None, description="What the endpoint is for.")
+    ed25519: bool | None = strawberry.field(
+        default=None,
+        description="Whether deliveries carry Ed25519 signatures (`v1a`) too, which `publicKeys` verify; false unless "
+        "said.",
+    )
 
 
 @strawberry.input(description="What to change of an endpoint; what is left out stays as it is.")
@@ -212,6 +225,9 @@ class UpdateWebhookEndpointInput:
     description: str | None = strawberry.field(default=strawberry.UNSET, description="Another text; null for none.")
     enabled: bool | None = strawberry.field(
         default=strawberry.UNSET, description="Whether to be told; true also revives one that was given up."
+    )
+    ed25519: bool | None = strawberry.field(
+        default=strawberry.UNSET, description="Whether deliveries carry Ed25519 signatures (`v1a`) too."
     )
 
 

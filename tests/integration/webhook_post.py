@@ -21,7 +21,7 @@ CREATE = """
 mutation ($input: CreateWebhookEndpointInput!) {
   createWebhookEndpoint(input: $input) {
     __typename
-    ... on CreateWebhookEndpointSuccess { secret endpoint { id url eventTypes document status } }
+    ... on CreateWebhookEndpointSuccess { secret endpoint { id url eventTypes document status publicKeys } }
     ... on UserError { code message }
   }
 }
@@ -30,7 +30,7 @@ UPDATE = """
 mutation ($input: UpdateWebhookEndpointInput!) {
   updateWebhookEndpoint(input: $input) {
     __typename
-    ... on UpdateWebhookEndpointSuccess { endpoint { status url eventTypes document description } }
+    ... on UpdateWebhookEndpointSuccess { endpoint { status url eventTypes document description publicKeys } }
     ... on UserError { code } ... on InvalidInputError { field }
   }
 }
@@ -50,7 +50,8 @@ query ($filter: WebhookDeliveryFilter) {
 ROTATE = """
 mutation ($id: ID!, $overlap: Int!) {
   rotateWebhookSecret(id: $id, overlapSeconds: $overlap) {
-    ... on RotateWebhookSecretSuccess { secret } ... on UserError { code } ... on InvalidInputError { field }
+    ... on RotateWebhookSecretSuccess { secret endpoint { publicKeys } }
+    ... on UserError { code } ... on InvalidInputError { field }
   }
 }
 """

@@ -1,4 +1,4 @@
-"""addresses that payments bring along
+"""addresses that payments bring along, and signatures with a public key
 
 Revision: 0005
 Follows: 0002
@@ -19,6 +19,8 @@ def upgrade() -> None:
         merchant.add_column(sa.Column("notify_previous_secret_until_us", sa.BigInteger(), nullable=True))
     with op.batch_alter_table("payment") as payment:
         payment.add_column(sa.Column("notify_url", sa.Text(), nullable=True))
+    with op.batch_alter_table("webhook_endpoint") as endpoint:
+        endpoint.add_column(sa.Column("ed25519", sa.BigInteger(), server_default="0", nullable=False))
     with op.batch_alter_table("webhook_delivery") as delivery:
         delivery.add_column(sa.Column("url", sa.Text(), nullable=True))
         delivery.alter_column("endpoint_id", existing_type=sa.Text(), nullable=True)
@@ -37,6 +39,8 @@ def downgrade() -> None:
     with op.batch_alter_table("webhook_delivery") as delivery:
         delivery.alter_column("endpoint_id", existing_type=sa.Text(), nullable=False)
         delivery.drop_column("url")
+    with op.batch_alter_table("webhook_endpoint") as endpoint:
+        endpoint.drop_column("ed25519")
     with op.batch_alter_table("payment") as payment:
         payment.drop_column("notify_url")
     with op.batch_alter_table("merchant") as merchant:
