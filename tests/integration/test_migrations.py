@@ -73,8 +73,11 @@ async def test_a_version_that_knows_no_payment_s_own_address_keeps_what_went_to_
     before = {table: await post.till.rows(table) for table in ("webhook_delivery", "webhook_attempt", "job")}
     kept = [row["id"] for row in before["webhook_delivery"] if row["endpoint_id"] is not None]
 
+    revisions = ScriptDirectory(str(SCRIPTS)).walk_revisions()
+    before_it = next(str(each.down_revision) for each in revisions if "notify_urls" in each.path)
+
     def there_and_back(connection: Connection) -> None:
-        command.downgrade(_config(connection), "0002")
+        command.downgrade(_config(connection), before_it)
         command.upgrade(_config(connection), "head")
 
     await asyncio.to_thread(_on_connection, database_url, there_and_back)
