@@ -26,6 +26,7 @@ class AuditAction(StrEnum):
     WEBHOOK_ENDPOINT_DELETED = "WEBHOOK_ENDPOINT_DELETED"
     WEBHOOK_SECRET_ROTATED = "WEBHOOK_SECRET_ROTATED"  # noqa: S105 - the name of an action
     WEBHOOK_REDELIVERED = "WEBHOOK_REDELIVERED"
+    NOTIFY_SECRET_ROTATED = "NOTIFY_SECRET_ROTATED"  # noqa: S105 - the name of an action
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,14 @@
 """Webhooks: where a merchant wants to be told, and what became of each telling."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 from quittance.domain.event import EventKind
 from quittance.domain.ids import DeliveryId, EndpointId, EventId, MerchantId, PaymentId
+from quittance.domain.rotation import SecretVersions
 
 TEST_TYPE = "webhook.test"
 TOLD = frozenset(EventKind) - {EventKind.WEBHOOK_DELIVERED}  # else each delivery would cause another
@@ -46,14 +48,35 @@ class DeliveryCause(StrEnum):
     REPLAY = "REPLAY"
 
 
-def lane_of(endpoint_id: EndpointId) -> str:
-    """Return the lane in which all deliveries to one endpoint are."""
-    return f"webhook/{endpoint_id}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where deliveries go: to an endpoint or, without one, to the ``url`` that a payment brought along."""
+
+    merchant_id: MerchantId
+    lane: str
+    endpoint_id: EndpointId | None = None
+    url: str | None = field(default=None, repr=False)
+
+    def order_key(self, payment_id: PaymentId) -> str:
+        """Return what the deliveries of one payment to this target share: they arrive one after the other."""
+        return f"{self.endpoint_id or 'notify'}/{payment_id}"
+
+
+def endpoint_target(merchant_id: MerchantId, endpoint_id: EndpointId) -> Target:
+    return Target(merchant_id=merchant_id, lane=f"webhook/{endpoint_id}", endpoint_id=endpoint_id)
+
+
+def notify_target(merchant_id: MerchantId, url: str) -> Target:
+    """Return the target of a payment's own address; one server's deliveries share a lane, so it delays no other."""
+    return Target(merchant_id=merchant_id, lane=f"notify/{merchant_id}/{urlsplit(url).netloc.lower()}", url=url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookEndpoint:
-    """``failures``: deliveries given up since the last one that arrived. ``document`` shapes the payload."""
+    """``failures``: deliveries given up since the last one that arrived. ``document`` shapes the payload.
+
+    With ``ed25519`` a private key signs too, which has the versions of the secret.
+    """
 
     id: EndpointId
     merchant_id: MerchantId
@@ -63,21 +86,16 @@ class WebhookEndpoint:
     document: str | None
     status: EndpointStatus
     status_reason: str | None
-    secret_version: int
-    previous_secret_until: datetime | None
+    secret: SecretVersions
     failures: int
     created_at: datetime
     modified_at: datetime
     deleted_at: datetime | None
+    ed25519: bool
 
     @property
-    def lane(self) -> str:
-        return lane_of(self.id)
-
-    def secret_versions(self, *, at: datetime) -> list[int]:
-        """Return the versions to sign with: the newest first, and the one before it during the overlap."""
-        overlaps = self.previous_secret_until is not None and at < self.previous_secret_until
-        return [self.secret_version, self.secret_version - 1] if overlaps else [self.secret_version]
+    def target(self) -> Target:
+        return endpoint_target(self.merchant_id, self.id)
 
     def wants(self, kind: EventKind) -> bool:
         return self.status is EndpointStatus.ENABLED and self.deleted_at is None and kind in self.event_types
@@ -85,10 +103,14 @@ class WebhookEndpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookDelivery:
-    """One event on its way to one endpoint. ``event_position`` is None for a test, which is in no log."""
+    """One event on its way to one target: ``url`` is None exactly where there is an ``endpoint_id``.
+
+    ``event_position`` is None for a test, which is in no log.
+    """
 
     id: DeliveryId
-    endpoint_id: EndpointId
+    endpoint_id: EndpointId | None
+    url: str | None = field(repr=False)
     merchant_id: MerchantId
     event_position: int | None
     event_id: EventId
@@ -99,6 +121,14 @@ class WebhookDelivery:
     attempts: int
     created_at: datetime
     ended_at: datetime | None
+
+    @property
+    def target(self) -> Target:
+        if self.endpoint_id is not None:
+            return endpoint_target(self.merchant_id, self.endpoint_id)
+        if self.url is None:
+            raise ValueError(f"delivery {self.id} goes nowhere")
+        return notify_target(self.merchant_id, self.url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """A payment, its options, and the only ways their states may move."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -94,7 +94,10 @@ class PaymentOption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payment:
-    """Money asked for, and perhaps received. ``viewer`` is the principal whose access it buys."""
+    """Money asked for, and perhaps received. ``viewer`` is the principal whose access it buys.
+
+    ``notify_url`` is told of its events besides the merchant's endpoints, and may hold the merchant's own tokens.
+    """
 
     id: PaymentId
     merchant_id: MerchantId
@@ -114,6 +117,7 @@ class Payment:
     modified_at: datetime
     expires_at: datetime | None
     settled_at: datetime | None
+    notify_url: str | None = field(default=None, repr=False)
 
     def advance(self, to: PaymentStatus, *, at: datetime) -> "Payment":
         """Return this payment in status ``to``; the same status again is a no-op.

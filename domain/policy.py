@@ -7,6 +7,7 @@ from enum import StrEnum
 from quittance.domain.errors import InvalidInput
 from quittance.domain.ids import MerchantId
 from quittance.domain.money import Money
+from quittance.domain.rotation import NEVER_SHOWN, SecretVersions
 from quittance.domain.text import is_storable
 
 _PPM = 1_000_000
@@ -86,11 +87,14 @@ def check_name(name: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merchant:
+    """``notify_secret`` signs what is sent to the addresses that payments bring along."""
+
     id: MerchantId
     name: str
     default_provider: str
     policy: SettlementPolicy
     created_at: datetime
+    notify_secret: SecretVersions = NEVER_SHOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

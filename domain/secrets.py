@@ -7,7 +7,7 @@ import hashlib
 import hmac
 
 from quittance.domain.errors import InvalidInput
-from quittance.domain.ids import PAYMENT, EndpointId, OptionId, PaymentId, Preimage, prefix_of
+from quittance.domain.ids import PAYMENT, EndpointId, MerchantId, OptionId, PaymentId, Preimage, prefix_of
 
 _SEPARATOR = "_secret_"
 SECRET_KEY_BYTES_MIN = 32
@@ -62,6 +62,14 @@ class SecretDeriver:
     def webhook_secret(self, endpoint_id: EndpointId, version: int) -> bytes:
         """Return the 32 bytes that sign what this endpoint is sent; the next version is the next secret."""
         return self._mac("webhook", f"{endpoint_id}\x00{version}")
+
+    def webhook_seed(self, endpoint_id: EndpointId, version: int) -> bytes:
+        """Return the 32 bytes of the Ed25519 key that signs what this endpoint is sent, with each secret another."""
+        return self._mac("webhook-ed25519", f"{endpoint_id}\x00{version}")
+
+    def notify_secret(self, merchant_id: MerchantId, version: int) -> bytes:
+        """Return the 32 bytes that sign what is sent to the addresses of this merchant's payments."""
+        return self._mac("notify", f"{merchant_id}\x00{version}")
 
     def _mac(self, purpose: str, subject: str) -> bytes:
         return hmac.digest(self._key, f"{purpose}\x00{subject}".encode(), hashlib.sha256)

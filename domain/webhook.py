@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -18,8 +18,12 @@ TOLERANCE_S: Final = 300
 SECRET_BYTES_MIN: Final = 24
 SECRET_BYTES_MAX: Final = 64
 
+Sign = Callable[[bytes], bytes]
+
 _PREFIX: Final = "whsec_"
+_PUBLIC_PREFIX: Final = "whpk_"
 _VERSION: Final = "v1,"
+_ED25519_VERSION: Final = "v1a,"
 _MESSAGE_ID: Final = re.compile(r"[!-\-/-~]{1,255}")  # visible ASCII without the dot, which separates what is signed
 _TIMESTAMP: Final = re.compile(r"[0-9]{1,11}")
 _TYPE: Final = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
@@ -57,8 +61,17 @@ def read_secrets(shown: str) -> list[bytes]:
     return [read_secret(part.strip()) for part in shown.split(",")]
 
 
-def signature_headers(*, message_id: str, at: datetime, body: bytes, secrets: Sequence[bytes]) -> dict[str, str]:
+def shown_public_key(public_key: bytes) -> str:
+    """Return the 32 bytes of an Ed25519 public key as receivers are given them: ``whpk_`` and base64."""
+    return _PUBLIC_PREFIX + base64.b64encode(public_key).decode()
+
+
+def signature_headers(
+    *, message_id: str, at: datetime, body: bytes, secrets: Sequence[bytes], ed25519: Sequence[Sign] = ()
+) -> dict[str, str]:
     """Return the headers of one attempt at ``at``, with one signature for each secret: during a rotation both.
+
+    ``ed25519`` holds what signs with a private key each; the library for it is the caller's.
 
     Raises:
         ValueError: an id with a dot, a space or what is not ASCII, no secret, a weak one, or a time without zone.
@@ -68,13 +81,10 @@ def signature_headers(*, message_id: str, at: datetime, body: bytes, secrets: Se
     if not secrets:
         raise ValueError("a webhook needs a secret to be signed with")
     timestamp = str(int(_utc(at).timestamp()))
-    return {
-        ID_HEADER: message_id,
-        TIMESTAMP_HEADER: timestamp,
-        SIGNATURE_HEADER: " ".join(
-            _signature(secret, message_id=message_id, timestamp=timestamp, body=body) for secret in secrets
-        ),
-    }
+    signed = _signed(message_id=message_id, timestamp=timestamp, body=body)
+    signatures = [_signature(secret, signed) for secret in secrets]
+    signatures += [_ED25519_VERSION + base64.b64encode(sign(signed)).decode() for sign in ed25519]
+    return {ID_HEADER: message_id, TIMESTAMP_HEADER: timestamp, SIGNATURE_HEADER: " ".join(signatures)}
 
 
 def verify(*, headers: Mapping[str, str], body: bytes, secrets: Sequence[bytes], at: datetime) -> str:
@@ -96,7 +106,8 @@ def verify(*, headers: Mapping[str, str], body: bytes, secrets: Sequence[bytes],
         raise SignatureInvalid("the webhook's timestamp is missing or malformed")
     if abs(_utc(at).timestamp() - int(timestamp)) > TOLERANCE_S:
         raise SignatureInvalid("the webhook's timestamp is too far from now")
-    expected = [_signature(secret, message_id=message_id, timestamp=timestamp, body=body) for secret in secrets]
+    signed = _signed(message_id=message_id, timestamp=timestamp, body=body)
+    expected = [_signature(secret, signed) for secret in secrets]
     found = False
     for entry in given.get(SIGNATURE_HEADER, "").split(" "):
         written = entry.encode(errors="replace")  # what is not ASCII equals no signature
@@ -120,8 +131,11 @@ def payload(*, type: str, timestamp: datetime, data: object) -> bytes:  # noqa: 
     return json.dumps(members, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _signature(secret: bytes, *, message_id: str, timestamp: str, body: bytes) -> str:
-    signed = f"{message_id}.{timestamp}.".encode() + body
+def _signed(*, message_id: str, timestamp: str, body: bytes) -> bytes:
+    return f"{message_id}.{timestamp}.".encode() + body
+
+
+def _signature(secret: bytes, signed: bytes) -> str:
     return _VERSION + base64.b64encode(hmac.digest(_checked(secret), signed, hashlib.sha256)).decode()
 
 

@@ -123,6 +123,7 @@ def _order(said: GenerateInvoiceInput) -> InvoiceOrder:
         refund_address=said.refund_address,
         expires_in_s=said.expires_in,
         idempotency_key=said.idempotency_key,
+        notify_url=said.notify_url,
     )
 
 

@@ -7,6 +7,7 @@ import strawberry
 from quittance.gql.errors import (
     ArticleHiddenError,
     ArticleNotFoundError,
+    ForbiddenAddressError,
     IdempotencyConflictError,
     InvalidAmountError,
     InvalidArticleError,
@@ -87,6 +88,7 @@ GenerateInvoiceResult = Annotated[
     | ArticleHiddenError
     | InvalidAmountError
     | InvalidInputError
+    | ForbiddenAddressError
     | IdempotencyConflictError
     | UnknownProviderError
     | ProviderUnavailableError

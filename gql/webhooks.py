@@ -34,8 +34,10 @@ from quittance.gql.types.webhook import (
     WebhookEventType,
     may_see_deliveries,
 )
-from quittance.resolvers import deliveries, endpoints
+from quittance.resolvers import deliveries, endpoints, notify
 from quittance.resolvers.endpoints import EndpointChange, EndpointDraft
+
+_OVERLAP_S_DEFAULT = 86_400
 
 EndpointIdArgument = Annotated[strawberry.ID, strawberry.argument(description="The endpoint.")]
 
@@ -60,6 +62,11 @@ class DeleteWebhookEndpointSuccess:
 class RotateWebhookSecretSuccess:
     endpoint: WebhookEndpoint = strawberry.field(description="The endpoint.")
     secret: str = strawberry.field(description="The new secret, shown this once.")
+
+
+@strawberry.type(description="The new secret of what is sent to the `notifyUrl` of payments.")
+class RotateNotifySecretSuccess:
+    secret: str = strawberry.field(description="`whsec_…`: shown this once. Receivers verify signatures with it.")
 
 
 @strawberry.type(description="The delivery that was planned.")
@@ -114,6 +121,10 @@ RotateWebhookSecretResult = Annotated[
     | InvalidInputError
     | RateLimitedError,
     strawberry.union("RotateWebhookSecretResult", description="What `rotateWebhookSecret` gives."),
+]
+RotateNotifySecretResult = Annotated[
+    RotateNotifySecretSuccess | PermissionDeniedError | InvalidInputError | RateLimitedError,
+    strawberry.union("RotateNotifySecretResult", description="What `rotateNotifySecret` gives."),
 ]
 SendTestWebhookResult = Annotated[
     SendTestWebhookSuccess
@@ -231,6 +242,7 @@ class WebhookMutations:
             event_types=_kinds(input.event_types),
             document=input.document,
             description=input.description,
+            ed25519=bool(input.ed25519),
         )
         made = await endpoints.create_endpoint(info.context.services, info.context.principal, draft)
         return CreateWebhookEndpointSuccess(endpoint=WebhookEndpoint.from_domain(made.endpoint), secret=made.secret)
@@ -258,12 +270,28 @@ class WebhookMutations:
         id: Id,  # noqa: A002
         overlap_seconds: Annotated[
             int, strawberry.argument(description="How long the old secret signs too: 0 to 30 days.")
-        ] = 86_400,
+        ] = _OVERLAP_S_DEFAULT,
     ) -> RotateWebhookSecretResult | None:
         made = await endpoints.rotate_secret(
             info.context.services, info.context.principal, EndpointId(id), overlap_s=overlap_seconds
         )
         return RotateWebhookSecretSuccess(endpoint=WebhookEndpoint.from_domain(made.endpoint), secret=made.secret)
+
+    @strawberry.mutation(
+        description="Give the merchant a new secret for the `notifyUrl` of its payments: the first call shows the "
+        "first one, later calls let both sign for as long as they overlap. For admin keys."
+    )
+    async def rotate_notify_secret(
+        self,
+        info: QuittanceInfo,
+        overlap_seconds: Annotated[
+            int | None,
+            strawberry.argument(description="How long the old secret signs too: 0 to 30 days; a day unless said."),
+        ] = _OVERLAP_S_DEFAULT,
+    ) -> RotateNotifySecretResult | None:
+        overlap_s = _OVERLAP_S_DEFAULT if overlap_seconds is None else overlap_seconds
+        secret = await notify.rotate_notify_secret(info.context.services, info.context.principal, overlap_s=overlap_s)
+        return RotateNotifySecretSuccess(secret=secret)
 
     @strawberry.mutation(description="Send an endpoint a `webhook.test`, now.")
     async def send_test_webhook(
@@ -316,6 +344,7 @@ def _change(said: UpdateWebhookEndpointInput) -> EndpointChange:
         description=given_or_null(said.description),
         clear_description=said.description is None,
         enabled=given(said.enabled, "enabled"),
+        ed25519=given(said.ed25519, "ed25519"),
     )
 
 

@@ -1,7 +1,7 @@
 """One try of one delivery: what is sent, and what follows from the answer."""
 
 import random
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from quittance.domain.delivery import disables, is_delivered, retry_after_s, retry_delay_s, throttles
@@ -11,33 +11,44 @@ from quittance.domain.endpoint import (
     EndpointStatus,
     WebhookAttempt,
     WebhookDelivery,
-    WebhookEndpoint,
 )
 from quittance.domain.errors import ForbiddenAddress, InvalidDocument
 from quittance.domain.event import EVERYTHING, EventKind
-from quittance.domain.ids import DeliveryId
+from quittance.domain.ids import DeliveryId, EndpointId
 from quittance.domain.job import CRASHED, Job, JobEnd, JobState
 from quittance.domain.webhook import payload, signature_headers
 from quittance.providers.base import OutgoingAnswer, OutgoingFailed
 from quittance.resolvers.jobs import JobRun
 from quittance.resolvers.payloads import NotConcerned
 from quittance.resolvers.services import Services
-from quittance.store import deliveries, endpoints, events
+from quittance.resolvers.signing import SigningKeys, endpoint_keys, notify_keys
+from quittance.store import deliveries, endpoints, events, merchants
 from quittance.store.transaction import EventDraft, Transaction
 
 GIVEN_UP_MAX = 5  # deliveries given up in a row before an endpoint is taken for dead
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Recipient:
+    """Where a try goes, whose document shapes what it says, and what signs it."""
+
+    url: str = field(repr=False)
+    document: str | None
+    keys: SigningKeys
+
+
 async def deliver(services: Services, job: Job) -> JobRun:
     """Try one delivery once, and say what came of it."""
-    delivery, endpoint = await services.database.read(lambda t: _found(t, DeliveryId(job.subject)))
+    begun_at = services.now()
+    delivery, recipient = await services.database.read(
+        lambda t: _found(t, services, DeliveryId(job.subject), at=begun_at)
+    )
     if delivery is None or delivery.state is not DeliveryState.PENDING:
         return JobRun(end=JobEnd(state=JobState.DONE))
-    if endpoint is None or endpoint.deleted_at is not None or endpoint.status is not EndpointStatus.ENABLED:
+    if recipient is None:
         return _canceled(services, delivery, why="ENDPOINT_GONE")
-    begun_at = services.now()
     try:
-        answer = await _post(services, delivery, endpoint, at=begun_at)
+        answer = await _post(services, delivery, recipient, at=begun_at)
     except NotConcerned:
         return _canceled(services, delivery, why="NOT_CONCERNED")
     except (InvalidDocument, ForbiddenAddress) as error:
@@ -51,26 +62,54 @@ async def deliver(services: Services, job: Job) -> JobRun:
 
 def abandon(services: Services, job: Job, transaction: Transaction) -> None:
     """Give up the delivery of a job that crashed too often, so that its merchant sees it, and can redeliver it."""
-    delivery, _ = _found(transaction, DeliveryId(job.subject))
+    delivery = deliveries.deliveries_by_id(transaction, [DeliveryId(job.subject)])[0]
     if delivery is not None and delivery.state is DeliveryState.PENDING:
         attempt = _attempt(delivery, services.now(), error=CRASHED)
         _given_up(services, delivery, attempt, fails=False).also(transaction)
 
 
-def _found(transaction: Transaction, delivery_id: DeliveryId) -> tuple[WebhookDelivery | None, WebhookEndpoint | None]:
+def _found(
+    transaction: Transaction, services: Services, delivery_id: DeliveryId, *, at: datetime
+) -> tuple[WebhookDelivery | None, _Recipient | None]:
+    """Return a delivery, and who takes it: nobody where its endpoint is gone."""
     delivery = deliveries.deliveries_by_id(transaction, [delivery_id])[0]
     if delivery is None:
         return None, None
-    return delivery, endpoints.endpoints_by_id(transaction, [delivery.endpoint_id])[0]
+    if delivery.url is not None:
+        return delivery, _payment_s_own(transaction, services, delivery, url=delivery.url, at=at)
+    return delivery, _endpoint_s(transaction, services, delivery, at=at)
+
+
+def _endpoint_s(
+    transaction: Transaction, services: Services, delivery: WebhookDelivery, *, at: datetime
+) -> _Recipient | None:
+    if delivery.endpoint_id is None:
+        raise RuntimeError(f"delivery {delivery.id} goes nowhere")
+    endpoint = endpoints.endpoints_by_id(transaction, [delivery.endpoint_id])[0]
+    if endpoint is None or endpoint.deleted_at is not None or endpoint.status is not EndpointStatus.ENABLED:
+        return None
+    return _Recipient(url=endpoint.url, document=endpoint.document, keys=endpoint_keys(services, endpoint, at=at))
+
+
+def _payment_s_own(
+    transaction: Transaction, services: Services, delivery: WebhookDelivery, *, url: str, at: datetime
+) -> _Recipient:
+    merchant = merchants.merchant_by_id(transaction, delivery.merchant_id)
+    if merchant is None:
+        raise RuntimeError(f"delivery {delivery.id} of an unknown merchant")
+    return _Recipient(url=url, document=None, keys=notify_keys(services, merchant, at=at))
 
 
 async def _post(
-    services: Services, delivery: WebhookDelivery, endpoint: WebhookEndpoint, *, at: datetime
+    services: Services, delivery: WebhookDelivery, recipient: _Recipient, *, at: datetime
 ) -> OutgoingAnswer:
-    body = await _body(services, delivery, endpoint)
-    return await services.webhooks.outgoing.post(
-        endpoint.url, body=body, headers=_headers(services, delivery, endpoint, body, at=at)
+    body = await _body(services, delivery, document=recipient.document)
+    keys = recipient.keys
+    signed = signature_headers(
+        message_id=delivery.event_id, at=at, body=body, secrets=keys.secrets, ed25519=keys.ed25519
     )
+    headers = {**signed, "content-type": "application/json", "user-agent": "Quittance-Webhooks"}
+    return await services.webhooks.outgoing.post(recipient.url, body=body, headers=headers)
 
 
 def _answered(
@@ -84,31 +123,23 @@ def _answered(
     return _failed(services, job, delivery, attempt, answer)
 
 
-async def _body(services: Services, delivery: WebhookDelivery, endpoint: WebhookEndpoint) -> bytes:
+async def _body(services: Services, delivery: WebhookDelivery, *, document: str | None) -> bytes:
     position = delivery.event_position
     if position is None:
-        return test_payload(endpoint, at=delivery.created_at)
+        return test_payload(delivery.endpoint_id, at=delivery.created_at)
     found = await services.database.scan(
         lambda t: events.events_after(t, EVERYTHING, after=position - 1, up_to=position, limit=1)
     )
     if not found:
         raise RuntimeError(f"delivery {delivery.id} is about an event that is not in the log")
-    data = await services.webhooks.payloads.render(endpoint, found[0])
+    data = await services.webhooks.payloads.render(found[0], document=document)
     return payload(type=delivery.event_type, timestamp=found[0].occurred_at, data=data)
 
 
-def test_payload(endpoint: WebhookEndpoint, *, at: datetime) -> bytes:
+def test_payload(endpoint_id: EndpointId | None, *, at: datetime) -> bytes:
     """Return the body of a message that tells of nothing but itself."""
-    data = {"endpointId": endpoint.id, "message": "This is a test; nothing happened."}
+    data = {"endpointId": endpoint_id, "message": "This is a test; nothing happened."}
     return payload(type=TEST_TYPE, timestamp=at, data=data)
-
-
-def _headers(
-    services: Services, delivery: WebhookDelivery, endpoint: WebhookEndpoint, body: bytes, *, at: datetime
-) -> dict[str, str]:
-    secrets = [services.derive.webhook_secret(endpoint.id, version) for version in endpoint.secret_versions(at=at)]
-    signed = signature_headers(message_id=delivery.event_id, at=at, body=body, secrets=secrets)
-    return {**signed, "content-type": "application/json", "user-agent": "Quittance-Webhooks"}
 
 
 def _attempt(
@@ -141,9 +172,8 @@ def _canceled(services: Services, delivery: WebhookDelivery, *, why: str) -> Job
 def _delivered(services: Services, delivery: WebhookDelivery, attempt: WebhookAttempt) -> JobRun:
     def also(transaction: Transaction) -> None:
         _close(transaction, services, delivery, attempt, DeliveryState.DELIVERED)
-        endpoint = endpoints.lock_endpoint(transaction, delivery.endpoint_id)
-        if endpoint is not None and endpoint.failures:
-            endpoints.change_endpoint(transaction, replace(endpoint, failures=0))
+        if delivery.endpoint_id is not None:
+            _forget_failures(transaction, delivery.endpoint_id)
 
     return JobRun(end=JobEnd(state=JobState.DONE, lane_answers=True), also=also)
 
@@ -186,7 +216,7 @@ def _given_up(services: Services, delivery: WebhookDelivery, attempt: WebhookAtt
 
     def also(transaction: Transaction) -> None:
         _close(transaction, services, delivery, attempt, DeliveryState.FAILED)
-        endpoint = endpoints.lock_endpoint(transaction, delivery.endpoint_id)
+        endpoint = None if delivery.endpoint_id is None else endpoints.lock_endpoint(transaction, delivery.endpoint_id)
         if endpoint is None or endpoint.status is not EndpointStatus.ENABLED:
             return
         failures = endpoint.failures + 1
@@ -199,6 +229,12 @@ def _given_up(services: Services, delivery: WebhookDelivery, attempt: WebhookAtt
     return JobRun(end=JobEnd(state=JobState.DEAD, error=reason), also=also)
 
 
+def _forget_failures(transaction: Transaction, endpoint_id: EndpointId) -> None:
+    endpoint = endpoints.lock_endpoint(transaction, endpoint_id)
+    if endpoint is not None and endpoint.failures:
+        endpoints.change_endpoint(transaction, replace(endpoint, failures=0))
+
+
 def _close(
     transaction: Transaction,
     services: Services,
@@ -208,9 +244,8 @@ def _close(
 ) -> None:
     deliveries.add_attempt(transaction, attempt)
     deliveries.move_delivery(transaction, delivery, state, attempts=attempt.number, ended_at=services.now())
-    transaction.emit(
-        _notice(EventKind.WEBHOOK_DELIVERED, delivery, f"{delivery.endpoint_id}/{delivery.id}", state.value)
-    )
+    subject_id = delivery.id if delivery.endpoint_id is None else f"{delivery.endpoint_id}/{delivery.id}"
+    transaction.emit(_notice(EventKind.WEBHOOK_DELIVERED, delivery, subject_id, state.value))
 
 
 def _notice(kind: EventKind, delivery: WebhookDelivery, subject_id: str, status: str) -> EventDraft:

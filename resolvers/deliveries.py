@@ -1,6 +1,6 @@
 """Deliveries: every event goes out to who asked for it, at least once, in order for each payment."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -10,16 +10,18 @@ from quittance.domain.audit import AuditAction
 from quittance.domain.endpoint import (
     DELIVERY_NEXT,
     TEST_TYPE,
+    TOLD,
     DeliveryCause,
     DeliveryFilter,
     DeliveryState,
+    Target,
     WebhookDelivery,
     WebhookEndpoint,
-    lane_of,
+    notify_target,
 )
 from quittance.domain.errors import DeliveryNotFound, InvalidInput
 from quittance.domain.event import EVERYTHING, Event, EventSelector
-from quittance.domain.ids import DELIVERY, EVENT, DeliveryId, EndpointId, EventId
+from quittance.domain.ids import DELIVERY, EVENT, DeliveryId, EndpointId, EventId, PaymentId
 from quittance.domain.job import Job, JobKind
 from quittance.domain.webhook import payload
 from quittance.resolvers import audit
@@ -28,7 +30,7 @@ from quittance.resolvers.endpoints import check_enabled, locked_endpoint, own_en
 from quittance.resolvers.jobs import new_job
 from quittance.resolvers.payloads import NotConcerned
 from quittance.resolvers.services import Services
-from quittance.store import deliveries, endpoints, events, jobs, settlements
+from quittance.store import deliveries, endpoints, events, jobs, notify, settlements
 from quittance.store.transaction import Transaction
 
 FEED = "webhooks"
@@ -37,27 +39,28 @@ REPLAY_EVENTS_MAX = 10_000
 DRY_RUN_EVENTS = 1_000
 DRY_RUN_RENDERED = 20
 
-_Told = tuple[Event, WebhookEndpoint]
+_Told = tuple[Event, Target]
 
 
 async def fan_out(services: Services, *, after: int) -> int:
-    """Make a delivery for each event behind ``after`` and each endpoint that wants it; return the position reached.
+    """Make a delivery for each event behind ``after`` and each target that wants it; return the position reached.
 
-    Deliveries, their jobs and the position are one unit: after a crash it is made whole, once. A unit ends where it
-    would grow too large. Without any endpoint the log is passed over: one that is made later is told of later events.
-    Where nothing is told nothing is written: :func:`keep_position` now and then is enough.
+    Targets are the endpoints, and the address that the event's payment brought along. Deliveries, their jobs and the
+    position are one unit: after a crash it is made whole, once. A unit ends where it would grow too large. Where nobody
+    is to be told the log is passed over: an endpoint that is made later is told of later events. Where nothing is told
+    nothing is written: :func:`keep_position` now and then is enough.
     """
-    newest = await services.database.read(events.newest_position)
-    if newest <= after:
+    ahead = await services.database.read(lambda t: notify.look_ahead(t, after=after, events_max=events.SCAN_ROWS_MAX))
+    if ahead.up_to == after:
         return after
     listening = await services.database.scan(endpoints.listening_endpoints)
-    if not listening:
-        return newest
+    if not listening and not ahead.notifies:
+        return ahead.up_to
     page = await services.database.scan(
-        lambda t: events.events_after(t, EVERYTHING, after=after, up_to=newest, limit=events.SCAN_ROWS_MAX)
+        lambda t: events.events_after(t, EVERYTHING, after=after, up_to=ahead.up_to, limit=events.SCAN_ROWS_MAX)
     )
-    end = page[-1].position if len(page) == events.SCAN_ROWS_MAX else newest
-    reached, told = _one_unit(page, listening, end=end)
+    addresses = await _addresses(services, page) if ahead.notifies else {}
+    reached, told = _one_unit([(event, _targets(event, listening, addresses)) for event in page], end=ahead.up_to)
     if not told:
         return reached
     moved = await services.database.write(
@@ -67,15 +70,30 @@ async def fan_out(services: Services, *, after: int) -> int:
     return reached if moved else await position_told(services)
 
 
-def _one_unit(page: Sequence[Event], listening: Sequence[WebhookEndpoint], *, end: int) -> tuple[int, list[_Told]]:
+async def _addresses(services: Services, page: Sequence[Event]) -> Mapping[PaymentId, str]:
+    payment_ids = {event.payment_id for event in page if event.payment_id is not None and event.kind in TOLD}
+    return await services.database.scan(lambda t: notify.notify_urls(t, sorted(payment_ids)))
+
+
+def _targets(
+    event: Event, listening: Sequence[WebhookEndpoint], addresses: Mapping[PaymentId, str]
+) -> Sequence[Target]:
+    """Return who is told of an event."""
+    targets = [endpoint.target for endpoint in listening if _concerns(endpoint, event)]
+    address = None if event.payment_id is None else addresses.get(event.payment_id)
+    if address is not None and event.kind in TOLD:
+        targets.append(notify_target(event.merchant_id, address))
+    return targets
+
+
+def _one_unit(page: Sequence[tuple[Event, Sequence[Target]]], *, end: int) -> tuple[int, list[_Told]]:
     """Return up to which event the first unit goes, and what it tells to whom: whole events, and at least one."""
     told: list[_Told] = []
     reached = 0
-    for event in page:
-        concerned = [(event, endpoint) for endpoint in listening if _concerns(endpoint, event)]
-        if told and len(told) + len(concerned) > UNIT_DELIVERIES:
+    for event, targets in page:
+        if told and len(told) + len(targets) > UNIT_DELIVERIES:
             return reached, told
-        told += concerned
+        told += [(event, target) for target in targets]
         reached = event.position
     return end, told
 
@@ -84,8 +102,8 @@ def _send_all(transaction: Transaction, services: Services, told: Sequence[_Told
     """Store the position and what was told up to it; False, and nothing else, where another process was further."""
     moved = settlements.move_feed(transaction, provider=FEED, after=after, index=reached, at=services.now())
     if moved:
-        for event, endpoint in told:
-            _send(transaction, services, endpoint, event, cause=DeliveryCause.EVENT)
+        for event, target in told:
+            _send(transaction, services, target, event, cause=DeliveryCause.EVENT)
     return moved
 
 
@@ -115,7 +133,7 @@ async def send_test(services: Services, principal: Principal, endpoint_id: Endpo
     def unit(transaction: Transaction) -> WebhookDelivery:
         endpoint = locked_endpoint(transaction, merchant_id, endpoint_id)
         check_enabled(endpoint)
-        return _send(transaction, services, endpoint, None, cause=DeliveryCause.TEST)
+        return _send(transaction, services, endpoint.target, None, cause=DeliveryCause.TEST)
 
     sent = await services.database.write(unit)
     services.webhooks.wake()
@@ -185,7 +203,7 @@ async def replay(services: Services, principal: Principal, endpoint_id: Endpoint
 
 def _send_again(services: Services, endpoint: WebhookEndpoint, page: Sequence[Event], transaction: Transaction) -> None:
     for event in page:
-        _send(transaction, services, endpoint, event, cause=DeliveryCause.REPLAY)
+        _send(transaction, services, endpoint.target, event, cause=DeliveryCause.REPLAY)
 
 
 def _concerns(endpoint: WebhookEndpoint, event: Event) -> bool:
@@ -199,7 +217,7 @@ def _concerns(endpoint: WebhookEndpoint, event: Event) -> bool:
 def _send(
     transaction: Transaction,
     services: Services,
-    endpoint: WebhookEndpoint,
+    target: Target,
     event: Event | None,
     *,
     cause: DeliveryCause,
@@ -208,8 +226,9 @@ def _send(
     now = services.now()
     delivery = WebhookDelivery(
         id=DeliveryId(services.new_id(DELIVERY)),
-        endpoint_id=endpoint.id,
-        merchant_id=endpoint.merchant_id,
+        endpoint_id=target.endpoint_id,
+        url=target.url,
+        merchant_id=target.merchant_id,
         event_position=None if event is None else event.position,
         event_id=EventId(services.new_id(EVENT)) if event is None else event.id,
         event_type=TEST_TYPE if event is None else event.kind.value,
@@ -226,15 +245,15 @@ def _send(
 
 
 def _job(services: Services, delivery: WebhookDelivery) -> Job:
-    """Return the job that sends a delivery now, behind others of the same payment to the same endpoint."""
+    """Return the job that sends a delivery now, behind others of the same payment to the same target."""
     order = None
     if delivery.event_position is not None and delivery.payment_id is not None:
-        order = f"{delivery.endpoint_id}/{delivery.payment_id}", delivery.event_position
+        order = delivery.target.order_key(delivery.payment_id), delivery.event_position
     return new_job(
         services,
         JobKind.WEBHOOK_DELIVERY,
         subject=delivery.id,
-        lane=lane_of(delivery.endpoint_id),
+        lane=delivery.target.lane,
         order=order,
         due_at=services.now(),
     )
@@ -261,9 +280,9 @@ async def dry_run(services: Services, principal: Principal, endpoint_id: Endpoin
     )
     for event in reversed(found[-DRY_RUN_RENDERED:]):
         with suppress(NotConcerned):
-            data = await services.webhooks.payloads.render(endpoint, event)
+            data = await services.webhooks.payloads.render(event, document=endpoint.document)
             return payload(type=event.kind.value, timestamp=event.occurred_at, data=data)
-    return test_payload(endpoint, at=services.now())
+    return test_payload(endpoint.id, at=services.now())
 
 
 async def list_deliveries(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from quittance.domain.access import Principal, Scope
@@ -11,6 +10,7 @@ from quittance.domain.endpoint import TOLD, EndpointStatus, WebhookEndpoint
 from quittance.domain.errors import EndpointNotFound, InvalidDocument, InvalidInput
 from quittance.domain.event import EventKind
 from quittance.domain.ids import ENDPOINT, EndpointId, MerchantId
+from quittance.domain.rotation import SHOWN_ONCE
 from quittance.domain.secrets import check_overlap
 from quittance.domain.text import is_storable
 from quittance.domain.webhook import shown_secret
@@ -31,6 +31,7 @@ class EndpointDraft:
     event_types: Sequence[EventKind] | None = None
     document: str | None = None
     description: str | None = None
+    ed25519: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,7 @@ class EndpointChange:
     description: str | None = None
     clear_description: bool = False
     enabled: bool | None = None
+    ed25519: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +76,12 @@ async def create_endpoint(services: Services, principal: Principal, draft: Endpo
         document=draft.document,
         status=EndpointStatus.ENABLED,
         status_reason=None,
-        secret_version=1,
-        previous_secret_until=None,
+        secret=SHOWN_ONCE,
         failures=0,
         created_at=now,
         modified_at=now,
         deleted_at=None,
+        ed25519=draft.ed25519,
     )
 
     def unit(transaction: Transaction) -> None:
@@ -117,6 +119,7 @@ async def update_endpoint(
             document=document,
             description=None if change.clear_description else _either(change.description, before.description),
             modified_at=services.now(),
+            ed25519=before.ed25519 if change.ed25519 is None else change.ed25519,
         )
         if change.enabled is not None:
             status = EndpointStatus.ENABLED if change.enabled else EndpointStatus.DISABLED
@@ -124,7 +127,7 @@ async def update_endpoint(
         endpoints.change_endpoint(transaction, after)
         _note(transaction, services, principal, AuditAction.WEBHOOK_ENDPOINT_UPDATED, after)
         if change.enabled or after.url != before.url:
-            jobs.wake_lane(transaction, before.lane, at=services.now())  # what kept them waiting may be mended
+            jobs.wake_lane(transaction, before.target.lane, at=services.now())  # what kept them waiting may be mended
         return after
 
     changed = await services.database.write(unit)
@@ -147,7 +150,7 @@ async def delete_endpoint(services: Services, principal: Principal, endpoint_id:
         after = replace(before, status=EndpointStatus.DISABLED, deleted_at=now, modified_at=now)
         endpoints.change_endpoint(transaction, after)
         _note(transaction, services, principal, AuditAction.WEBHOOK_ENDPOINT_DELETED, after)
-        jobs.wake_lane(transaction, before.lane, at=now)  # each finds its endpoint gone, and ends
+        jobs.wake_lane(transaction, before.target.lane, at=now)  # each finds its endpoint gone, and ends
         return after
 
     return await services.database.write(unit)
@@ -170,14 +173,7 @@ async def rotate_secret(
     def unit(transaction: Transaction) -> WebhookEndpoint:
         now = services.now()
         before = locked_endpoint(transaction, merchant_id, endpoint_id)
-        if overlap_s:
-            _check_rotatable(before, at=now)
-        after = replace(
-            before,
-            secret_version=before.secret_version + 1,
-            previous_secret_until=now + timedelta(seconds=overlap_s),
-            modified_at=now,
-        )
+        after = replace(before, secret=before.secret.rotated(overlap_s=overlap_s, at=now), modified_at=now)
         endpoints.change_endpoint(transaction, after)
         _note(transaction, services, principal, AuditAction.WEBHOOK_SECRET_ROTATED, after)
         return after
@@ -240,17 +236,6 @@ def check_enabled(endpoint: WebhookEndpoint) -> None:
         raise InvalidInput("endpointId", "the endpoint is disabled; enable it first")
 
 
-def _check_rotatable(endpoint: WebhookEndpoint, *, at: datetime) -> None:
-    """Refuse a rotation that would cut the overlap of the one before it short."""
-    until = endpoint.previous_secret_until
-    if until is not None and at < until:
-        raise InvalidInput(
-            "overlapSeconds",
-            f"the secret before this one signs until {until:%Y-%m-%dT%H:%M:%SZ}; rotate after it, or end every older "
-            "secret now with overlapSeconds: 0",
-        )
-
-
 def _checked(found: WebhookEndpoint | None, merchant_id: MerchantId, endpoint_id: EndpointId) -> WebhookEndpoint:
     if found is None or found.merchant_id != merchant_id or found.deleted_at is not None:
         raise EndpointNotFound(endpoint_id)
@@ -277,4 +262,4 @@ def _check(services: Services, *, url: str | None, description: str | None, docu
 
 
 def _secret(services: Services, endpoint: WebhookEndpoint) -> str:
-    return shown_secret(services.derive.webhook_secret(endpoint.id, endpoint.secret_version))
+    return shown_secret(services.derive.webhook_secret(endpoint.id, endpoint.secret.newest))

@@ -27,6 +27,7 @@ from quittance.domain.payment import (
     may_advance,
 )
 from quittance.providers.base import Invoice, InvoiceRequest, InvoiceStatus, ReceivingProvider
+from quittance.resolvers.notify import check_notify_url
 from quittance.resolvers.orders import InvoiceOrder, article_of, check_order, payment_of, rails_of
 from quittance.resolvers.services import PaymentRules, Services
 from quittance.store import idempotency, merchants, options, payments, settlements
@@ -64,13 +65,15 @@ async def generate_invoice(services: Services, principal: Principal, order: Invo
 
     Raises:
         PermissionDenied: the key may not create payments.
-        ArticleNotFound, ArticleHidden, InvalidAmount, InvalidInput, UnknownProvider, IdempotencyConflict: nothing made.
+        ArticleNotFound, ArticleHidden, InvalidAmount, InvalidInput, UnknownProvider, IdempotencyConflict,
+        ForbiddenAddress: nothing made.
         ProviderUnavailable: nobody was charged; the same key again is safe.
         InvoiceRejected, ProviderMisconfigured: the payment is in ERROR and can be retried.
         RateLimited: later.
     """
     merchant_id = principal.require(Scope.PAYMENTS_WRITE)
     check_order(order, services.rules)
+    check_notify_url(services, order.notify_url)
     await services.admit_mutation(principal)
     payment_id = PaymentId(services.new_id(PAYMENT))
     plan = await services.database.write(

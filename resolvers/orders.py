@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from quittance.domain.article import Article, ArticleStatus
 from quittance.domain.errors import ArticleHidden, ArticleNotFound, InvalidAmount, InvalidInput
@@ -31,11 +31,12 @@ class InvoiceOrder:
     refund_address: str | None = None
     expires_in_s: int | None = None
     idempotency_key: str | None = None
+    notify_url: str | None = field(default=None, repr=False)
 
     def fingerprint(self) -> bytes:
         """Return a digest of everything but the key: equal for equal input."""
         amount = None if self.amount is None else [self.amount.value, self.amount.asset.code, self.amount.asset.scale]
-        said = [
+        said: list[object] = [
             self.article_id,
             self.purpose,
             amount,
@@ -46,6 +47,8 @@ class InvoiceOrder:
             self.refund_address,
             self.expires_in_s,
         ]
+        if self.notify_url is not None:  # only then: keys that were stored before there was one must match
+            said.append({"notifyUrl": self.notify_url})
         return hashlib.sha256(json.dumps(said).encode()).digest()
 
 
@@ -56,16 +59,14 @@ def check_order(order: InvoiceOrder, rules: PaymentRules) -> None:
         InvalidInput: names the field.
         InvalidAmount: none was given, and there is no article to take a price from.
     """
-    for field, text, most in (
+    for name, text, most in (
         ("description", order.description, rules.description_max),
         ("correlationId", order.correlation_id, rules.reference_max),
         ("refundAddress", order.refund_address, rules.description_max),
         ("idempotencyKey", order.idempotency_key, rules.reference_max),
     ):
         if text is not None and not (text.strip() and is_storable(text) and len(text.encode()) <= most):
-            raise InvalidInput(
-                field, f"{field} has 1 to {most} bytes of text; leave it out instead of sending it empty"
-            )
+            raise InvalidInput(name, f"{name} has 1 to {most} bytes of text; leave it out instead of sending it empty")
     if order.expires_in_s is not None and not 1 <= order.expires_in_s <= rules.expires_in_s_max:
         raise InvalidInput("expiresIn", f"expiresIn lies between 1 and {rules.expires_in_s_max} seconds")
     if order.article_id is None:
@@ -123,6 +124,7 @@ def payment_of(
         modified_at=now,
         expires_at=None,
         settled_at=None,
+        notify_url=order.notify_url,
     )
 
 

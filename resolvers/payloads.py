@@ -2,16 +2,15 @@
 
 from typing import Protocol
 
-from quittance.domain.endpoint import WebhookEndpoint
 from quittance.domain.event import Event, EventKind
 
 
 class NotConcerned(Exception):
-    """The endpoint's document selects other events than this one."""
+    """The document selects other events than this one."""
 
 
 class PayloadRenderer(Protocol):
-    """Makes what an endpoint is told of an event."""
+    """Makes what a merchant is told of an event of its own."""
 
     def kinds_of(self, document: str) -> frozenset[EventKind]:
         """Return the events that a subscription document can tell of.
@@ -21,11 +20,11 @@ class PayloadRenderer(Protocol):
         """
         ...
 
-    async def render(self, endpoint: WebhookEndpoint, event: Event) -> object:
-        """Return the payload's data, as JSON can hold it.
+    async def render(self, event: Event, *, document: str | None) -> object:
+        """Return the payload's data, as JSON can hold it: what the document selects, or without one our own.
 
         Raises:
-            InvalidDocument: the endpoint's document does not fit the schema any more.
+            InvalidDocument: the document does not fit the schema any more.
             NotConcerned: the document selects other events.
         """
         ...

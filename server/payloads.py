@@ -1,4 +1,4 @@
-"""Payloads of webhooks: a subscription document, the endpoint's own or ours, executed on one event."""
+"""Payloads of webhooks: a subscription document, an endpoint's own or ours, executed on one event."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -7,7 +7,6 @@ from graphql import FieldNode
 
 from quittance.domain.access import Principal, Scope
 from quittance.domain.cursor import encode_position
-from quittance.domain.endpoint import WebhookEndpoint
 from quittance.domain.errors import InvalidDocument
 from quittance.domain.event import Event, EventKind
 from quittance.gql.context import Access
@@ -56,18 +55,18 @@ class GraphQLPayloads:
             raise InvalidDocument(f"its field must be one of {', '.join(sorted(_KINDS))}")
         return kinds
 
-    async def render(self, endpoint: WebhookEndpoint, event: Event) -> object:
-        if endpoint.document is not None:
-            return await self._executed(endpoint.document, endpoint, event)
+    async def render(self, event: Event, *, document: str | None) -> object:
+        if document is not None:
+            return await self._executed(document, event)
         ours = _OURS.get(event.kind)
         if ours is None:
             return _thin(event)
-        data = await self._executed(ours, endpoint, event)
+        data = await self._executed(ours, event)
         return next(iter(data.values()))
 
-    async def _executed(self, document: str, endpoint: WebhookEndpoint, event: Event) -> Mapping[str, Any]:
+    async def _executed(self, document: str, event: Event) -> Mapping[str, Any]:
         principal = Principal(
-            merchant_id=endpoint.merchant_id, key_name="webhook", scopes=frozenset({Scope.PAYMENTS_READ})
+            merchant_id=event.merchant_id, key_name="webhook", scopes=frozenset({Scope.PAYMENTS_READ})
         )
         prepared = self._prepared(document)
         stream = await self._executor.source(prepared, self._access.new_context(principal))

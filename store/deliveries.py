@@ -67,6 +67,7 @@ def insert_delivery(transaction: Transaction, delivery: WebhookDelivery) -> None
             "attempts": delivery.attempts,
             "created_at_us": to_us(delivery.created_at),
             "ended_at_us": None if delivery.ended_at is None else to_us(delivery.ended_at),
+            "url": delivery.url,
         },
     )
 
@@ -170,11 +171,12 @@ def _narrowing(narrowed: DeliveryFilter, merchant_id: MerchantId) -> Narrowing:
 def _to_domain(row: Any) -> WebhookDelivery:
     (
         id_, endpoint_id, merchant_id, position, event_id, event_type, payment_id, cause, state, attempts, created,
-        ended,
+        ended, url,
     ) = row  # fmt: skip
     return WebhookDelivery(
         id=DeliveryId(id_),
-        endpoint_id=EndpointId(endpoint_id),
+        endpoint_id=None if endpoint_id is None else EndpointId(endpoint_id),
+        url=url,
         merchant_id=MerchantId(merchant_id),
         event_position=position,
         event_id=EventId(event_id),

@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, insert, select, update
 from quittance.domain.endpoint import EndpointStatus, WebhookEndpoint
 from quittance.domain.event import EventKind
 from quittance.domain.ids import EndpointId, MerchantId
+from quittance.domain.rotation import SecretVersions
 from quittance.domain.text import is_storable
 from quittance.store.listing import Listing
 from quittance.store.models import WebhookEndpointRow, table_of
@@ -17,7 +18,7 @@ from quittance.store.transaction import Transaction, from_us, from_us_or_none, t
 _ENDPOINT = table_of(WebhookEndpointRow)
 _CHANGED = (
     "url", "description", "event_types", "document", "status", "status_reason", "secret_version",
-    "previous_secret_until_us", "failures", "modified_at_us", "deleted_at_us",
+    "previous_secret_until_us", "failures", "modified_at_us", "deleted_at_us", "ed25519",
 )  # fmt: skip
 
 _INSERT = Statement(lambda _: insert(_ENDPOINT).values({column.name: bindparam(column.name) for column in _ENDPOINT.c}))
@@ -84,7 +85,7 @@ def count_endpoints(transaction: Transaction, *, merchant_id: MerchantId) -> int
 
 
 def _columns(endpoint: WebhookEndpoint) -> dict[str, object]:
-    previous, deleted = endpoint.previous_secret_until, endpoint.deleted_at
+    previous, deleted = endpoint.secret.previous_until, endpoint.deleted_at
     return {
         "id": endpoint.id,
         "merchant_id": endpoint.merchant_id,
@@ -94,19 +95,20 @@ def _columns(endpoint: WebhookEndpoint) -> dict[str, object]:
         "document": endpoint.document,
         "status": endpoint.status.value,
         "status_reason": endpoint.status_reason,
-        "secret_version": endpoint.secret_version,
+        "secret_version": endpoint.secret.newest,
         "previous_secret_until_us": None if previous is None else to_us(previous),
         "failures": endpoint.failures,
         "created_at_us": to_us(endpoint.created_at),
         "modified_at_us": to_us(endpoint.modified_at),
         "deleted_at_us": None if deleted is None else to_us(deleted),
+        "ed25519": int(endpoint.ed25519),
     }
 
 
 def _to_domain(row: Any) -> WebhookEndpoint:
     (
         id_, merchant_id, url, description, event_types, document, status, reason, version, previous_until, failures,
-        created, modified, deleted,
+        created, modified, deleted, ed25519,
     ) = row  # fmt: skip
     return WebhookEndpoint(
         id=EndpointId(id_),
@@ -117,10 +119,10 @@ def _to_domain(row: Any) -> WebhookEndpoint:
         document=document,
         status=EndpointStatus(status),
         status_reason=reason,
-        secret_version=version,
-        previous_secret_until=from_us_or_none(previous_until),
+        secret=SecretVersions(newest=version, previous_until=from_us_or_none(previous_until)),
         failures=failures,
         created_at=from_us(created),
         modified_at=from_us(modified),
         deleted_at=from_us_or_none(deleted),
+        ed25519=bool(ed25519),
     )

@@ -19,18 +19,18 @@ from quittance.store.transaction import AppendEvents, Transaction, from_us, to_u
 
 _EVENT = table_of(EventRow)
 _HEAD = table_of(EventHeadRow)
-_HEAD_ID = 1
+HEAD_ID = 1
 
 _TAKE = Statement(
     lambda _: (
         update(_HEAD)
-        .where(_HEAD.c.id == _HEAD_ID)
+        .where(_HEAD.c.id == HEAD_ID)
         .values(position=_HEAD.c.position + bindparam("count"))
         .returning(_HEAD.c.position)
     )
 )
 _INSERT = Statement(lambda _: insert(_EVENT).values({column.name: bindparam(column.name) for column in _EVENT.c}))
-_NEWEST = Statement(lambda _: select(_HEAD.c.position).where(_HEAD.c.id == _HEAD_ID))
+_NEWEST = Statement(lambda _: select(_HEAD.c.position).where(_HEAD.c.id == HEAD_ID))
 
 
 def _after(*fence: Any) -> Statement:

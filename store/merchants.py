@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, insert, or_, select, update
 from quittance.domain.access import ApiKey, Principal, Scope
 from quittance.domain.ids import ApiKeyId, MerchantId
 from quittance.domain.policy import LatePolicy, Merchant, OverPolicy, SettlementPolicy, UnderPolicy
+from quittance.domain.rotation import SecretVersions
 from quittance.domain.text import is_storable
 from quittance.store.listing import Listing
 from quittance.store.models import ApiKeyRow, MerchantRow, table_of
@@ -95,7 +96,7 @@ def update_merchant(transaction: Transaction, merchant: Merchant) -> None:
 
 
 def _changeable(merchant: Merchant) -> dict[str, object]:
-    policy = merchant.policy
+    policy, notify_until = merchant.policy, merchant.notify_secret.previous_until
     return {
         "name": merchant.name,
         "default_provider": merchant.default_provider,
@@ -104,6 +105,8 @@ def _changeable(merchant: Merchant) -> dict[str, object]:
         "under_policy": policy.under.value,
         "under_tolerance_ppm": policy.under_tolerance_ppm,
         "over_policy": policy.over.value,
+        "notify_secret_version": merchant.notify_secret.newest,
+        "notify_previous_secret_until_us": None if notify_until is None else to_us(notify_until),
     }
 
 
@@ -212,7 +215,7 @@ def _scopes(stored: str) -> frozenset[Scope]:
 
 
 def _merchant_to_domain(row: Any) -> Merchant:
-    id_, name, default_provider, late, late_grace_s, under, under_ppm, over, created_at_us = row
+    id_, name, default_provider, late, late_grace_s, under, under_ppm, over, created_at_us, version, until_us = row
     return Merchant(
         id=MerchantId(id_),
         name=name,
@@ -225,6 +228,7 @@ def _merchant_to_domain(row: Any) -> Merchant:
             over=OverPolicy(over),
         ),
         created_at=from_us(created_at_us),
+        notify_secret=SecretVersions(newest=version, previous_until=from_us_or_none(until_us)),
     )
 
 

@@ -41,6 +41,8 @@ class MerchantRow(Row, table=True):
     under_tolerance_ppm: int = Field(sa_type=BigInteger)
     over_policy: str = Field(sa_type=Text)
     created_at_us: int = Field(sa_type=BigInteger)
+    notify_secret_version: int = Field(sa_type=BigInteger)
+    notify_previous_secret_until_us: int | None = Field(sa_type=BigInteger, nullable=True)
 
 
 class ApiKeyRow(Row, table=True):
@@ -110,6 +112,7 @@ class PaymentRow(Row, table=True):
     modified_at_us: int = Field(sa_type=BigInteger)
     expires_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
     settled_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
+    notify_url: str | None = Field(sa_type=Text, nullable=True)
 
 
 class PaymentOptionRow(Row, table=True):
@@ -294,7 +297,10 @@ class JobLaneRow(Row, table=True):
 
 
 class WebhookEndpointRow(Row, table=True):
-    """Where a merchant is told of events. Its secrets are derived from ``secret_version``, never stored."""
+    """Where a merchant is told of events. Its secrets are derived from ``secret_version``, never stored.
+
+    ``ed25519`` is 1 where deliveries are signed with a private key too.
+    """
 
     __tablename__: ClassVar[str | declared_attr[str]] = "webhook_endpoint"
     __table_args__ = (Index(None, "merchant_id", "id"),)
@@ -313,10 +319,11 @@ class WebhookEndpointRow(Row, table=True):
     created_at_us: int = Field(sa_type=BigInteger)
     modified_at_us: int = Field(sa_type=BigInteger)
     deleted_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
+    ed25519: int = Field(sa_type=BigInteger)
 
 
 class WebhookDeliveryRow(Row, table=True):
-    """One event on its way to one endpoint."""
+    """One event on its way to one endpoint or, without one, to the ``url`` of its payment."""
 
     __tablename__: ClassVar[str | declared_attr[str]] = "webhook_delivery"
     __table_args__ = (
@@ -326,7 +333,7 @@ class WebhookDeliveryRow(Row, table=True):
     )
 
     id: str = Field(sa_type=Text, primary_key=True)
-    endpoint_id: str = Field(sa_type=Text, foreign_key="webhook_endpoint.id")
+    endpoint_id: str | None = Field(sa_type=Text, foreign_key="webhook_endpoint.id", nullable=True)
     merchant_id: str = Field(sa_type=Text, foreign_key="merchant.id")
     event_position: int | None = Field(sa_type=BigInteger, nullable=True)
     event_id: str = Field(sa_type=Text)
@@ -337,6 +344,7 @@ class WebhookDeliveryRow(Row, table=True):
     attempts: int = Field(sa_type=BigInteger)
     created_at_us: int = Field(sa_type=BigInteger)
     ended_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
+    url: str | None = Field(sa_type=Text, nullable=True)
 
 
 class WebhookAttemptRow(Row, table=True):

@@ -36,8 +36,8 @@ class QrFormat(StrEnum):
 
 
 @strawberry.enum(
-    description="Whether a payment's settlement has reached its merchant's endpoints: NONE is to be told, one is "
-    "PENDING, one was given up (FAILED), or all have taken it (DELIVERED)."
+    description="Whether a payment's settlement has reached its merchant's endpoints and its own `notifyUrl`: NONE is "
+    "to be told, one is PENDING, one was given up (FAILED), or all have taken it (DELIVERED)."
 )
 class PaymentDeliveryStatus(StrEnum):
     NONE = "NONE"
@@ -199,6 +199,11 @@ class Payment(Node):
 
         return info.context.loaders.events.then(self.subject.id, page)
 
+    @strawberry.field(description="Where its events go besides the merchant's endpoints; null to all but the merchant.")
+    def notify_url(self, info: QuittanceInfo) -> str | None:
+        own = info.context.principal.merchant_id == self.subject.merchant_id
+        return self.subject.notify_url if own else None
+
     @strawberry.field(description="How the merchant was told of it; empty for everybody but an admin key.")
     async def deliveries(
         self,
@@ -210,7 +215,9 @@ class Payment(Node):
 
         return await delivery_page(info, DeliveryFilter(payment_id=self.subject.id), first=first, after=after)
 
-    @strawberry.field(description="Whether the merchant's endpoints have been told that it settled.")
+    @strawberry.field(
+        description="Whether the merchant's endpoints, and its `notifyUrl`, have been told that it settled."
+    )
     def delivery_status(self, info: QuittanceInfo) -> PaymentDeliveryStatus:
         if not may_see_deliveries(info, self.subject.merchant_id):
             return PaymentDeliveryStatus.NONE
@@ -279,4 +286,9 @@ class GenerateInvoiceInput:
     expires_in: int | None = strawberry.field(default=None, description="Seconds until the invoice lapses.")
     idempotency_key: str | None = strawberry.field(
         default=None, description="Same key and same input: the same payment again. Another input: an error."
+    )
+    notify_url: str | None = strawberry.field(
+        default=None,
+        description="An https address that this payment's events are sent to besides the merchant's endpoints, signed "
+        "with the secret that `rotateNotifySecret` gives.",
     )

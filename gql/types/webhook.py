@@ -12,7 +12,7 @@ from quittance.domain.endpoint import TOLD, DeliveryCause, DeliveryState, Endpoi
 from quittance.domain.event import EventKind
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.types.node import Node, PageInfo
-from quittance.resolvers import deliveries, endpoints
+from quittance.resolvers import deliveries, endpoints, signing
 
 if TYPE_CHECKING:
     from quittance.gql.types.payment import Payment
@@ -52,6 +52,14 @@ class WebhookEndpoint(Node):
     created_at: datetime = strawberry.field(description="When it was made; earlier events are not sent.")
     modified_at: datetime = strawberry.field(description="When it last changed.")
 
+    @strawberry.field(
+        description="`whpk_…`: the keys that verify its Ed25519 signatures, the newest first, then the one before it "
+        "until the overlap ends; empty when it has none."
+    )
+    def public_keys(self, info: QuittanceInfo) -> list[str]:
+        services = info.context.services
+        return signing.public_keys(services, self.subject, at=services.now())
+
     @strawberry.field(description="How many deliveries are on their way or wait for another try.")
     async def queue_depth(self, info: QuittanceInfo) -> int:
         narrowed = domain.DeliveryFilter(endpoint_id=self.subject.id, state=DeliveryState.PENDING)
@@ -68,7 +76,7 @@ class WebhookEndpoint(Node):
             document=subject.document,
             status=subject.status,
             status_reason=subject.status_reason,
-            previous_secret_until=subject.previous_secret_until,
+            previous_secret_until=subject.secret.previous_until,
             created_at=subject.created_at,
             modified_at=subject.modified_at,
         )
@@ -83,18 +91,21 @@ class WebhookAttempt:
     error: str | None = strawberry.field(description="Why no answer came.")
 
 
-@strawberry.type(description="One event on its way to one endpoint.")
+@strawberry.type(description="One event on its way to an endpoint, or to the `notifyUrl` of its payment.")
 class WebhookDelivery(Node):
     subject: strawberry.Private[domain.WebhookDelivery]
     event_id: strawberry.ID = strawberry.field(description="The event's id, which is the `webhook-id` header.")
     event_type: str = strawberry.field(description="What happened, such as payment.settled.")
     cause: DeliveryCause = strawberry.field(description="Why it goes out.")
     state: DeliveryState = strawberry.field(description="What became of it.")
+    url: str | None = strawberry.field(description="The `notifyUrl` that it goes to; null when it goes to an endpoint.")
     created_at: datetime = strawberry.field(description="When it was planned.")
     ended_at: datetime | None = strawberry.field(description="When it arrived or was given up.")
 
-    @strawberry.field(description="Where it goes.")
+    @strawberry.field(description="Where it goes; null when it goes to the `notifyUrl` of its payment.")
     def endpoint(self, info: QuittanceInfo) -> WebhookEndpoint | None:
+        if self.subject.endpoint_id is None:
+            return None
         return info.context.loaders.endpoint.then(
             self.subject.endpoint_id, lambda found: None if found is None else WebhookEndpoint.from_domain(found)
         )
@@ -136,6 +147,7 @@ class WebhookDelivery(Node):
             event_type=subject.event_type,
             cause=subject.cause,
             state=subject.state,
+            url=subject.url,
             created_at=subject.created_at,
             ended_at=subject.ended_at,
         )
@@ -193,6 +205,11 @@ class CreateWebhookEndpointInput:
         default=None, description="A subscription without variables; its result becomes the payload's `data`."
     )
     description: str | None = strawberry.field(default=None, description="What the endpoint is for.")
+    ed25519: bool | None = strawberry.field(
+        default=None,
+        description="Whether deliveries carry Ed25519 signatures (`v1a`) too, which `publicKeys` verify; false unless "
+        "said.",
+    )
 
 
 @strawberry.input(description="What to change of an endpoint; what is left out stays as it is.")
@@ -208,6 +225,9 @@ class UpdateWebhookEndpointInput:
     description: str | None = strawberry.field(default=strawberry.UNSET, description="Another text; null for none.")
     enabled: bool | None = strawberry.field(
         default=strawberry.UNSET, description="Whether to be told; true also revives one that was given up."
+    )
+    ed25519: bool | None = strawberry.field(
+        default=strawberry.UNSET, description="Whether deliveries carry Ed25519 signatures (`v1a`) too."
     )
 
 

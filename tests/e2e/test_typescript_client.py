@@ -1,24 +1,15 @@
 """The TypeScript example: generated from the contract, type-checked, and played against the running server."""
 
-import hashlib
-import json
-import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Protocol
 
 import pytest
+from tests.e2e.node import ROOT, named_registries, packages_of, run, said
 
-ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "typescript"
-LOCK = EXAMPLE / "package-lock.json"
-INSTALL_INPUTS = ("package.json", "package-lock.json", ".npmrc")
-NODE_MAJOR_MIN = 20
-RUN_S_MAX = 180.0
-INSTALL_S_MAX = 400.0
-NO_NETWORK = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ENETUNREACH", "ETIMEDOUT")
 
 GAINED = """
 type MoonPhaseError implements UserError { code: String! message: String! retryable: Boolean! }
@@ -43,62 +34,13 @@ class Workspace:
         shutil.copytree(EXAMPLE, self.example, ignore=shutil.ignore_patterns("node_modules", "dist", "generated"))
         (self.example / "node_modules").symlink_to(packages, target_is_directory=True)
 
-    def npm(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return _run("npm", *arguments, folder=self.example, timeout_s=RUN_S_MAX)
-
-
-def _run(*command: str, folder: Path, timeout_s: float) -> "subprocess.CompletedProcess[str]":
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("QUITTANCE_")}
-    program = shutil.which(command[0]) or command[0]
-    return subprocess.run(
-        [program, *command[1:]],
-        cwd=folder,
-        env={**environment, "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-
-
-def _said(done: "subprocess.CompletedProcess[str]") -> str:
-    return f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-
-
-def _holds_what_the_lock_says(packages: Path) -> bool:
-    record = packages / ".package-lock.json"
-    if not record.is_file():
-        return False
-    installed = json.loads(record.read_text())["packages"]
-    wanted = json.loads(LOCK.read_text())["packages"]
-    return all(
-        installed.get(name, {}).get("version") == entry["version"]
-        for name, entry in wanted.items()
-        if name and not entry.get("optional")
-    )
+    def npm(self, *arguments: str) -> "CompletedProcess[str]":
+        return run("npm", *arguments, folder=self.example)
 
 
 @pytest.fixture(scope="session")
 def packages(request: pytest.FixtureRequest) -> Path:
-    """The example's ``node_modules``: the developer's own if current, else one kept between runs."""
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed: the TypeScript example needs Node {NODE_MAJOR_MIN} or later")
-    version = _run("node", "--version", folder=ROOT, timeout_s=RUN_S_MAX).stdout.strip()
-    if int(version.lstrip("v").partition(".")[0]) < NODE_MAJOR_MIN:
-        pytest.skip(f"Node {version} is too old: the TypeScript example needs {NODE_MAJOR_MIN} or later")
-    assert request.config.cache is not None
-    kept = request.config.cache.mkdir(f"typescript-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}")
-    for found in (EXAMPLE / "node_modules", kept / "node_modules"):
-        if _holds_what_the_lock_says(found):
-            return found
-    for name in INSTALL_INPUTS:
-        shutil.copy(EXAMPLE / name, kept / name)
-    done = _run("npm", "ci", "--no-audit", "--no-fund", folder=kept, timeout_s=INSTALL_S_MAX)
-    if done.returncode != 0 and any(code in done.stderr for code in NO_NETWORK):
-        pytest.skip("the packages are not installed and the npm registry is not reachable: run `npm ci` once online")
-    assert done.returncode == 0, _said(done)
-    return kept / "node_modules"
+    return packages_of(EXAMPLE, request.config.cache)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +49,7 @@ def built(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace
     workspace = Workspace(tmp_path_factory.mktemp("typescript"), packages)
     for script in ("generate", "typecheck", "build"):
         done = workspace.npm("run", script)
-        assert done.returncode == 0, _said(done)
+        assert done.returncode == 0, said(done)
     return workspace
 
 
@@ -117,9 +59,9 @@ def test_generated_files_are_what_the_contract_gives(built: Workspace) -> None:
     stale = built.npm("run", "check")
     again = built.npm("run", "generate")
 
-    assert current.returncode == 0, _said(current)
-    assert stale.returncode != 0, _said(stale)
-    assert again.returncode == 0, _said(again)
+    assert current.returncode == 0, said(current)
+    assert stale.returncode != 0, said(stale)
+    assert again.returncode == 0, said(again)
 
 
 def test_error_that_the_contract_gains_does_not_compile(packages: Path, tmp_path: Path) -> None:
@@ -129,28 +71,24 @@ def test_error_that_the_contract_gains_does_not_compile(packages: Path, tmp_path
 
     done = workspace.npm("run", "typecheck")
 
-    assert done.returncode != 0, _said(done)
-    assert re.search(r"src/failures\.ts.*MoonPhaseError.*never", done.stdout), _said(done)
+    assert done.returncode != 0, said(done)
+    assert re.search(r"src/failures\.ts.*MoonPhaseError.*never", done.stdout), said(done)
 
 
 def test_story_is_true_of_the_running_server(built: Workspace, server: RunningServer) -> None:
     done = built.npm("run", "story", "--", "--url", server.url, "--key", server.api_key)
 
-    assert done.returncode == 0, _said(done)
+    assert done.returncode == 0, said(done)
     assert done.stdout.splitlines()[-1] == "done"
 
 
 def test_story_with_a_wrong_key_fails_with_a_sentence(built: Workspace, server: RunningServer) -> None:
-    done = _run(
-        "node", "dist/src/story.js", "--url", server.url, "--key", "wrong", folder=built.example, timeout_s=RUN_S_MAX
-    )
+    done = run("node", "dist/src/story.js", "--url", server.url, "--key", "wrong", folder=built.example)
 
-    assert done.returncode == 1, _said(done)
-    assert done.stderr.startswith("story: "), _said(done)
-    assert len(done.stderr.splitlines()) == 1, _said(done)
+    assert done.returncode == 1, said(done)
+    assert done.stderr.startswith("story: "), said(done)
+    assert len(done.stderr.splitlines()) == 1, said(done)
 
 
 def test_lock_names_no_registry() -> None:
-    entries = json.loads(LOCK.read_text())["packages"].values()
-
-    assert [entry["resolved"] for entry in entries if "resolved" in entry] == []
+    assert named_registries(EXAMPLE) == []

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
+from tests.integration.runners import runner_of
 
 from quittance.domain.job import JobKind
 from quittance.domain.webhook import signature_headers
@@ -21,7 +22,6 @@ from quittance.resolvers.services import Services, WebhookTools
 from quittance.server.http.callbacks import callback_routes
 from quittance.server.http.door import DoorSettings
 from quittance.workers.jobs import JobRunner
-from quittance.workers.work import all_work
 
 SECRET = bytes(range(32))
 BODY_BYTES_MAX = 4_096
@@ -43,12 +43,6 @@ def hint(reference: object, *, type_: str = "invoice.settled") -> bytes:
     """Return what a script beside the node would send."""
     message = {"type": type_, "timestamp": "2026-05-01T00:00:00Z", "data": {"reference": reference}}
     return json.dumps(message).encode()
-
-
-def callback_runner(services: Services) -> JobRunner:
-    """Return what runs the jobs of callbacks, and none of those that find the same by themselves."""
-    work = all_work(webhooks_per_second=None, lookups_per_second=None)
-    return JobRunner(services, {kind: work[kind] for kind in [JobKind.PROVIDER_CALLBACK]})
 
 
 @dataclass
@@ -132,7 +126,7 @@ async def new_door(till: Any, post: Any, new_services: Callable[[], Services]) -
                 callbacks={"lnd": SignedHints([SECRET])} if readers is None else readers,
                 **more,
             )
-            runner = callback_runner(services)
+            runner = runner_of(services, JobKind.PROVIDER_CALLBACK)
             tools: WebhookTools = till.services.webhooks
             services.webhook_tools = replace(tools, wake=runner.wake.set)
             registry = CollectorRegistry()

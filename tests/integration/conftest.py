@@ -12,11 +12,13 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select
 from tests.integration.callback_door import door, new_door  # noqa: F401 - fixtures
+from tests.integration.runners import runner_of
 from tests.integration.webhook_post import post, receiver  # noqa: F401 - fixtures
 
 from quittance.domain.access import ANONYMOUS, Principal, Scope
 from quittance.domain.errors import RateLimited
 from quittance.domain.ids import EVENT, MerchantId, PaymentId, new_id
+from quittance.domain.job import JobKind
 from quittance.domain.money import msat
 from quittance.domain.payment import Payment, PaymentOption
 from quittance.domain.secrets import SecretDeriver
@@ -45,8 +47,6 @@ from quittance.store import options, payments
 from quittance.store.database import open_database
 from quittance.store.models import Row
 from quittance.store.statement import Statement
-from quittance.workers.jobs import JobRunner
-from quittance.workers.work import all_work
 
 PRICE_MSAT = 5_000
 SECRET_KEY = b"a secret key of the tests, 32 bytes"
@@ -157,7 +157,7 @@ class Till:
 
     async def reconcile(self) -> None:
         """Look up what is due, until nothing is."""
-        runner = JobRunner(self.services, all_work(webhooks_per_second=None, lookups_per_second=None))
+        runner = runner_of(self.services, JobKind.PROVIDER_CHECK)
         for _ in range(50):
             if await runner.begin_due() == 0:
                 return

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from tests.integration.callback_door import CallbackDoor, NewDoor, callback_runner, hint, paid
+from tests.integration.callback_door import CallbackDoor, NewDoor, hint, paid
+from tests.integration.runners import runner_of
 from tests.integration.test_chaos import POINTS_MAX, Fate, dies, mortal
 
 from quittance.domain.callback import TRIES_MAX
 from quittance.domain.errors import InvoiceRejected
-from quittance.domain.job import JobState
+from quittance.domain.job import JobKind, JobState
 from quittance.domain.payment import OptionState, PaymentStatus
 from quittance.domain.policy import UnderPolicy
 from quittance.providers.base import FeedPosition, Invoice, InvoiceRequest
@@ -179,7 +180,7 @@ async def test_a_death_at_any_await_between_the_door_and_the_books_books_money_o
 
 async def _heard_and_worked(door: CallbackDoor, services: Services, body: bytes, event_id: str) -> None:
     await receive(services, provider="lnd", headers=door.signed(body, event_id=event_id), body=body)
-    runner = callback_runner(services)
+    runner = runner_of(services, JobKind.PROVIDER_CALLBACK)
     await runner.begin_due()
     await runner.idle()
 

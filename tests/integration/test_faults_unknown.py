@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from tests.integration.runners import runner_of
 
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
+from quittance.domain.job import JobKind
 from quittance.domain.money import msat
 from quittance.domain.payment import OptionState, PaymentStatus
 from quittance.domain.policy import LatePolicy, OverPolicy, UnderPolicy
@@ -23,9 +25,7 @@ from quittance.resolvers.settlements import Booking
 from quittance.sandbox.clock import SandboxClock
 from quittance.sandbox.rails import SandboxRails
 from quittance.store import options
-from quittance.workers.jobs import JobRunner
 from quittance.workers.settlements import follow_feed
-from quittance.workers.work import all_work
 
 GENERATE = """
 mutation ($input: GenerateInvoiceInput!) {
@@ -192,7 +192,7 @@ async def test_a_provider_that_refuses_us_neither_spins_the_reconciler_nor_starv
     clock.advance(till.services.rules.reconcile_interval_s + 1)
     refused = replace(till.services, rails={"lnd": Refuses()})
 
-    runner = JobRunner(refused, all_work(webhooks_per_second=None, lookups_per_second=None))
+    runner = runner_of(refused, JobKind.PROVIDER_CHECK)
     first = await runner.begin_due()
     await runner.idle()
     second = await runner.begin_due()

@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
+from tests.integration.webhook_post import AGAIN, DELIVERIES, Post
+from tests.integration.webhook_receiver import Receiver
 
 from quittance.domain.access import ANONYMOUS, Principal, Scope
 from quittance.domain.errors import PermissionDenied, QuittanceError, Unauthenticated
@@ -62,6 +64,13 @@ subscription ($payment: ID, $secret: String, $after: String) {
   paymentUpdated(paymentId: $payment, clientSecret: $secret, after: $after) { payment { id } }
 }
 """
+TOLD = """
+query ($delivery: ID!, $payment: ID!, $secret: String) {
+  node(id: $delivery) { id ... on WebhookDelivery { url } }
+  payment(id: $payment, clientSecret: $secret) { deliveryStatus deliveries { totalCount edges { node { url } } } }
+}
+"""
+WATCHED = "subscription ($after: String!) { webhookDelivered(after: $after) { payment: delivery { id } } }"
 FROM_THE_START = "cDE6MA"
 
 
@@ -151,6 +160,35 @@ async def test_another_merchant_sees_nothing_and_changes_nothing(till: Any, othe
     }
     assert (await till.payment(open_payment.payment.id)).status == "PENDING_PAYMENT"
     assert {(row["title"], row["status"]) for row in await till.rows("article")} == {("T", "VISIBLE"), ("T", "HIDDEN")}
+
+
+async def test_what_is_told_to_a_payment_s_own_address_is_seen_and_sent_again_by_its_merchant_alone(
+    post: Post, receiver: Receiver, other_shop: Any
+) -> None:
+    receiver.answers = ["410 Gone"]
+    made = await post.till.order(notify_url=f"{receiver.url}?token=t0k3n")
+    await post.tell()
+    failed = next(one for one in await post.deliveries() if one["state"] == "FAILED")
+    theirs = post.till.of(other_shop)
+    asked = {"delivery": failed["id"], "payment": made.payment.id, "secret": made.client_secret}
+    reader = Principal(merchant_id=post.till.shop.principal.merchant_id, scopes=frozenset({Scope.PAYMENTS_READ}))
+
+    own, _ = await ask(post.till, TOLD, asked)
+    seen = [(await ask(post.till, TOLD, asked, who))[0] for who in (other_shop.principal, reader, ANONYMOUS)]
+    listed = await theirs.shop.run(DELIVERIES, {"filter": {"paymentId": made.payment.id}})
+    again = await theirs.shop.mutate("redeliverWebhook", AGAIN, {"id": failed["id"]})
+    watched = await watch(theirs, WATCHED, {"after": FROM_THE_START})
+    await post.tell()
+
+    assert own["node"]["url"] == f"{receiver.url}?token=t0k3n"
+    assert own["payment"]["deliveries"]["totalCount"] == 2
+    nothing = {"deliveryStatus": "NONE", "deliveries": {"totalCount": 0, "edges": []}}
+    assert seen == [{"node": None, "payment": nothing}] * 3
+    assert listed["webhookDeliveries"] == {"totalCount": 0, "edges": []}
+    assert again["code"] == "WEBHOOK_DELIVERY_NOT_FOUND"
+    assert watched == []
+    assert len(await watch(post.till, WATCHED, {"after": FROM_THE_START}, least=2)) == 2
+    assert len(receiver.received) == 2
 
 
 async def test_subscriptions_are_fenced_by_merchant_payment_and_secret(till: Any, other_shop: Any) -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 from alembic import command, op
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
+from tests.integration.webhook_post import Post, sale
+from tests.integration.webhook_receiver import Receiver
 
 from quittance.store import migrate
-from quittance.store.migrate import SCRIPTS, differences, upgrade
+from quittance.store.migrate import SCRIPTS, _config, _on_connection, differences, upgrade
 from quittance.store.version import SCHEMA_VERSION, is_up_to_date
 
 
@@ -73,6 +76,37 @@ async def test_a_database_is_up_to_date_once_it_was_migrated(database_url: str, 
     assert not is_up_to_date_of(missing)
     assert not is_up_to_date_of(tmp_path / "foreign.db")
     assert not missing.exists()
+
+
+async def test_a_version_that_knows_no_payment_s_own_address_keeps_what_went_to_endpoints(
+    post: Post, receiver: Receiver, database_url: str
+) -> None:
+    await post.endpoint(receiver, eventTypes=["PAYMENT_SETTLED"])
+    receiver.answers = ["500 Oops"] * 3
+    payment_id = await sale(post, notify_url=receiver.url)
+    await post.tell()
+    before = {table: await post.till.rows(table) for table in ("webhook_delivery", "webhook_attempt", "job")}
+    kept = [row["id"] for row in before["webhook_delivery"] if row["endpoint_id"] is not None]
+
+    revisions = ScriptDirectory(str(SCRIPTS)).walk_revisions()
+    before_it = next(str(each.down_revision) for each in revisions if "notify_urls" in each.path)
+
+    def there_and_back(connection: Connection) -> None:
+        command.downgrade(_config(connection), before_it)
+        command.upgrade(_config(connection), "head")
+
+    await asyncio.to_thread(_on_connection, database_url, there_and_back)
+
+    after = {table: await post.till.rows(table) for table in before}
+    assert len(kept) == 1
+    assert {table: len(rows) for table, rows in before.items()} == {
+        "webhook_delivery": 4, "webhook_attempt": 2, "job": 4,
+    }  # fmt: skip
+    assert [row for row in before["webhook_delivery"] if row["id"] in kept] == after["webhook_delivery"]
+    assert [row for row in before["webhook_attempt"] if row["delivery_id"] in kept] == after["webhook_attempt"]
+    assert [row for row in before["job"] if row["subject"] in kept] == after["job"]
+    assert (await post.till.payment(payment_id)).notify_url is None
+    assert await asyncio.to_thread(differences, database_url) is None
 
 
 def is_up_to_date_of(path: Path) -> bool:

@@ -1,12 +1,17 @@
 """S1: neither the database in clear, nor a repr, nor an answer to a stranger holds a secret."""
 
+import base64
 import json
 from typing import Any
+
+from tests.integration.webhook_post import ROTATE_NOTIFY, STATUS, Post
+from tests.integration.webhook_receiver import Receiver
 
 from quittance.domain.access import ANONYMOUS, Scope
 from quittance.providers.base import InvoiceRequest
 from quittance.resolvers.keys import create_key
 from quittance.sandbox.rails import SandboxRails
+from quittance.store.merchants import merchant_by_id
 from quittance.store.models import Row
 
 KEY = "a-bootstrap-key"
@@ -70,6 +75,35 @@ async def test_s1_a_payment_is_answered_without_its_preimage(till: Any, rails: S
 
     assert made.payment.id in answer
     assert [secret for secret in secrets if secret in answer] == []
+
+
+async def test_s1_a_notify_secret_is_in_the_answer_that_shows_it_and_nowhere_else(
+    post: Post, receiver: Receiver
+) -> None:
+    shop, services = post.till.shop, post.till.services
+    shown = [await post.notify_secret(60), await post.notify_secret(60)]
+    refused = await shop.mutate("rotateNotifySecret", ROTATE_NOTIFY, {"overlap": 60})
+    made = await post.till.order(notify_url=f"{receiver.url}?token=t0k3n")
+    await post.till.report(await post.till.money(made.payment.id))
+    await post.tell()
+    merchant = await services.database.read(lambda t: merchant_by_id(t, shop.principal.merchant_id))
+
+    rows = [row for table in Row.metadata.tables for row in await post.till.rows(table)]
+    sent = [[received.headers, received.body] for received in receiver.received]
+    answers = [refused, await shop.run(STATUS, {"id": made.payment.id}), await post.deliveries()]
+    told = "\n".join(repr(one) for one in (rows, sent, answers, services, merchant, made))
+    secrets = [text for secret in shown for text in _forms_of(secret)]
+
+    assert f"{receiver.url}?token=t0k3n" in told  # stored as it was given, and shown to the merchant
+    assert len(receiver.received) == 3
+    assert len(set(secrets)) == 8
+    assert [secret for secret in secrets if secret in told] == []
+    assert "t0k3n" not in repr(made)
+
+
+def _forms_of(shown: str) -> list[str]:
+    raw = base64.b64decode(shown.removeprefix("whsec_"))
+    return [shown, shown.removeprefix("whsec_"), raw.hex(), repr(raw)[2:-1]]
 
 
 async def _key(till: Any) -> str:

@@ -150,7 +150,7 @@ async def test_a_new_document_widens_nothing_that_was_chosen(post: Post, receive
     assert both["endpoint"]["eventTypes"] == ["ARTICLE_PUBLISHED"]
 
 
-@pytest.mark.parametrize("field", ["url", "eventTypes", "enabled"])
+@pytest.mark.parametrize("field", ["url", "eventTypes", "enabled", "ed25519"])
 async def test_null_for_what_cannot_be_null_names_the_field_as_the_contract_does(
     post: Post, receiver: Receiver, field: str
 ) -> None:

@@ -1,6 +1,7 @@
 """From the log to deliveries: each event once for each endpoint, in bounded units, and again when it is asked for."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
 
@@ -13,6 +14,7 @@ from tests.integration.webhook_post import (
 from tests.integration.webhook_receiver import Receiver
 
 from quittance.resolvers.deliveries import fan_out, position_told
+from quittance.resolvers.services import Services
 from quittance.store.events import newest_position
 from quittance.workers.webhooks import FanOut
 
@@ -66,6 +68,56 @@ async def test_much_to_tell_is_told_in_units_of_bounded_size(
     assert [number for number in grown if number] == [3, 3, 3]
 
 
+async def test_the_addresses_of_payments_count_in_a_unit_too(
+    post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quittance.resolvers.deliveries.UNIT_DELIVERIES", 3)
+    await post.endpoint(receiver)
+    for _ in range(3):
+        await post.till.order(notify_url=receiver.url)
+    told = [0]
+    position = 0
+    while (reached := await fan_out(post.till.services, after=position)) > position:
+        position = reached
+        told.append(len(await post.deliveries()))
+
+    grown = [after - before for before, after in pairwise(told)]
+    assert [number for number in grown if number] == [2] * 6
+
+
+async def test_who_is_told_nothing_costs_nothing_more(
+    post: Post, receiver: Receiver, new_services: Callable[[], Services]
+) -> None:
+    """A pass over new events: the head of the log and who listens; the events, if somebody does; addresses, if any."""
+    follower = new_services()  # a process of its own: nobody else's statements are counted
+    follower.webhook_tools = post.till.services.webhook_tools
+
+    async def follow(after: int) -> tuple[int, list[str]]:
+        ran: list[str] = []
+        follower.database.counter = ran.append
+        reached = await fan_out(follower, after=after)
+        follower.database.counter = None
+        return reached, [sql for sql in ran if sql.startswith("SELECT")]
+
+    await sale(post)
+    nobody, unheard = await follow(0)
+    idle, nothing = await follow(nobody)
+    await post.endpoint(receiver, eventTypes=["ARTICLE_PUBLISHED"])
+    await sale(post)
+    somebody, heard = await follow(idle)
+    await sale(post, notify_url=receiver.url)
+    _, notified = await follow(somebody)
+
+    head, endpoints, events, addresses = (
+        "SELECT event_head.position,", "SELECT webhook_endpoint.id,", "SELECT event.position,", "SELECT payment.id,",
+    )  # fmt: skip
+    assert [_begin(sql) for sql in unheard] == [head, endpoints]
+    assert (idle, [_begin(sql) for sql in nothing]) == (nobody, [head])
+    assert [_begin(sql) for sql in heard] == [head, endpoints, events]
+    assert [_begin(sql) for sql in notified] == [head, endpoints, events, addresses]
+    assert len(await post.deliveries()) == 3
+
+
 async def test_two_who_follow_the_log_at_once_tell_each_event_once(post: Post, receiver: Receiver) -> None:
     await post.endpoint(receiver, eventTypes=["PAYMENT_SETTLED"])
     await sale(post)
@@ -92,3 +144,7 @@ async def test_how_far_the_log_was_followed_is_kept_although_nothing_was_told(po
         await following
 
     assert before < newest
+
+
+def _begin(sql: str) -> str:
+    return " ".join(sql.split()[:2])

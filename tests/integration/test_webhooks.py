@@ -174,11 +174,16 @@ async def test_a_receiver_that_does_not_answer_is_tried_again_and_the_reason_is_
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the dead close no sockets
+@pytest.mark.parametrize("target", ["an endpoint", "the payment's own address"])
 async def test_h5_death_at_any_moment_of_a_delivery_loses_nothing_and_changes_no_id(
-    post: Post, receiver: Receiver, clock: SandboxClock
+    post: Post, receiver: Receiver, clock: SandboxClock, target: str
 ) -> None:
-    await post.endpoint(receiver, eventTypes=["PAYMENT_SETTLED"])
-    await sale(post)
+    if target == "an endpoint":
+        await post.endpoint(receiver, eventTypes=["PAYMENT_SETTLED"])
+        await sale(post)
+    else:
+        await post.till.order(notify_url=receiver.url, idempotency_key="k")
+        post.position = (await post.till.rows("event"))[-1]["position"] - 1  # one event is one delivery to die of
     while (reached := await fan_out(post.till.services, after=post.position)) > post.position:
         post.position = reached
     for steps in range(60):

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from tests.integration.runners import runner_of
 from tests.integration.webhook_receiver import Receiver, receiving
 
+from quittance.domain.job import JobKind
 from quittance.gql.limits import DocumentLimits
 from quittance.providers.outgoing import LOOPBACK, OutgoingClient, OutgoingRules
 from quittance.resolvers.deliveries import fan_out
@@ -14,13 +16,12 @@ from quittance.resolvers.services import WebhookTools
 from quittance.server.access import ServerAccess
 from quittance.server.payloads import GraphQLPayloads
 from quittance.workers.jobs import JobRunner
-from quittance.workers.work import all_work
 
 CREATE = """
 mutation ($input: CreateWebhookEndpointInput!) {
   createWebhookEndpoint(input: $input) {
     __typename
-    ... on CreateWebhookEndpointSuccess { secret endpoint { id url eventTypes document status } }
+    ... on CreateWebhookEndpointSuccess { secret endpoint { id url eventTypes document status publicKeys } }
     ... on UserError { code message }
   }
 }
@@ -29,7 +30,7 @@ UPDATE = """
 mutation ($input: UpdateWebhookEndpointInput!) {
   updateWebhookEndpoint(input: $input) {
     __typename
-    ... on UpdateWebhookEndpointSuccess { endpoint { status url eventTypes document description } }
+    ... on UpdateWebhookEndpointSuccess { endpoint { status url eventTypes document description publicKeys } }
     ... on UserError { code } ... on InvalidInputError { field }
   }
 }
@@ -38,20 +39,33 @@ DELIVERIES = """
 query ($filter: WebhookDeliveryFilter) {
   webhookDeliveries(filter: $filter) {
     totalCount
-    edges { node { id eventId eventType state cause attempts { number statusCode error } payment { id } } }
+    edges {
+      node {
+        id eventId eventType state cause url endpoint { id } attempts { number statusCode error } payment { id }
+      }
+    }
   }
 }
 """
 ROTATE = """
 mutation ($id: ID!, $overlap: Int!) {
   rotateWebhookSecret(id: $id, overlapSeconds: $overlap) {
-    ... on RotateWebhookSecretSuccess { secret } ... on UserError { code } ... on InvalidInputError { field }
+    ... on RotateWebhookSecretSuccess { secret endpoint { publicKeys } }
+    ... on UserError { code } ... on InvalidInputError { field }
   }
 }
 """
 ACT = """
 mutation ($id: ID!) {
   rotateWebhookSecret(id: $id, overlapSeconds: 3600) { ... on RotateWebhookSecretSuccess { secret } }
+}
+"""
+ROTATE_NOTIFY = """
+mutation ($overlap: Int) {
+  rotateNotifySecret(overlapSeconds: $overlap) {
+    __typename
+    ... on RotateNotifySecretSuccess { secret } ... on UserError { code } ... on InvalidInputError { field }
+  }
 }
 """
 DELETE = "mutation ($id: ID!) { deleteWebhookEndpoint(id: $id) { __typename } }"
@@ -89,6 +103,12 @@ class Post:
         assert made["__typename"] == "CreateWebhookEndpointSuccess", made
         return made
 
+    async def notify_secret(self, overlap: int | None = 0) -> str:
+        """Rotate the secret of the merchant's notify URLs, and return the new one."""
+        made = await self.till.shop.mutate("rotateNotifySecret", ROTATE_NOTIFY, {"overlap": overlap})
+        assert made["__typename"] == "RotateNotifySecretSuccess", made
+        return str(made["secret"])
+
     async def tell(self) -> None:
         """Make deliveries of what happened, and try every one that is due."""
         while (reached := await fan_out(self.till.services, after=self.position)) > self.position:
@@ -112,7 +132,7 @@ async def post(till: Any) -> AsyncIterator[Post]:
         services.webhook_tools = WebhookTools(
             outgoing=outgoing, payloads=GraphQLPayloads(access, limits=DocumentLimits())
         )
-        yield Post(till, JobRunner(services, all_work(webhooks_per_second=None, lookups_per_second=None)))
+        yield Post(till, runner_of(services, JobKind.WEBHOOK_DELIVERY))
 
 
 @pytest.fixture
@@ -121,8 +141,8 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield running
 
 
-async def sale(post: Post) -> str:
-    payment_id = str((await post.till.order()).payment.id)
+async def sale(post: Post, **order: Any) -> str:
+    payment_id = str((await post.till.order(**order)).payment.id)
     await post.till.report(await post.till.money(payment_id))
     return payment_id
 

@@ -12,6 +12,7 @@ from typing import Any
 class Received:
     headers: dict[str, str]
     body: bytes
+    path: str
 
     @property
     def message(self) -> dict[str, Any]:
@@ -22,6 +23,7 @@ class Received:
 @dataclass
 class Receiver:
     port: int = 0
+    connections: int = 0
     received: list[Received] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)  # each a status, with a header line if needed; then 200 for ever
     gate: asyncio.Event | None = None
@@ -37,6 +39,7 @@ class Receiver:
             await self.came.wait_for(lambda: len(self.received) >= count)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             headers = {
@@ -44,7 +47,7 @@ class Receiver:
             }
             body = await reader.readexactly(int(headers.get("content-length", "0")))
             async with self.came:
-                self.received.append(Received(headers, body))
+                self.received.append(Received(headers, body, path=head[0].split(" ")[1]))
                 self.came.notify_all()
             if self.gate is not None:
                 await self.gate.wait()

@@ -5,16 +5,18 @@ import json
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from quittance.domain.ids import EndpointId
+from quittance.domain.ids import EndpointId, MerchantId
 from quittance.domain.secrets import SecretDeriver
 from quittance.domain.webhook import (
     SignatureInvalid,
     payload,
     read_secret,
+    shown_public_key,
     shown_secret,
     signature_headers,
     verify,
@@ -26,6 +28,10 @@ AT = datetime.fromtimestamp(1_614_265_330, UTC)
 BODY = b'{"test": 2432232314}'
 SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 SECRET = read_secret(SHOWN)
+PRIVATE = "6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
+PUBLIC = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="
+ED25519_SIGNATURE = "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg=="
+KEY = Ed25519PrivateKey.from_private_bytes(base64.b64decode(PRIVATE)[:32])  # the public key follows the seed
 HEADERS = {"webhook-id": ID, "webhook-timestamp": "1614265330", "webhook-signature": SIGNATURE}
 
 
@@ -35,6 +41,38 @@ def test_the_vector_of_the_standard() -> None:
     assert headers == HEADERS
     assert verify(headers=headers, body=BODY, secrets=[SECRET], at=AT) == ID
     assert shown_secret(SECRET) == SHOWN
+
+
+def test_the_vector_of_the_standard_for_public_keys() -> None:
+    headers = signature_headers(message_id=ID, at=AT, body=BODY, secrets=[SECRET], ed25519=[KEY.sign])
+
+    assert headers["webhook-signature"] == f"{SIGNATURE} {ED25519_SIGNATURE}"
+    assert shown_public_key(KEY.public_key().public_bytes_raw()) == PUBLIC
+    assert base64.b64decode(PUBLIC.removeprefix("whpk_")) == base64.b64decode(PRIVATE)[32:]
+    assert verify(headers=headers, body=BODY, secrets=[SECRET], at=AT) == ID
+
+
+def test_a_public_key_alone_signs_nothing() -> None:
+    with pytest.raises(ValueError, match="secret"):
+        signature_headers(message_id=ID, at=AT, body=BODY, secrets=[], ed25519=[KEY.sign])
+    with pytest.raises(SignatureInvalid):
+        verify(headers=HEADERS | {"webhook-signature": ED25519_SIGNATURE}, body=BODY, secrets=[SECRET], at=AT)
+
+
+def test_the_published_library_verifies_a_message_with_both_kinds() -> None:
+    now = datetime.now(UTC)
+    body = payload(type="payment.settled", timestamp=now, data={"eventId": "evt_1"})
+    secrets = [bytes(range(32)), bytes(range(32, 64))]
+
+    headers = signature_headers(message_id="evt_1", at=now, body=body, secrets=secrets, ed25519=[KEY.sign, KEY.sign])
+
+    assert [entry.partition(",")[0] for entry in headers["webhook-signature"].split(" ")] == ["v1", "v1", "v1a", "v1a"]
+    for secret in secrets:
+        assert Webhook(shown_secret(secret)).verify(body, headers)["type"] == "payment.settled"
+    with pytest.raises(WebhookVerificationError):
+        Webhook(shown_secret(bytes(32))).verify(body, headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(shown_secret(secrets[0])).verify(body.replace(b"evt_1", b"evt_2"), headers)
 
 
 @pytest.mark.parametrize(
@@ -203,14 +241,20 @@ def test_a_secret_is_read_without_its_padding() -> None:
     assert read_secret(shown.rstrip("=")) == bytes(range(32))
 
 
-def test_each_version_of_each_endpoint_has_a_secret_of_its_own() -> None:
+def test_each_version_of_each_secret_of_each_owner_is_another() -> None:
     derive = SecretDeriver(bytes(range(32)))
     endpoints = [EndpointId("whe_1"), EndpointId("whe_11"), EndpointId("whe_2")]
 
-    secrets = [derive.webhook_secret(endpoint, version) for endpoint in endpoints for version in (1, 11, 2)]
+    secrets = [
+        secret(endpoint, version)
+        for secret in (derive.webhook_secret, derive.webhook_seed)
+        for endpoint in endpoints
+        for version in (1, 11, 2)
+    ]
+    secrets += [derive.notify_secret(MerchantId("whe_1"), version) for version in (1, 11, 2)]
 
     assert {len(secret) for secret in secrets} == {32}
-    assert len(set(secrets)) == 9
+    assert len(set(secrets)) == 21
     assert secrets[0] == SecretDeriver(bytes(range(32))).webhook_secret(EndpointId("whe_1"), 1)
     assert secrets[0] != SecretDeriver(bytes(range(1, 33))).webhook_secret(EndpointId("whe_1"), 1)
 

@@ -51,6 +51,8 @@ export function advice(failure: Failure): string {
     case "InvalidArticleError":
     case "InvalidInputError":
       return `correct ${failure.field}`;
+    case "ForbiddenAddressError":
+      return `give another address: it ${failure.reason}`;
     case "InvalidAmountError":
       return "ask for another amount";
     case "IdempotencyConflictError":

@@ -75,6 +75,9 @@ export const GenerateInvoice = graphql(`
       ... on InvalidInputError {
         field
       }
+      ... on ForbiddenAddressError {
+        reason
+      }
       ... on IdempotencyConflictError {
         key
       }

@@ -1,0 +1,12 @@
+"""What runs jobs of some kinds as fast as they come, one step at a time."""
+
+from quittance.domain.job import JobKind
+from quittance.resolvers.services import Services
+from quittance.workers.jobs import JobRunner
+from quittance.workers.work import all_work
+
+
+def runner_of(services: Services, *kinds: JobKind) -> JobRunner:
+    """Return a runner that leaves jobs of every other kind alone, and holds none back."""
+    work = all_work(webhooks_per_second=None, lookups_per_second=None)
+    return JobRunner(services, {kind: work[kind] for kind in kinds})

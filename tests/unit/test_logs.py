@@ -1,0 +1,15 @@
+"""The last net of the logs: what looks like a secret is blanked out, and the rest of the line stays."""
+
+import pytest
+
+from quittance.domain.webhook import shown_secret
+from quittance.server.logs import hide_secrets
+
+
+@pytest.mark.parametrize(
+    "secret", [shown_secret(bytes(range(32))), "qk_0123456789abcdef", f"pay_{'0' * 32}_secret_{'a' * 64}"]
+)
+def test_a_secret_in_a_line_is_blanked_out(secret: str) -> None:
+    record = hide_secrets(None, "info", {"event": f"sent with {secret}, twice", "url": f"https://x/?s={secret}"})
+
+    assert record == {"event": "sent with …, twice", "url": "https://x/?s=…"}
