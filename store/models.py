@@ -136,9 +136,14 @@ class SettlementRow(Row, table=True):
     """Money that arrived, once per provider and reference."""
 
     __tablename__: ClassVar[str | declared_attr[str]] = "settlement"
-    __table_args__ = (UniqueConstraint("provider", "reference"), Index(None, "payment_id"))
+    __table_args__ = (
+        UniqueConstraint("provider", "reference"),
+        Index(None, "payment_id"),
+        Index(None, "merchant_id", "id"),
+    )
 
     id: str = Field(sa_type=Text, primary_key=True)
+    merchant_id: str = Field(sa_type=Text, foreign_key="merchant.id")
     provider: str = Field(sa_type=Text)
     reference: str = Field(sa_type=Text)
     payment_id: str = Field(sa_type=Text, foreign_key="payment.id")
@@ -169,7 +174,10 @@ class LedgerEntryRow(Row, table=True):
     """One line of a balanced transaction: the lines of one ``transaction_id`` sum to zero per asset."""
 
     __tablename__: ClassVar[str | declared_attr[str]] = "ledger_entry"
-    __table_args__ = (Index(None, "account_id"), Index(None, "settlement_id"))
+    __table_args__ = (
+        Index(None, "account_id", "posted_at_us", "transaction_id", "line"),
+        Index(None, "settlement_id"),
+    )
 
     transaction_id: str = Field(sa_type=Text, primary_key=True)
     line: int = Field(sa_type=BigInteger, primary_key=True)

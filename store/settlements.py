@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import bindparam, func, select
 
-from quittance.domain.ids import OptionId, PaymentId, SettlementId
+from quittance.domain.ids import MerchantId, OptionId, PaymentId, SettlementId
 from quittance.domain.money import Money
 from quittance.domain.policy import Disposition
 from quittance.store.models import FeedPositionRow, SettlementRow, table_of
@@ -63,6 +63,7 @@ class BookedSettlement:
     """Money that arrived, and what was done with it. ``provider`` and ``reference`` name it once and for all."""
 
     id: SettlementId
+    merchant_id: MerchantId
     provider: str
     reference: str
     payment_id: PaymentId
@@ -79,6 +80,7 @@ def insert_settlement(transaction: Transaction, settlement: BookedSettlement) ->
         _INSERT,
         {
             "id": settlement.id,
+            "merchant_id": settlement.merchant_id,
             "provider": settlement.provider,
             "reference": settlement.reference,
             "payment_id": settlement.payment_id,

@@ -1,0 +1,43 @@
+"""owners and orders of lists
+
+Revision: 0006
+Follows: 0002
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("settlement") as settlement:
+        settlement.add_column(sa.Column("merchant_id", sa.Text(), nullable=True))
+    op.execute(
+        "UPDATE settlement SET merchant_id ="
+        " (SELECT payment.merchant_id FROM payment WHERE payment.id = settlement.payment_id)"
+    )
+    with op.batch_alter_table("settlement") as settlement:
+        settlement.alter_column("merchant_id", existing_type=sa.Text(), nullable=False)
+        settlement.create_foreign_key(op.f("fk_settlement_merchant_id_merchant"), "merchant", ["merchant_id"], ["id"])
+        settlement.create_index(op.f("ix_settlement_merchant_id_id"), ["merchant_id", "id"], unique=False)
+    with op.batch_alter_table("ledger_entry") as ledger_entry:
+        ledger_entry.create_index(
+            op.f("ix_ledger_entry_account_id_posted_at_us_transaction_id_line"),
+            ["account_id", "posted_at_us", "transaction_id", "line"],
+            unique=False,
+        )
+        ledger_entry.drop_index(op.f("ix_ledger_entry_account_id"))
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("ledger_entry") as ledger_entry:
+        ledger_entry.create_index(op.f("ix_ledger_entry_account_id"), ["account_id"], unique=False)
+        ledger_entry.drop_index(op.f("ix_ledger_entry_account_id_posted_at_us_transaction_id_line"))
+    with op.batch_alter_table("settlement") as settlement:
+        settlement.drop_index(op.f("ix_settlement_merchant_id_id"))
+        settlement.drop_constraint(op.f("fk_settlement_merchant_id_merchant"), type_="foreignkey")
+        settlement.drop_column("merchant_id")
