@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from quittance.domain.endpoint import (
     DELIVERY_NEXT,
@@ -35,6 +35,13 @@ _SET_STATE = Statement(
         update(_DELIVERY)
         .where(_DELIVERY.c.id == bindparam("delivery_id"), _DELIVERY.c.state == bindparam("state_before"))
         .values(state=bindparam("state"), attempts=bindparam("attempts"), ended_at_us=bindparam("ended_at_us"))
+    )
+)
+_PENDING_OF = BatchStatement(
+    lambda _, keys: (
+        select(_DELIVERY.c.endpoint_id, func.count())
+        .where(_DELIVERY.c.endpoint_id.in_(keys), _DELIVERY.c.state == DeliveryState.PENDING.value)
+        .group_by(_DELIVERY.c.endpoint_id)
     )
 )
 _ADD_ATTEMPT = Statement(
@@ -144,6 +151,13 @@ def attempts_of_deliveries(transaction: Transaction, ids: Sequence[DeliveryId]) 
             )
         )
     return [found[id_] for id_ in ids]
+
+
+def pending_counts(transaction: Transaction, ids: Sequence[EndpointId]) -> list[int]:
+    """Return how many deliveries to each endpoint did not end, one number per id."""
+    statement, parameters = _PENDING_OF.sized(ids)
+    found: dict[str, int] = dict(transaction.all(statement, parameters))
+    return [found.get(id_, 0) for id_ in ids]
 
 
 def list_deliveries(

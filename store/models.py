@@ -318,6 +318,7 @@ class WebhookDeliveryRow(Row, table=True):
     __table_args__ = (
         Index(None, "merchant_id", "id"),
         Index(None, "endpoint_id", "id"),
+        Index(None, "endpoint_id", "state", "id"),
         Index(None, "payment_id", "id"),
     )
 

@@ -31,9 +31,15 @@ def upgrade() -> None:
             unique=False,
         )
         ledger_entry.drop_index(op.f("ix_ledger_entry_account_id"))
+    with op.batch_alter_table("webhook_delivery") as webhook_delivery:
+        webhook_delivery.create_index(
+            op.f("ix_webhook_delivery_endpoint_id_state_id"), ["endpoint_id", "state", "id"], unique=False
+        )
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("webhook_delivery") as webhook_delivery:
+        webhook_delivery.drop_index(op.f("ix_webhook_delivery_endpoint_id_state_id"))
     with op.batch_alter_table("ledger_entry") as ledger_entry:
         ledger_entry.create_index(op.f("ix_ledger_entry_account_id"), ["account_id"], unique=False)
         ledger_entry.drop_index(op.f("ix_ledger_entry_account_id_posted_at_us_transaction_id_line"))
