@@ -75,6 +75,9 @@ class RedeliverWebhookSuccess:
 @strawberry.type(description="How much is sent again.")
 class ReplayWebhooksSuccess:
     count: int = strawberry.field(description="How many events go out.")
+    already_pending: int = strawberry.field(
+        description="How many were on their way to this endpoint already; they go out once, not twice."
+    )
 
 
 @strawberry.type(description="What would be sent.")
@@ -286,7 +289,10 @@ class WebhookMutations:
         again = await deliveries.redeliver(info.context.services, info.context.principal, DeliveryId(delivery_id))
         return RedeliverWebhookSuccess(delivery=WebhookDelivery.from_domain(again))
 
-    @strawberry.mutation(description="Send an endpoint every event behind a cursor again, with the same ids.")
+    @strawberry.mutation(
+        description="Send an endpoint every event behind a cursor again, with the same ids; what is on its way to it "
+        "already is not sent beside."
+    )
     async def replay_webhooks(
         self,
         info: QuittanceInfo,
@@ -297,10 +303,10 @@ class WebhookMutations:
             position = decode_position(after)
         except InvalidCursor as error:
             raise InvalidInput("after", error.message) from error
-        count = await deliveries.replay(
+        replayed = await deliveries.replay(
             info.context.services, info.context.principal, EndpointId(endpoint_id), after=position
         )
-        return ReplayWebhooksSuccess(count=count)
+        return ReplayWebhooksSuccess(count=replayed.sent, already_pending=replayed.already_pending)
 
 
 def _kinds(said: list[WebhookEventType] | None) -> list[EventKind] | None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, literal_column, select, text, update
 
 from quittance.domain.endpoint import (
     DELIVERY_NEXT,
@@ -25,7 +25,22 @@ from quittance.store.transaction import Transaction, from_us, from_us_or_none, t
 _DELIVERY = table_of(WebhookDeliveryRow)
 _ATTEMPT = table_of(WebhookAttemptRow)
 
-_INSERT = Statement(lambda _: insert(_DELIVERY).values({column.name: bindparam(column.name) for column in _DELIVERY.c}))
+_INSERT = Statement(
+    lambda d: (
+        d.insert(_DELIVERY)
+        .values({column.name: bindparam(column.name) for column in _DELIVERY.c})
+        .on_conflict_do_nothing(
+            index_elements=["endpoint_id", "event_position"], index_where=text(f"state = '{DeliveryState.PENDING}'")
+        )
+    )
+)
+_IS_PENDING = Statement(
+    lambda _: select(_DELIVERY.c.id).where(
+        _DELIVERY.c.endpoint_id == bindparam("endpoint_id"),
+        _DELIVERY.c.event_position == bindparam("event_position"),
+        _DELIVERY.c.state == literal_column(f"'{DeliveryState.PENDING}'"),  # as the index of pending ones says it
+    )
+)
 _BY_IDS = BatchStatement(lambda _, keys: select(*_DELIVERY.c).where(_DELIVERY.c.id.in_(keys)))
 _OF_PAYMENTS = BatchStatement(
     lambda _, keys: select(*_DELIVERY.c).where(_DELIVERY.c.payment_id.in_(keys)).order_by(_DELIVERY.c.id)
@@ -58,8 +73,9 @@ _LISTING = Listing(
 )
 
 
-def insert_delivery(transaction: Transaction, delivery: WebhookDelivery) -> None:
-    transaction.execute(
+def insert_delivery(transaction: Transaction, delivery: WebhookDelivery) -> bool:
+    """Remember a delivery; False, and nothing changed, when one of the same event to the same endpoint is pending."""
+    added = transaction.execute(
         _INSERT,
         {
             "id": delivery.id,
@@ -76,6 +92,12 @@ def insert_delivery(transaction: Transaction, delivery: WebhookDelivery) -> None
             "ended_at_us": None if delivery.ended_at is None else to_us(delivery.ended_at),
         },
     )
+    return added == 1
+
+
+def is_pending(transaction: Transaction, endpoint_id: EndpointId, event_position: int) -> bool:
+    """Tell whether an event is on its way to an endpoint."""
+    return transaction.first(_IS_PENDING, {"endpoint_id": endpoint_id, "event_position": event_position}) is not None
 
 
 def deliveries_by_id(transaction: Transaction, ids: Sequence[DeliveryId]) -> list[WebhookDelivery | None]:

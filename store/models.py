@@ -3,9 +3,9 @@
 # SQLModel declares table names and metadata for itself.
 # pyright: reportIncompatibleVariableOverride=false
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, Index, LargeBinary, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Index, LargeBinary, MetaData, Table, Text, UniqueConstraint, text
 from sqlalchemy.orm import declared_attr
 from sqlmodel import Field, SQLModel
 
@@ -22,6 +22,11 @@ class Row(SQLModel):
     """What every table shares: one metadata with named constraints."""
 
     metadata: ClassVar[MetaData] = MetaData(naming_convention=NAMING_CONVENTION)
+
+
+def only_where(condition: str) -> dict[str, Any]:
+    """Return the arguments of an index that holds only the rows of a condition, on either database."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 class MerchantRow(Row, table=True):
@@ -311,8 +316,11 @@ class WebhookEndpointRow(Row, table=True):
     deleted_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
 
 
+_PENDING = "state = 'PENDING'"
+
+
 class WebhookDeliveryRow(Row, table=True):
-    """One event on its way to one endpoint."""
+    """One event on its way to one endpoint, which no other brings there meanwhile."""
 
     __tablename__: ClassVar[str | declared_attr[str]] = "webhook_delivery"
     __table_args__ = (
@@ -320,6 +328,7 @@ class WebhookDeliveryRow(Row, table=True):
         Index(None, "endpoint_id", "id"),
         Index(None, "endpoint_id", "state", "id"),
         Index(None, "payment_id", "id"),
+        Index("uq_webhook_delivery_pending", "endpoint_id", "event_position", unique=True, **only_where(_PENDING)),
     )
 
     id: str = Field(sa_type=Text, primary_key=True)

@@ -6,6 +6,8 @@ from typing import Any
 from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
+from tests.integration.webhook_post import Post, fan_out_all, sale
+from tests.integration.webhook_receiver import Receiver
 
 from quittance.store.migrate import SCRIPTS, _config, _on_connection, differences, upgrade
 
@@ -51,4 +53,39 @@ async def test_settlements_learn_whose_they_are_from_their_payments(
     assert "merchant_id" not in without
     assert [row["merchant_id"] for row in settlements] == [own, other, own]
     assert await told(database_url, owned) == [(row["id"], row["merchant_id"], row["reference"]) for row in settlements]
+    assert await asyncio.to_thread(differences, database_url) is None
+
+
+async def test_of_deliveries_of_one_event_that_wait_together_the_first_goes_on(
+    post: Post, receiver: Receiver, database_url: str
+) -> None:
+    await post.endpoint(receiver, eventTypes=["PAYMENT_SETTLED"])
+    await sale(post)
+    await sale(post)
+    await fan_out_all(post)
+    one, other = await post.till.rows("webhook_delivery")
+    delivered, later = one | {"id": "whd_0", "state": "DELIVERED"}, one | {"id": f"{one['id']}0", "cause": "REPLAY"}
+    columns = ", ".join(one)
+
+    def repeat(connection: Connection) -> None:
+        for row in (delivered, later, later | {"id": f"{one['id']}1"}):
+            values = ", ".join(f":{name}" for name in row)
+            connection.execute(text(f"INSERT INTO webhook_delivery ({columns}) VALUES ({values})"), row)
+
+    await go_back(database_url, "owners and orders of lists")
+    await told(database_url, repeat)
+    await asyncio.to_thread(upgrade, database_url)
+
+    def states(connection: Connection) -> dict[str, tuple[str, int | None]]:
+        rows = connection.execute(text("SELECT id, state, ended_at_us FROM webhook_delivery"))
+        return {id_: (state, ended) for id_, state, ended in rows}
+
+    ended = one["created_at_us"]
+    assert await told(database_url, states) == {
+        one["id"]: ("PENDING", None),
+        other["id"]: ("PENDING", None),
+        "whd_0": ("DELIVERED", None),
+        f"{one['id']}0": ("CANCELED", ended),
+        f"{one['id']}1": ("CANCELED", ended),
+    }
     assert await asyncio.to_thread(differences, database_url) is None

@@ -68,7 +68,7 @@ mutation ($id: ID!) { redeliverWebhook(deliveryId: $id) { __typename ... on User
 REPLAY = """
 mutation ($id: ID!, $after: String!) {
   replayWebhooks(endpointId: $id, after: $after) {
-    __typename ... on ReplayWebhooksSuccess { count } ... on UserError { code }
+    __typename ... on ReplayWebhooksSuccess { count alreadyPending } ... on UserError { code }
   }
 }
 """

@@ -31,14 +31,29 @@ def upgrade() -> None:
             unique=False,
         )
         ledger_entry.drop_index(op.f("ix_ledger_entry_account_id"))
+    op.execute(  # of deliveries of one event that wait together, the first goes on
+        "UPDATE webhook_delivery SET state = 'CANCELED', ended_at_us = created_at_us"
+        " WHERE state = 'PENDING' AND EXISTS (SELECT 1 FROM webhook_delivery AS earlier"
+        " WHERE earlier.endpoint_id = webhook_delivery.endpoint_id"
+        " AND earlier.event_position = webhook_delivery.event_position"
+        " AND earlier.state = 'PENDING' AND earlier.id < webhook_delivery.id)"
+    )
     with op.batch_alter_table("webhook_delivery") as webhook_delivery:
         webhook_delivery.create_index(
             op.f("ix_webhook_delivery_endpoint_id_state_id"), ["endpoint_id", "state", "id"], unique=False
+        )
+        webhook_delivery.create_index(
+            "uq_webhook_delivery_pending",
+            ["endpoint_id", "event_position"],
+            unique=True,
+            sqlite_where=sa.text("state = 'PENDING'"),
+            postgresql_where=sa.text("state = 'PENDING'"),
         )
 
 
 def downgrade() -> None:
     with op.batch_alter_table("webhook_delivery") as webhook_delivery:
+        webhook_delivery.drop_index("uq_webhook_delivery_pending")
         webhook_delivery.drop_index(op.f("ix_webhook_delivery_endpoint_id_state_id"))
     with op.batch_alter_table("ledger_entry") as ledger_entry:
         ledger_entry.create_index(op.f("ix_ledger_entry_account_id"), ["account_id"], unique=False)
