@@ -362,7 +362,12 @@ class AuditEntryRow(Row, table=True):
     """Who did what: kept for ever, never changed."""
 
     __tablename__: ClassVar[str | declared_attr[str]] = "audit_entry"
-    __table_args__ = (Index(None, "merchant_id", "id"),)
+    __table_args__ = (
+        Index(None, "merchant_id", "id"),
+        Index(None, "merchant_id", "action", "id"),
+        Index(None, "merchant_id", "actor_id", "id"),
+        Index(None, "merchant_id", "subject_id", "id"),
+    )
 
     id: str = Field(sa_type=Text, primary_key=True)
     merchant_id: str = Field(sa_type=Text, foreign_key="merchant.id")

@@ -7,6 +7,7 @@ import pytest
 from tests.integration.watched import WatchedDatabase
 
 from quittance.domain.export import ExportFilter, ExportKind
+from quittance.domain.policy import OverPolicy
 from quittance.resolvers.exports import export_pages
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # PostgreSQL scans tables this small
@@ -19,6 +20,12 @@ query ($after: String) {
 SETTLEMENTS = """
 query ($after: String) {
   settlements(first: 2, after: $after) { totalCount edges { cursor node { id } } pageInfo { endCursor } }
+}
+"""
+
+LOG = """
+query ($filter: AuditLogFilter, $after: String) {
+  auditLog(filter: $filter, after: $after) { totalCount edges { cursor node { action actorId subjectId } } }
 }
 """
 
@@ -72,3 +79,18 @@ async def test_the_settlements_of_one_merchant_are_exported_by_an_index(till: An
     assert [row[1] for row in pages[0]] == [till.shop.principal.merchant_id] * 2
     assert slow([steps]) == []
     assert "ix_settlement_merchant_id_id" in steps[0]
+
+
+@pytest.mark.parametrize("narrowed", ["action", "actor_id", "subject_id"])
+async def test_a_narrowed_audit_log_is_read_by_an_index(till: Any, narrowed: str) -> None:
+    await till.set_policy(over=OverPolicy.REFUND)
+    page = (await till.shop.run(LOG, {"filter": {}}))["auditLog"]
+    entry = page["edges"][0]["node"]
+    names = {"action": "action", "actor_id": "actorId", "subject_id": "subjectId"}
+    variables = {"filter": {names[narrowed]: entry[names[narrowed]]}, "after": page["edges"][0]["cursor"]}
+
+    found = await plans(till, LOG, of="audit_entry", variables=variables)
+
+    index = f"ix_audit_entry_merchant_id_{narrowed}_id (merchant_id=? AND {narrowed}=?"
+    assert slow(found) == []
+    assert [any(index in step for step in steps) for steps in found] == [True, True]

@@ -49,9 +49,17 @@ def upgrade() -> None:
             sqlite_where=sa.text("state = 'PENDING'"),
             postgresql_where=sa.text("state = 'PENDING'"),
         )
+    with op.batch_alter_table("audit_entry") as audit_entry:
+        for column in ("action", "actor_id", "subject_id"):
+            audit_entry.create_index(
+                op.f(f"ix_audit_entry_merchant_id_{column}_id"), ["merchant_id", column, "id"], unique=False
+            )
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("audit_entry") as audit_entry:
+        for column in ("action", "actor_id", "subject_id"):
+            audit_entry.drop_index(op.f(f"ix_audit_entry_merchant_id_{column}_id"))
     with op.batch_alter_table("webhook_delivery") as webhook_delivery:
         webhook_delivery.drop_index("uq_webhook_delivery_pending")
         webhook_delivery.drop_index(op.f("ix_webhook_delivery_endpoint_id_state_id"))
