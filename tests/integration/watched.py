@@ -19,6 +19,7 @@ class _Watching(Transaction):
         self._watched = watched
 
     def all(self, statement: Statement, parameters: Parameters = _NOTHING) -> list[Any]:
+        self._watched.check(statement, parameters)
         rows = self._inner.all(statement, parameters)
         self._watched.asked.append((statement, parameters))
         self._watched.rows += rows
@@ -32,10 +33,11 @@ class _Watching(Transaction):
 
 
 class WatchedDatabase:
-    """Hands every call on; what is read through it is remembered."""
+    """Hands every call on; what is read through it is remembered. A read from the table ``failing`` fails."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, *, failing: str | None = None) -> None:
         self._inner = inner
+        self._failing = failing
         self.asked: list[tuple[Statement, Parameters]] = []
         self.rows: list[Any] = []
 
@@ -47,6 +49,10 @@ class WatchedDatabase:
 
     async def scan(self, query: Callable[[Transaction], Any]) -> Any:
         return await self._inner.scan(lambda transaction: query(_Watching(transaction, self)))
+
+    def check(self, statement: Statement, parameters: Parameters) -> None:
+        if self._failing is not None and f"FROM {self._failing}" in statement.sqlite(parameters)[0]:
+            raise OSError("the disk is gone")
 
     def plans(self) -> dict[str, list[str]]:
         """Return how SQLite finds the rows of each statement that was asked, by its text."""
