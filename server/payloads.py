@@ -11,12 +11,12 @@ from quittance.domain.endpoint import WebhookEndpoint
 from quittance.domain.errors import InvalidDocument, InvalidInput
 from quittance.domain.event import Event, EventKind
 from quittance.domain.ids import ARTICLE, MerchantId, prefix_of
-from quittance.gql.arguments import page_size
 from quittance.gql.context import Access
 from quittance.gql.documents import DocumentStore, GraphQLRequest
 from quittance.gql.execution import Answer, Executor, Prepared
 from quittance.gql.limits import DocumentLimits, operations_of
 from quittance.gql.masking import RequestRefused
+from quittance.gql.pages import asked_page
 from quittance.gql.schema import core_schema, schema
 from quittance.gql.streams import EventStream
 from quittance.resolvers.payloads import NotConcerned
@@ -119,7 +119,7 @@ class _Arguments(Visitor):
                     raise InvalidDocument("articleId is the id of no article; list the articles to find it")
             case "first", IntValueNode(value=text):
                 try:
-                    page_size(int(text))
+                    asked_page(int(text), None)
                 except InvalidInput as error:
                     raise InvalidDocument(error.message) from None
             case _:
