@@ -317,8 +317,8 @@ async def list_deliveries(
     services: Services, principal: Principal, narrowed: DeliveryFilter, *, after_id: str | None, limit: int
 ) -> list[WebhookDelivery]:
     """Return the caller's deliveries, the newest first; nothing without an admin key."""
-    merchant_id = principal.merchant_id
-    if merchant_id is None or not principal.allows(Scope.ADMIN):
+    merchant_id = principal.merchant_with(Scope.ADMIN)
+    if merchant_id is None:
         return []
     return await services.database.scan(
         lambda t: deliveries.list_deliveries(
@@ -328,8 +328,8 @@ async def list_deliveries(
 
 
 async def count_deliveries(services: Services, principal: Principal, narrowed: DeliveryFilter) -> int:
-    merchant_id = principal.merchant_id
-    if merchant_id is None or not principal.allows(Scope.ADMIN):
+    merchant_id = principal.merchant_with(Scope.ADMIN)
+    if merchant_id is None:
         return 0
     return await services.database.scan(
         lambda t: deliveries.count_deliveries(t, merchant_id=merchant_id, narrowed=narrowed)

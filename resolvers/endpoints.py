@@ -190,8 +190,8 @@ async def list_endpoints(
     services: Services, principal: Principal, *, after_id: str | None, limit: int
 ) -> list[WebhookEndpoint]:
     """Return the caller's endpoints, the newest first; nothing without an admin key."""
-    merchant_id = principal.merchant_id
-    if merchant_id is None or not principal.allows(Scope.ADMIN):
+    merchant_id = principal.merchant_with(Scope.ADMIN)
+    if merchant_id is None:
         return []
     return await services.database.read(
         lambda t: endpoints.list_endpoints(t, merchant_id=merchant_id, after_id=after_id, limit=limit)
@@ -199,8 +199,8 @@ async def list_endpoints(
 
 
 async def count_endpoints(services: Services, principal: Principal) -> int:
-    merchant_id = principal.merchant_id
-    if merchant_id is None or not principal.allows(Scope.ADMIN):
+    merchant_id = principal.merchant_with(Scope.ADMIN)
+    if merchant_id is None:
         return 0
     return await services.database.read(lambda t: endpoints.count_endpoints(t, merchant_id=merchant_id))
 

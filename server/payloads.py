@@ -19,6 +19,7 @@ from quittance.gql.masking import RequestRefused
 from quittance.gql.pages import asked_page
 from quittance.gql.schema import core_schema, schema
 from quittance.gql.streams import EventStream
+from quittance.gql.subscription import PUBLISHED, SETTLED, UPDATED
 from quittance.resolvers.payloads import NotConcerned
 
 _PAYMENT: Final = """
@@ -31,9 +32,9 @@ _OURS: Final[Mapping[EventKind, str]] = {
     EventKind.ARTICLE_PUBLISHED: "subscription { articlePublished { eventId cursor article { id title status } } }",
 }
 _KINDS: Final[Mapping[str, frozenset[EventKind]]] = {
-    "paymentSettled": frozenset({EventKind.PAYMENT_SETTLED}),
-    "paymentUpdated": frozenset({EventKind.PAYMENT_SETTLED, EventKind.PAYMENT_UPDATED}),
-    "articlePublished": frozenset({EventKind.ARTICLE_PUBLISHED}),
+    "paymentSettled": SETTLED,
+    "paymentUpdated": UPDATED,
+    "articlePublished": PUBLISHED,
 }
 
 
