@@ -77,15 +77,20 @@ class Principal:
     def allows(self, scope: Scope) -> bool:
         return self.merchant_id is not None and (scope in self.scopes or Scope.ADMIN in self.scopes)
 
+    def merchant_with(self, scope: Scope) -> MerchantId | None:
+        """Return the merchant this key belongs to; None without a key, or for a key without ``scope``."""
+        return self.merchant_id if self.allows(scope) else None
+
     def require(self, scope: Scope) -> MerchantId:
         """Return the merchant this key belongs to.
 
         Raises:
             PermissionDenied: no key, or a key without ``scope``.
         """
-        if self.merchant_id is None or not self.allows(scope):
+        merchant_id = self.merchant_with(scope)
+        if merchant_id is None:
             raise PermissionDenied(scope)
-        return self.merchant_id
+        return merchant_id
 
     @property
     def is_operator(self) -> bool:

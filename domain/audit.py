@@ -27,6 +27,8 @@ class AuditAction(StrEnum):
     WEBHOOK_SECRET_ROTATED = "WEBHOOK_SECRET_ROTATED"  # noqa: S105 - the name of an action
     WEBHOOK_REDELIVERED = "WEBHOOK_REDELIVERED"
     NOTIFY_SECRET_ROTATED = "NOTIFY_SECRET_ROTATED"  # noqa: S105 - the name of an action
+    WEBHOOK_TEST_SENT = "WEBHOOK_TEST_SENT"
+    WEBHOOKS_REPLAYED = "WEBHOOKS_REPLAYED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,10 @@
 
 import strawberry
 
-from quittance.gql.arguments import PAGE_DEFAULT, After, First, page_size, resumed_after
+from quittance.gql.arguments import After, First
 from quittance.gql.context import QuittanceInfo
+from quittance.gql.pages import PAGE_DEFAULT, asked_page
 from quittance.gql.types.callback import ProviderCallbackConnection, ProviderCallbackEdge
-from quittance.gql.types.node import page_info
 from quittance.resolvers import callbacks
 
 
@@ -18,12 +18,9 @@ class CallbackQueries:
     async def provider_callbacks(
         self, info: QuittanceInfo, first: First = PAGE_DEFAULT, after: After = None
     ) -> ProviderCallbackConnection:
-        size = page_size(first)
+        asked = asked_page(first, after)
         found = await callbacks.list_callbacks(
-            info.context.services, info.context.principal, after_id=resumed_after("callback", after), limit=size + 1
+            info.context.services, info.context.principal, after_id=asked.after_id("callback"), limit=asked.limit
         )
-        edges = [ProviderCallbackEdge.from_domain(one) for one in found[:size]]
-        return ProviderCallbackConnection(
-            edges=edges,
-            page_info=page_info([edge.cursor for edge in edges], more=len(found) > size, resumed=after is not None),
-        )
+        page = asked.of(found, ProviderCallbackEdge.from_domain)
+        return ProviderCallbackConnection(edges=page.edges, page_info=page.page_info)

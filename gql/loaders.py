@@ -25,8 +25,8 @@ R = TypeVar("R")
 class Loader(DataLoader[K, T]):
     """A dataloader that answers at once what it knows: a field that must be awaited costs three times another."""
 
-    def __init__(self, load: Callable[[list[K]], Awaitable[Sequence[T]]]) -> None:
-        super().__init__(load_fn=load, max_batch_size=BATCH_MAX)
+    def __init__(self, load: Callable[[list[K]], Awaitable[Sequence[T]]], *, cache: bool = True) -> None:
+        super().__init__(load_fn=load, max_batch_size=BATCH_MAX, cache=cache)
 
     def then(self, key: K, use: Callable[[T], R]) -> R:
         """Return ``use(value)``; where the value is not known yet, an awaitable of it, which graphql-core awaits."""
@@ -87,6 +87,11 @@ class Loaders:
     @cached_property
     def endpoint(self) -> Loader[EndpointId, WebhookEndpoint | None]:
         return Loader(self._batches.endpoints)
+
+    @cached_property
+    def queue_depth(self) -> Loader[EndpointId, int]:
+        """Not remembered: several mutations of one document may each add to a queue."""
+        return Loader(self._batches.queue_depths, cache=False)
 
     @cached_property
     def attempts(self) -> Loader[DeliveryId, list[WebhookAttempt]]:

@@ -7,8 +7,9 @@ import strawberry
 from quittance.domain.audit import AuditFilter
 from quittance.domain.cursor import encode_key
 from quittance.domain.ids import ApiKeyId, MerchantId
-from quittance.gql.arguments import PAGE_DEFAULT, After, First, Id, given, page_size, resumed_after
+from quittance.gql.arguments import After, First, Id, given
 from quittance.gql.context import QuittanceInfo
+from quittance.gql.pages import PAGE_DEFAULT, asked_page
 from quittance.gql.results_merchants import (
     CreateApiKeyResult,
     CreateApiKeySuccess,
@@ -36,7 +37,6 @@ from quittance.gql.types.merchant import (
     MerchantEdge,
     UpdateMerchantInput,
 )
-from quittance.gql.types.node import page_info
 from quittance.resolvers import audit, keys, merchants
 from quittance.resolvers.merchants import MerchantChange, PolicyChange
 
@@ -49,29 +49,23 @@ class MerchantQueries:
     async def merchants(
         self, info: QuittanceInfo, first: First = PAGE_DEFAULT, after: After = None
     ) -> MerchantConnection:
-        size = page_size(first)
+        asked = asked_page(first, after)
         found = await merchants.list_merchants(
-            info.context.services, info.context.principal, after_id=resumed_after(_MERCHANT, after), limit=size + 1
+            info.context.services, info.context.principal, after_id=asked.after_id(_MERCHANT), limit=asked.limit
         )
-        edges = [
-            MerchantEdge(cursor=encode_key(_MERCHANT, one.id), node=Merchant.from_domain(one)) for one in found[:size]
-        ]
-        return MerchantConnection(
-            edges=edges,
-            page_info=page_info([edge.cursor for edge in edges], more=len(found) > size, resumed=after is not None),
+        page = asked.of(
+            found, lambda one: MerchantEdge(cursor=encode_key(_MERCHANT, one.id), node=Merchant.from_domain(one))
         )
+        return MerchantConnection(edges=page.edges, page_info=page.page_info)
 
     @strawberry.field(description="The merchant's API keys, for its admin keys; the newest first.")
     async def api_keys(self, info: QuittanceInfo, first: First = PAGE_DEFAULT, after: After = None) -> ApiKeyConnection:
-        size = page_size(first)
+        asked = asked_page(first, after)
         found = await keys.list_own_keys(
-            info.context.services, info.context.principal, after_id=resumed_after(_KEY, after), limit=size + 1
+            info.context.services, info.context.principal, after_id=asked.after_id(_KEY), limit=asked.limit
         )
-        edges = [ApiKeyEdge(cursor=encode_key(_KEY, one.id), node=ApiKey.from_domain(one)) for one in found[:size]]
-        return ApiKeyConnection(
-            edges=edges,
-            page_info=page_info([edge.cursor for edge in edges], more=len(found) > size, resumed=after is not None),
-        )
+        page = asked.of(found, lambda one: ApiKeyEdge(cursor=encode_key(_KEY, one.id), node=ApiKey.from_domain(one)))
+        return ApiKeyConnection(edges=page.edges, page_info=page.page_info)
 
     @strawberry.field(description="Who did what within the merchant, for its admin keys; the newest first.")
     async def audit_log(
@@ -83,7 +77,7 @@ class MerchantQueries:
             AuditLogFilter | None, strawberry.argument(description="What to narrow the log to.")
         ] = None,
     ) -> AuditEntryConnection:
-        size = page_size(first)
+        asked = asked_page(first, after)
         narrowed = AuditFilter()
         if filter is not None:
             narrowed = AuditFilter(action=filter.action, actor_id=filter.actor_id, subject_id=filter.subject_id)
@@ -91,17 +85,13 @@ class MerchantQueries:
             info.context.services,
             info.context.principal,
             narrowed=narrowed,
-            after_id=resumed_after(_ENTRY, after),
-            limit=size + 1,
+            after_id=asked.after_id(_ENTRY),
+            limit=asked.limit,
         )
-        edges = [
-            AuditEntryEdge(cursor=encode_key(_ENTRY, one.id), node=AuditEntry.from_domain(one)) for one in found[:size]
-        ]
-        return AuditEntryConnection(
-            narrowed=narrowed,
-            edges=edges,
-            page_info=page_info([edge.cursor for edge in edges], more=len(found) > size, resumed=after is not None),
+        page = asked.of(
+            found, lambda one: AuditEntryEdge(cursor=encode_key(_ENTRY, one.id), node=AuditEntry.from_domain(one))
         )
+        return AuditEntryConnection(narrowed=narrowed, edges=page.edges, page_info=page.page_info)
 
 
 @strawberry.type(description="What can be done with merchants and keys.")

@@ -10,14 +10,15 @@ from quittance.domain.cursor import decode_key, encode_key
 from quittance.domain.errors import InvalidCursor
 from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, MerchantId, PaymentId
 from quittance.domain.payment import PaymentFilter as Narrowed
-from quittance.gql.arguments import PAGE_DEFAULT, After, ClientSecret, First, Id, page_size, resumed_after
+from quittance.gql.arguments import After, ClientSecret, First, Id
 from quittance.gql.callbacks import CallbackQueries
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.lookahead import load_for_payments
 from quittance.gql.merchants import MerchantQueries, merchant_node
+from quittance.gql.pages import PAGE_DEFAULT, asked_page
 from quittance.gql.reports import ReportQueries
 from quittance.gql.types.article import Article, ArticleConnection, ArticleEdge
-from quittance.gql.types.node import Node, PageInfo, page_info
+from quittance.gql.types.node import Node, PageInfo
 from quittance.gql.types.payment import Payment, PaymentEdge, PaymentFilter
 from quittance.gql.types.server import Provider, ProviderCapability, Rate, Viewer, ViewerKind
 from quittance.gql.webhooks import WebhookQueries, webhook_delivery, webhook_endpoint
@@ -79,23 +80,20 @@ class Query(MerchantQueries, ReportQueries, WebhookQueries, CallbackQueries):
             ArticleOrder | None, strawberry.argument(description="The order; NEWEST unless said otherwise.")
         ] = None,
     ) -> ArticleConnection:
-        size = page_size(first)
+        asked = asked_page(first, after)
         order = order_by or ArticleOrder.NEWEST
         found = await articles.list_articles(
             info.context.services,
             info.context.principal,
             order=order,
             after=None if after is None else _article_key(after, order),
-            limit=size + 1,
+            limit=asked.limit,
         )
-        edges = [
-            ArticleEdge(cursor=encode_key(order.value, one.views, one.id), node=Article.from_domain(one))
-            for one in found[:size]
-        ]
-        return ArticleConnection(
-            edges=edges,
-            page_info=page_info([edge.cursor for edge in edges], more=len(found) > size, resumed=after is not None),
+        page = asked.of(
+            found,
+            lambda one: ArticleEdge(cursor=encode_key(order.value, one.views, one.id), node=Article.from_domain(one)),
         )
+        return ArticleConnection(edges=page.edges, page_info=page.page_info)
 
     @strawberry.field(description="A payment; null when there is none that this key or client secret may see.")
     async def payment(
@@ -116,22 +114,18 @@ class Query(MerchantQueries, ReportQueries, WebhookQueries, CallbackQueries):
             PaymentFilter | None, strawberry.argument(description="What to narrow the list to.")
         ] = None,
     ) -> PaymentConnection:
-        size = page_size(first)
+        asked = asked_page(first, after)
         narrowed = Narrowed() if filter is None else _narrowed(filter)
         found = await payments.list_payments(
             info.context.services,
             info.context.principal,
             narrowed=narrowed,
-            after_id=resumed_after("payment", after),
-            limit=size + 1,
+            after_id=asked.after_id("payment"),
+            limit=asked.limit,
         )
-        await load_for_payments(info, found[:size])
-        edges = [PaymentEdge(cursor=encode_key("payment", one.id), node=_primed(info, one)) for one in found[:size]]
-        return PaymentConnection(
-            narrowed=narrowed,
-            edges=edges,
-            page_info=page_info([edge.cursor for edge in edges], more=len(found) > size, resumed=after is not None),
-        )
+        await load_for_payments(info, found[: asked.size])
+        page = asked.of(found, lambda one: PaymentEdge(cursor=encode_key("payment", one.id), node=_primed(info, one)))
+        return PaymentConnection(narrowed=narrowed, edges=page.edges, page_info=page.page_info)
 
     @strawberry.field(description="The payment that this idempotency key was first used for.")
     async def payment_by_idempotency_key(

@@ -6,9 +6,9 @@ import strawberry
 
 from quittance.domain.cursor import decode_key
 from quittance.domain.errors import InvalidCursor
-from quittance.gql.arguments import PAGE_DEFAULT, After, First, page_size, resumed_after
+from quittance.gql.arguments import After, First
 from quittance.gql.context import QuittanceInfo
-from quittance.gql.types.node import page_info
+from quittance.gql.pages import PAGE_DEFAULT, asked_page
 from quittance.gql.types.report import (
     LedgerAccount,
     LedgerEntryConnection,
@@ -37,37 +37,27 @@ class ReportQueries:
             strawberry.ID | None, strawberry.argument(description="Only entries of this account.")
         ] = None,
     ) -> LedgerEntryConnection:
-        size = page_size(first)
+        asked = asked_page(first, after)
         found = await reports.ledger_entries(
             info.context.services,
             info.context.principal,
             account_id=account_id,
             after=None if after is None else _entry_key(after),
-            limit=size + 1,
+            limit=asked.limit,
         )
-        edges = [LedgerEntryEdge.from_domain(one) for one in found[:size]]
-        return LedgerEntryConnection(
-            of_account=account_id,
-            edges=edges,
-            page_info=page_info([edge.cursor for edge in edges], more=len(found) > size, resumed=after is not None),
-        )
+        page = asked.of(found, LedgerEntryEdge.from_domain)
+        return LedgerEntryConnection(of_account=account_id, edges=page.edges, page_info=page.page_info)
 
     @strawberry.field(description="The money that arrived for the merchant, the newest first.")
     async def settlements(
         self, info: QuittanceInfo, first: First = PAGE_DEFAULT, after: After = None
     ) -> SettlementConnection:
-        size = page_size(first)
+        asked = asked_page(first, after)
         found = await reports.settlements(
-            info.context.services,
-            info.context.principal,
-            after_id=resumed_after("settlement", after),
-            limit=size + 1,
+            info.context.services, info.context.principal, after_id=asked.after_id("settlement"), limit=asked.limit
         )
-        edges = [SettlementEdge.from_domain(one) for one in found[:size]]
-        return SettlementConnection(
-            edges=edges,
-            page_info=page_info([edge.cursor for edge in edges], more=len(found) > size, resumed=after is not None),
-        )
+        page = asked.of(found, SettlementEdge.from_domain)
+        return SettlementConnection(edges=page.edges, page_info=page.page_info)
 
     @strawberry.field(
         description="Compare the rails' own lists of invoices, our payments and the ledger now, and name every "

@@ -29,10 +29,10 @@ After = Annotated[
 ]
 PaymentIdArgument = Annotated[strawberry.ID | None, strawberry.argument(description="Only this payment.")]
 
-_SETTLED = frozenset({EventKind.PAYMENT_SETTLED})
-_UPDATED = frozenset({EventKind.PAYMENT_SETTLED, EventKind.PAYMENT_UPDATED})
-_PUBLISHED = frozenset({EventKind.ARTICLE_PUBLISHED})
-_DELIVERED = frozenset({EventKind.WEBHOOK_DELIVERED})
+SETTLED = frozenset({EventKind.PAYMENT_SETTLED})
+UPDATED = frozenset({EventKind.PAYMENT_SETTLED, EventKind.PAYMENT_UPDATED})
+PUBLISHED = frozenset({EventKind.ARTICLE_PUBLISHED})
+DELIVERED = frozenset({EventKind.WEBHOOK_DELIVERED})
 
 
 @strawberry.interface(description="Something that happened, in the order of the log.")
@@ -99,7 +99,7 @@ class Subscription:
         article_id: Annotated[strawberry.ID | None, strawberry.argument(description="Only for this article.")] = None,
         after: After = None,
     ) -> AsyncIterable[PaymentSettled]:
-        selector = await _selector(info, _SETTLED, payment_id, client_secret, article_id)
+        selector = await _selector(info, SETTLED, payment_id, client_secret, article_id)
         return await _stream(info, selector, after, PaymentSettled)
 
     @strawberry.subscription(description="Every change of a payment, settlement included.")
@@ -110,12 +110,12 @@ class Subscription:
         client_secret: ClientSecret = None,
         after: After = None,
     ) -> AsyncIterable[PaymentUpdated]:
-        selector = await _selector(info, _UPDATED, payment_id, client_secret, None)
+        selector = await _selector(info, UPDATED, payment_id, client_secret, None)
         return await _stream(info, selector, after, PaymentUpdated)
 
     @strawberry.subscription(description="Articles as they are published.")
     async def article_published(self, info: QuittanceInfo, after: After = None) -> AsyncIterable[ArticlePublished]:
-        return await _stream(info, EventSelector(kinds=_PUBLISHED), after, ArticlePublished)
+        return await _stream(info, EventSelector(kinds=PUBLISHED), after, ArticlePublished)
 
     @strawberry.subscription(description="Deliveries as they arrive or are given up; needs an admin key.")
     async def webhook_delivered(
@@ -125,7 +125,7 @@ class Subscription:
         after: After = None,
     ) -> AsyncIterable[WebhookDelivered]:
         merchant_id = info.context.principal.require(Scope.ADMIN)
-        selector = EventSelector(kinds=_DELIVERED, merchant_id=merchant_id, subject_id=endpoint_id)
+        selector = EventSelector(kinds=DELIVERED, merchant_id=merchant_id, subject_id=endpoint_id)
         return await _stream(info, selector, after, WebhookDelivered)
 
 

@@ -9,7 +9,7 @@ from quittance.domain.endpoint import DeliveryFilter
 from quittance.domain.errors import InvalidCursor, InvalidInput
 from quittance.domain.event import EventKind
 from quittance.domain.ids import DeliveryId, EndpointId, PaymentId
-from quittance.gql.arguments import After, First, Id, given, given_or_null, page_size, resumed_after
+from quittance.gql.arguments import After, First, Id, given, given_or_null
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.errors import (
     ForbiddenAddressError,
@@ -20,7 +20,7 @@ from quittance.gql.errors import (
     WebhookDeliveryNotFoundError,
     WebhookEndpointNotFoundError,
 )
-from quittance.gql.types.node import page_info
+from quittance.gql.pages import asked_page
 from quittance.gql.types.webhook import (
     CreateWebhookEndpointInput,
     UpdateWebhookEndpointInput,
@@ -82,6 +82,9 @@ class RedeliverWebhookSuccess:
 @strawberry.type(description="How much is sent again.")
 class ReplayWebhooksSuccess:
     count: int = strawberry.field(description="How many events go out.")
+    already_pending: int = strawberry.field(
+        description="How many were on their way to this endpoint already; they go out once, not twice."
+    )
 
 
 @strawberry.type(description="What would be sent.")
@@ -162,18 +165,17 @@ class WebhookQueries:
     async def webhook_endpoints(
         self, info: QuittanceInfo, first: First = None, after: After = None
     ) -> WebhookEndpointConnection:
-        size = page_size(first)
+        asked = asked_page(first, after)
         found = await endpoints.list_endpoints(
-            info.context.services, info.context.principal, after_id=resumed_after("endpoint", after), limit=size + 1
+            info.context.services, info.context.principal, after_id=asked.after_id("endpoint"), limit=asked.limit
         )
-        edges = [
-            WebhookEndpointEdge(cursor=encode_key("endpoint", one.id), node=WebhookEndpoint.from_domain(one))
-            for one in found[:size]
-        ]
-        cursors = [edge.cursor for edge in edges]
-        return WebhookEndpointConnection(
-            edges=edges, page_info=page_info(cursors, more=len(found) > size, resumed=after is not None)
+        page = asked.of(
+            found,
+            lambda one: WebhookEndpointEdge(
+                cursor=encode_key("endpoint", one.id), node=WebhookEndpoint.from_domain(one)
+            ),
         )
+        return WebhookEndpointConnection(edges=page.edges, page_info=page.page_info)
 
     @strawberry.field(description="The merchant's webhook deliveries, the newest first; needs an admin key.")
     async def webhook_deliveries(
@@ -209,24 +211,19 @@ async def delivery_page(
     info: QuittanceInfo, narrowed: DeliveryFilter, *, first: int | None, after: str | None
 ) -> WebhookDeliveryConnection:
     """Return a page of what this caller may see of its deliveries."""
-    size = page_size(first)
+    asked = asked_page(first, after)
     found = await deliveries.list_deliveries(
         info.context.services,
         info.context.principal,
         narrowed,
-        after_id=resumed_after("delivery", after),
-        limit=size + 1,
+        after_id=asked.after_id("delivery"),
+        limit=asked.limit,
     )
-    edges = [
-        WebhookDeliveryEdge(cursor=encode_key("delivery", one.id), node=WebhookDelivery.from_domain(one))
-        for one in found[:size]
-    ]
-    cursors = [edge.cursor for edge in edges]
-    return WebhookDeliveryConnection(
-        narrowed=narrowed,
-        edges=edges,
-        page_info=page_info(cursors, more=len(found) > size, resumed=after is not None),
+    page = asked.of(
+        found,
+        lambda one: WebhookDeliveryEdge(cursor=encode_key("delivery", one.id), node=WebhookDelivery.from_domain(one)),
     )
+    return WebhookDeliveryConnection(narrowed=narrowed, edges=page.edges, page_info=page.page_info)
 
 
 @strawberry.type(description="Mutations of webhooks.")
@@ -314,7 +311,10 @@ class WebhookMutations:
         again = await deliveries.redeliver(info.context.services, info.context.principal, DeliveryId(delivery_id))
         return RedeliverWebhookSuccess(delivery=WebhookDelivery.from_domain(again))
 
-    @strawberry.mutation(description="Send an endpoint every event behind a cursor again, with the same ids.")
+    @strawberry.mutation(
+        description="Send an endpoint every event behind a cursor again, with the same ids; what is on its way to it "
+        "already is not sent beside."
+    )
     async def replay_webhooks(
         self,
         info: QuittanceInfo,
@@ -325,10 +325,10 @@ class WebhookMutations:
             position = decode_position(after)
         except InvalidCursor as error:
             raise InvalidInput("after", error.message) from error
-        count = await deliveries.replay(
+        replayed = await deliveries.replay(
             info.context.services, info.context.principal, EndpointId(endpoint_id), after=position
         )
-        return ReplayWebhooksSuccess(count=count)
+        return ReplayWebhooksSuccess(count=replayed.sent, already_pending=replayed.already_pending)
 
 
 def _kinds(said: list[WebhookEventType] | None) -> list[EventKind] | None:

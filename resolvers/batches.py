@@ -50,6 +50,10 @@ class Batches:
     async def endpoints(self, ids: list[EndpointId]) -> Sequence[WebhookEndpoint | None]:
         return await self._database.read(lambda transaction: endpoints.endpoints_by_id(transaction, ids))
 
+    async def queue_depths(self, ids: list[EndpointId]) -> Sequence[int]:
+        """How many deliveries to each endpoint did not end."""
+        return await self._database.read(lambda transaction: deliveries.pending_counts(transaction, ids))
+
     async def attempts(self, ids: list[DeliveryId]) -> Sequence[list[WebhookAttempt]]:
         """Each delivery's attempts in order."""
         return await self._database.read(lambda transaction: deliveries.attempts_of_deliveries(transaction, ids))

@@ -16,22 +16,21 @@ from quittance.domain.reconciliation import Finding, FindingKind
 from quittance.providers.base import Invoice, InvoiceStatus, ListsInvoices, ReceivingProvider
 from quittance.resolvers.services import Services
 from quittance.store import reconciliation
-from quittance.store.reconciliation import OurSide
-from quittance.store.transaction import Transaction
+from quittance.store.reconciliation import Key, OurSide, Part
 
 PAGE = 1_000
 SECOND_LOOK_S = 0.5
 _LOOKUPS = 16  # at once
 
-References = Callable[..., list[tuple[str, MerchantId]]]
+References = Callable[..., tuple[list[str], Key]]
 
 
 @dataclass(slots=True, kw_only=True)
 class RailComparison:
     """Compares one rail. The counts tell how far it came; ``complete``: both sides were read to their ends.
 
-    With ``merchant_id`` only that merchant's part is compared, and ``foreign`` stays None: how many invoices a node
-    holds for others is not that merchant's business.
+    The rail's list is walked whole. With ``merchant_id`` only that merchant's part of our books is compared with it,
+    and ``foreign`` stays None: how many invoices a node holds for others is not that merchant's business.
 
     Memory grows by some dozens of bytes with each of our invoices that the rail names, and with nothing else.
     """
@@ -39,6 +38,7 @@ class RailComparison:
     services: Services
     rail: ReceivingProvider
     merchant_id: MerchantId | None = None
+    page: int = PAGE
     reachable: bool = False
     comparable: bool = False
     complete: bool = False
@@ -80,30 +80,28 @@ class RailComparison:
         ours = await self._our_side([invoice.reference for invoice in page])
         own = [invoice for invoice in page if invoice.reference in ours]
         self._named.update(hash(invoice.reference) for invoice in own)
+        self.invoices += len(own)
         if self.foreign is not None:
             self.foreign += len(page) - len(own)
-        mine = [invoice for invoice in own if self._is_told(ours[invoice.reference].merchant_id)]
-        self.invoices += len(mine)
-        differing = [one.reference for one in mine if _difference(self.rail.name, one, ours[one.reference])]
+        differing = [one.reference for one in own if _difference(self.rail.name, one, ours[one.reference])]
         return await self._look_again(differing)
 
     async def _never_named(self) -> AsyncGenerator[list[str]]:
         """Yield the references of ours that the rail's list left out, each once."""
-        unbooked: References = reconciliation.references_of_open_options
         async for page in self._walk(reconciliation.references_of_settlements):
             self.settlements += len(page)
             left_out = [reference for reference in page if hash(reference) not in self._named]
             self._named.update(hash(reference) for reference in left_out)
             yield left_out
-        async for page in self._walk(unbooked):
+        async for page in self._walk(reconciliation.references_of_open_options):
             self.open_options += len(page)
             yield [reference for reference in page if hash(reference) not in self._named]
 
     async def _walk(self, references: References) -> AsyncGenerator[list[str]]:
-        after = ""
-        while page := await self._references(references, after):
-            yield [reference for reference, merchant_id in page if self._is_told(merchant_id)]
-            after = page[-1][0]
+        page, after = await self._references(references, ())
+        while page:
+            yield page
+            page, after = await self._references(references, after)
 
     async def _look_again(self, references: Sequence[str]) -> list[Finding]:
         """Ask both sides about each of these once more, and name what differs still."""
@@ -122,20 +120,19 @@ class RailComparison:
         )
         return [finding for finding in found if finding is not None]
 
-    def _is_told(self, merchant_id: MerchantId) -> bool:
-        return self.merchant_id in {None, merchant_id}
+    @property
+    def _part(self) -> Part:
+        return Part(provider=self.rail.name, merchant_id=self.merchant_id)
 
     async def _our_side(self, references: Sequence[str]) -> dict[str, OurSide]:
-        def query(transaction: Transaction) -> dict[str, OurSide]:
-            return reconciliation.our_side(transaction, provider=self.rail.name, references=references)
+        return await self.services.database.scan(
+            lambda transaction: reconciliation.our_side(transaction, self._part, references=references)
+        )
 
-        return await self.services.database.scan(query)
-
-    async def _references(self, references: References, after: str) -> list[tuple[str, MerchantId]]:
-        def query(transaction: Transaction) -> list[tuple[str, MerchantId]]:
-            return references(transaction, provider=self.rail.name, after=after, limit=PAGE)
-
-        return await self.services.database.scan(query)
+    async def _references(self, references: References, after: Key) -> tuple[list[str], Key]:
+        return await self.services.database.scan(
+            lambda transaction: references(transaction, self._part, after=after, limit=self.page)
+        )
 
 
 async def _pages(invoices: AsyncIterator[Invoice]) -> AsyncGenerator[list[Invoice]]:

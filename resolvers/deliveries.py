@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from quittance.domain.access import Principal, Scope
 from quittance.domain.audit import AuditAction
+from quittance.domain.cursor import encode_position
 from quittance.domain.endpoint import (
     DELIVERY_NEXT,
     TEST_TYPE,
@@ -133,7 +134,17 @@ async def send_test(services: Services, principal: Principal, endpoint_id: Endpo
     def unit(transaction: Transaction) -> WebhookDelivery:
         endpoint = locked_endpoint(transaction, merchant_id, endpoint_id)
         check_enabled(endpoint)
-        return _send(transaction, services, endpoint.target, None, cause=DeliveryCause.TEST)
+        test = _send(transaction, services, endpoint.target, None, cause=DeliveryCause.TEST)
+        assert test is not None, "a test is no event, so none can be on its way"
+        audit.record(
+            transaction,
+            services,
+            principal,
+            action=AuditAction.WEBHOOK_TEST_SENT,
+            subject_id=endpoint.id,
+            detail=test.id,
+        )
+        return test
 
     sent = await services.database.write(unit)
     services.webhooks.wake()
@@ -156,6 +167,7 @@ async def redeliver(services: Services, principal: Principal, delivery_id: Deliv
             raise DeliveryNotFound(delivery_id)
         if DeliveryState.PENDING not in DELIVERY_NEXT[found.state]:
             raise InvalidInput("deliveryId", f"the delivery is {found.state}; use replayWebhooks to send events again")
+        _check_alone(transaction, found)
         if not deliveries.move_delivery(
             transaction, found, DeliveryState.PENDING, attempts=found.attempts, ended_at=None
         ):
@@ -176,8 +188,28 @@ async def redeliver(services: Services, principal: Principal, delivery_id: Deliv
     return again
 
 
-async def replay(services: Services, principal: Principal, endpoint_id: EndpointId, *, after: int) -> int:
-    """Send an endpoint every event behind ``after`` once more, with the same event ids; return how many.
+def _check_alone(transaction: Transaction, delivery: WebhookDelivery) -> None:
+    """Refuse to send an event to an endpoint beside another delivery of it; nobody begins one meanwhile."""
+    if delivery.endpoint_id is None or delivery.event_position is None:
+        return
+    endpoints.lock_endpoint(transaction, delivery.endpoint_id)
+    if deliveries.is_pending(transaction, delivery.endpoint_id, delivery.event_position):
+        raise InvalidInput("deliveryId", "its event is on its way to this endpoint already, by another delivery")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """How many events are sent again, and how many were on their way already, which nothing is sent beside."""
+
+    sent: int
+    already_pending: int
+
+
+async def replay(services: Services, principal: Principal, endpoint_id: EndpointId, *, after: int) -> Replay:
+    """Send an endpoint every event behind ``after`` once more, with the same event ids.
+
+    An event that is on its way to the endpoint, as it happened or by another replay, is not sent beside: asking again
+    while a replay lasts, or after an answer was lost, changes nothing.
 
     Raises:
         PermissionDenied, EndpointNotFound, RateLimited: nothing is sent.
@@ -195,15 +227,36 @@ async def replay(services: Services, principal: Principal, endpoint_id: Endpoint
     if len(found) > REPLAY_EVENTS_MAX:
         raise InvalidInput("after", f"more than {REPLAY_EVENTS_MAX} events follow; start from a later cursor")
 
+    sent = 0
     for begin in range(0, len(found), UNIT_DELIVERIES):
-        await services.database.write(partial(_send_again, services, endpoint, found[begin : begin + UNIT_DELIVERIES]))
+        page = found[begin : begin + UNIT_DELIVERIES]
+        asked = None if begin else f"{len(found)} behind {encode_position(after)}"
+        sent += await services.database.write(partial(_send_again, services, principal, endpoint, page, asked))
     services.webhooks.wake()
-    return len(found)
+    return Replay(sent=sent, already_pending=len(found) - sent)
 
 
-def _send_again(services: Services, endpoint: WebhookEndpoint, page: Sequence[Event], transaction: Transaction) -> None:
-    for event in page:
-        _send(transaction, services, endpoint.target, event, cause=DeliveryCause.REPLAY)
+def _send_again(
+    services: Services,
+    principal: Principal,
+    endpoint: WebhookEndpoint,
+    page: Sequence[Event],
+    asked: str | None,
+    transaction: Transaction,
+) -> int:
+    """Send one unit of a replay; the first says in the log what was ``asked``."""
+    endpoints.lock_endpoint(transaction, endpoint.id)
+    if asked is not None:
+        audit.record(
+            transaction,
+            services,
+            principal,
+            action=AuditAction.WEBHOOKS_REPLAYED,
+            subject_id=endpoint.id,
+            detail=asked,
+        )
+    sent = [_send(transaction, services, endpoint.target, event, cause=DeliveryCause.REPLAY) for event in page]
+    return sum(delivery is not None for delivery in sent)
 
 
 def _concerns(endpoint: WebhookEndpoint, event: Event) -> bool:
@@ -221,8 +274,11 @@ def _send(
     event: Event | None,
     *,
     cause: DeliveryCause,
-) -> WebhookDelivery:
-    """Remember a delivery, and the job that sends it."""
+) -> WebhookDelivery | None:
+    """Remember a delivery, and the job that sends it.
+
+    None, and nothing is made, where the event is on its way to the target already.
+    """
     now = services.now()
     delivery = WebhookDelivery(
         id=DeliveryId(services.new_id(DELIVERY)),
@@ -239,7 +295,8 @@ def _send(
         created_at=now,
         ended_at=None,
     )
-    deliveries.insert_delivery(transaction, delivery)
+    if not deliveries.insert_delivery(transaction, delivery):
+        return None
     jobs.add_job(transaction, _job(services, delivery))
     return delivery
 
@@ -289,8 +346,8 @@ async def list_deliveries(
     services: Services, principal: Principal, narrowed: DeliveryFilter, *, after_id: str | None, limit: int
 ) -> list[WebhookDelivery]:
     """Return the caller's deliveries, the newest first; nothing without an admin key."""
-    merchant_id = principal.merchant_id
-    if merchant_id is None or not principal.allows(Scope.ADMIN):
+    merchant_id = principal.merchant_with(Scope.ADMIN)
+    if merchant_id is None:
         return []
     return await services.database.scan(
         lambda t: deliveries.list_deliveries(
@@ -300,8 +357,8 @@ async def list_deliveries(
 
 
 async def count_deliveries(services: Services, principal: Principal, narrowed: DeliveryFilter) -> int:
-    merchant_id = principal.merchant_id
-    if merchant_id is None or not principal.allows(Scope.ADMIN):
+    merchant_id = principal.merchant_with(Scope.ADMIN)
+    if merchant_id is None:
         return 0
     return await services.database.scan(
         lambda t: deliveries.count_deliveries(t, merchant_id=merchant_id, narrowed=narrowed)

@@ -64,7 +64,7 @@ async def create_endpoint(services: Services, principal: Principal, draft: Endpo
     """
     merchant_id = principal.require(Scope.ADMIN)
     await services.admit_mutation(principal)
-    _check(services, url=draft.url, description=draft.description, document=draft.document)
+    await _check(services, merchant_id, url=draft.url, description=draft.description, document=draft.document)
     told = _told(services, draft.event_types, document=draft.document)
     now = services.now()
     endpoint = WebhookEndpoint(
@@ -104,7 +104,7 @@ async def update_endpoint(
     """
     merchant_id = principal.require(Scope.ADMIN)
     await services.admit_mutation(principal)
-    _check(services, url=change.url, description=change.description, document=change.document)
+    await _check(services, merchant_id, url=change.url, description=change.description, document=change.document)
 
     def unit(transaction: Transaction) -> WebhookEndpoint:
         before = locked_endpoint(transaction, merchant_id, endpoint_id)
@@ -186,8 +186,8 @@ async def list_endpoints(
     services: Services, principal: Principal, *, after_id: str | None, limit: int
 ) -> list[WebhookEndpoint]:
     """Return the caller's endpoints, the newest first; nothing without an admin key."""
-    merchant_id = principal.merchant_id
-    if merchant_id is None or not principal.allows(Scope.ADMIN):
+    merchant_id = principal.merchant_with(Scope.ADMIN)
+    if merchant_id is None:
         return []
     return await services.database.read(
         lambda t: endpoints.list_endpoints(t, merchant_id=merchant_id, after_id=after_id, limit=limit)
@@ -195,8 +195,8 @@ async def list_endpoints(
 
 
 async def count_endpoints(services: Services, principal: Principal) -> int:
-    merchant_id = principal.merchant_id
-    if merchant_id is None or not principal.allows(Scope.ADMIN):
+    merchant_id = principal.merchant_with(Scope.ADMIN)
+    if merchant_id is None:
         return 0
     return await services.database.read(lambda t: endpoints.count_endpoints(t, merchant_id=merchant_id))
 
@@ -252,13 +252,17 @@ def _told(services: Services, kinds: Iterable[EventKind] | None, *, document: st
     return wanted
 
 
-def _check(services: Services, *, url: str | None, description: str | None, document: str | None) -> None:
+async def _check(
+    services: Services, merchant_id: MerchantId, *, url: str | None, description: str | None, document: str | None
+) -> None:
     if description is not None and not (is_storable(description) and len(description) <= DESCRIPTION_MAX):
         raise InvalidInput("description", f"a description has at most {DESCRIPTION_MAX} characters")
     if document is not None and not is_storable(document):
         raise InvalidDocument("it holds a NUL character or half of a character")
     if url is not None:
         services.webhooks.outgoing.check(url)
+    if document is not None:
+        await services.webhooks.payloads.check(document, merchant_id)
 
 
 def _secret(services: Services, endpoint: WebhookEndpoint) -> str:

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from quittance.domain.event import Event, EventKind
+from quittance.domain.ids import MerchantId
 
 
 class NotConcerned(Exception):
@@ -17,6 +18,14 @@ class PayloadRenderer(Protocol):
 
         Raises:
             InvalidDocument: it cannot become a payload, and why.
+        """
+        ...
+
+    async def check(self, document: str, merchant_id: MerchantId) -> None:
+        """Refuse what would fail at an event although it fits the schema.
+
+        Raises:
+            InvalidDocument: it cannot become a payload of this merchant's, and why.
         """
         ...
 

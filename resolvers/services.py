@@ -9,15 +9,13 @@ from typing import Protocol
 
 from quittance.domain.access import Principal
 from quittance.domain.errors import UnknownProvider
-from quittance.domain.ids import PaymentId, new_id
+from quittance.domain.ids import ENTROPY_BYTES, IdSequence, PaymentId
 from quittance.domain.payment import Standing
 from quittance.domain.secrets import SecretDeriver
 from quittance.providers.base import Outgoing, ProviderHealth, ReadsCallbacks, ReceivingProvider
 from quittance.providers.rates.base import RateSource
 from quittance.resolvers.payloads import PayloadRenderer
 from quittance.store.database import Database
-
-_ENTROPY_BYTES = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +76,12 @@ class Services:
     webhook_tools: WebhookTools | None = None
     reconciling: asyncio.Lock = field(default_factory=asyncio.Lock)
     entropy: Callable[[int], bytes] = os.urandom
+    ids: IdSequence = field(default_factory=IdSequence)
     making: dict[PaymentId, "asyncio.Task[Standing]"] = field(default_factory=dict)
     healths: dict[str, tuple[float, "asyncio.Future[ProviderHealth]"]] = field(default_factory=dict)
 
     def new_id(self, prefix: str) -> str:
-        return new_id(prefix, at=self.now(), entropy=self.entropy(_ENTROPY_BYTES))
+        return self.ids.new_id(prefix, at=self.now(), entropy=self.entropy(ENTROPY_BYTES))
 
     @property
     def webhooks(self) -> WebhookTools:

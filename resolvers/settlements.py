@@ -66,6 +66,7 @@ def book_settlement(transaction: Transaction, services: Services, *, provider: s
     decision = _decide(transaction, payment, option, settlement)
     booked = settlements.BookedSettlement(
         id=SettlementId(services.new_id(SETTLEMENT)),
+        merchant_id=payment.merchant_id,
         provider=provider,
         reference=settlement.reference,
         payment_id=payment.id,

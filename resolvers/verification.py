@@ -9,11 +9,11 @@ from quittance.domain.ids import MerchantId
 from quittance.domain.money import Money
 from quittance.domain.reconciliation import Finding, FindingKind
 from quittance.resolvers.services import Services
-from quittance.store import reconciliation
-from quittance.store.reconciliation import Sum
+from quittance.store import verification
 from quittance.store.transaction import Transaction
+from quittance.store.verification import Key, Page, Sum, Walk
 
-_PAGE = 1_000
+PAGE = 1_000
 _ACCOUNTS = 20  # the sum of one account reads all its lines
 
 
@@ -30,35 +30,35 @@ class _Check:
 
     book: Book
     kind: FindingKind
-    sums: Callable[..., list[Sum]]
+    sums: Callable[[Transaction, Walk], Page]
     sentence: str
-    limit: int = _PAGE
+    limit: int = PAGE
 
 
 _CHECKS = (
     _Check(
         book=Book.TRANSACTIONS,
         kind=FindingKind.LEDGER_UNBALANCED,
-        sums=reconciliation.sums_of_transactions,
+        sums=verification.sums_of_transactions,
         sentence="ledger transaction {id} sums to {found} instead of zero",
     ),
     _Check(
         book=Book.ACCOUNTS,
         kind=FindingKind.BALANCE_DRIFT,
-        sums=reconciliation.sums_of_accounts,
+        sums=verification.sums_of_accounts,
         sentence="account {id} says {found}, its entries sum to {expected}",
         limit=_ACCOUNTS,
     ),
     _Check(
         book=Book.SETTLEMENTS,
         kind=FindingKind.SETTLEMENT_NOT_IN_LEDGER,
-        sums=reconciliation.sums_of_settlements,
+        sums=verification.sums_of_settlements,
         sentence="settlement {id} is of {expected}, the ledger debits {found} to {provider} for it",
     ),
     _Check(
         book=Book.PAYMENTS,
         kind=FindingKind.PAYMENT_AND_SETTLEMENTS_DIFFER,
-        sums=reconciliation.sums_of_payments,
+        sums=verification.sums_of_payments,
         sentence="payment {id} says that it received {found}, its settlements sum to {expected}",
     ),
 )
@@ -68,31 +68,29 @@ _CHECKS = (
 class Verification:
     """Reads every book once, a page at a time. ``checked`` counts what was read of each so far.
 
-    With ``merchant_id`` only that merchant's part is checked, and the accounts of the rails, which are nobody's, are
-    left out.
+    With ``merchant_id`` only that merchant's part is read, and the accounts of the rails, which are nobody's, are
+    left out. ``page`` bounds how many are read at once.
     """
 
     services: Services
     merchant_id: MerchantId | None = None
+    page: int = PAGE
     checked: Counter[Book] = field(default_factory=Counter)
 
     async def findings(self) -> AsyncGenerator[Finding]:
         """Yield every difference, in the order of the books."""
         for check in _CHECKS:
-            after = ""
-            while page := await self._page(check, after):
-                seen = [one for one in page if self.merchant_id in {None, one.merchant_id}]
-                self.checked[check.book] += len({one.id for one in seen})
-                for one in seen:
+            sums, after = await self._page(check, ())
+            while sums:
+                self.checked[check.book] += len({one.id for one in sums})
+                for one in sums:
                     if one.expected != one.found:
                         yield _finding(check, one)
-                after = page[-1].id
+                sums, after = await self._page(check, after)
 
-    async def _page(self, check: _Check, after: str) -> list[Sum]:
-        def query(transaction: Transaction) -> list[Sum]:
-            return check.sums(transaction, after=after, limit=check.limit)
-
-        return await self.services.database.scan(query)
+    async def _page(self, check: _Check, after: Key) -> Page:
+        walk = Walk(merchant_id=self.merchant_id, after=after, limit=min(check.limit, self.page))
+        return await self.services.database.scan(lambda transaction: check.sums(transaction, walk))
 
 
 def _finding(check: _Check, differing: Sum) -> Finding:

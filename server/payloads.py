@@ -3,19 +3,22 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from graphql import FieldNode
+from graphql import ArgumentNode, FieldNode, IntValueNode, StringValueNode, Visitor, visit
 
 from quittance.domain.access import Principal, Scope
 from quittance.domain.cursor import encode_position
-from quittance.domain.errors import InvalidDocument
+from quittance.domain.errors import InvalidDocument, InvalidInput
 from quittance.domain.event import Event, EventKind
+from quittance.domain.ids import ARTICLE, MerchantId, prefix_of
 from quittance.gql.context import Access
 from quittance.gql.documents import DocumentStore, GraphQLRequest
 from quittance.gql.execution import Answer, Executor, Prepared
 from quittance.gql.limits import DocumentLimits, operations_of
 from quittance.gql.masking import RequestRefused
+from quittance.gql.pages import asked_page
 from quittance.gql.schema import core_schema, schema
 from quittance.gql.streams import EventStream
+from quittance.gql.subscription import PUBLISHED, SETTLED, UPDATED
 from quittance.resolvers.payloads import NotConcerned
 
 _PAYMENT: Final = """
@@ -28,9 +31,9 @@ _OURS: Final[Mapping[EventKind, str]] = {
     EventKind.ARTICLE_PUBLISHED: "subscription { articlePublished { eventId cursor article { id title status } } }",
 }
 _KINDS: Final[Mapping[str, frozenset[EventKind]]] = {
-    "paymentSettled": frozenset({EventKind.PAYMENT_SETTLED}),
-    "paymentUpdated": frozenset({EventKind.PAYMENT_SETTLED, EventKind.PAYMENT_UPDATED}),
-    "articlePublished": frozenset({EventKind.ARTICLE_PUBLISHED}),
+    "paymentSettled": SETTLED,
+    "paymentUpdated": UPDATED,
+    "articlePublished": PUBLISHED,
 }
 
 
@@ -55,6 +58,12 @@ class GraphQLPayloads:
             raise InvalidDocument(f"its field must be one of {', '.join(sorted(_KINDS))}")
         return kinds
 
+    async def check(self, document: str, merchant_id: MerchantId) -> None:
+        self.kinds_of(document)
+        prepared = self._prepared(document)
+        visit(prepared.document.ast, _Arguments())
+        await self._stream(prepared, merchant_id)
+
     async def render(self, event: Event, *, document: str | None) -> object:
         if document is not None:
             return await self._executed(document, event)
@@ -65,29 +74,54 @@ class GraphQLPayloads:
         return next(iter(data.values()))
 
     async def _executed(self, document: str, event: Event) -> Mapping[str, Any]:
-        principal = Principal(
-            merchant_id=event.merchant_id, key_name="webhook", scopes=frozenset({Scope.PAYMENTS_READ})
-        )
         prepared = self._prepared(document)
-        stream = await self._executor.source(prepared, self._access.new_context(principal))
+        stream = await self._stream(prepared, event.merchant_id)
+        if not stream.selector.matches(event):
+            raise NotConcerned
+        answer = await self._executor.run(prepared, self._context(event.merchant_id), root_value=stream.to_type(event))
+        if answer.errors or answer.data is None:
+            raise _refusal(answer)
+        return answer.data  # what fields give is JSON already
+
+    async def _stream(self, prepared: Prepared, merchant_id: MerchantId) -> EventStream[Any]:
+        """Return what the document subscribes to; whom it names must be there, and this merchant's."""
+        stream = await self._executor.source(prepared, self._context(merchant_id))
         if isinstance(stream, Answer):
             raise _refusal(stream)
         if not isinstance(stream, EventStream):
             raise InvalidDocument("it does not follow the event log")
-        if not stream.selector.matches(event):
-            raise NotConcerned
-        answer = await self._executor.run(
-            prepared, self._access.new_context(principal), root_value=stream.to_type(event)
-        )
-        if answer.errors or answer.data is None:
-            raise _refusal(answer)
-        return answer.data  # what fields give is JSON already
+        return stream
+
+    def _context(self, merchant_id: MerchantId) -> object:
+        scopes = frozenset({Scope.PAYMENTS_READ})
+        return self._access.new_context(Principal(merchant_id=merchant_id, key_name="webhook", scopes=scopes))
 
     def _prepared(self, document: str) -> Prepared:
         try:
             return self._executor.prepare(GraphQLRequest(query=document))
         except RequestRefused as refused:
             raise InvalidDocument(str(refused.problems[0]["message"])) from None
+
+
+class _Arguments(Visitor):
+    """Refuses values of arguments that a field would refuse when it is served; none of them is a variable."""
+
+    def enter_argument(self, node: ArgumentNode, *_: object) -> None:
+        match node.name.value, node.value:
+            case "after", _:
+                raise InvalidDocument("it has the argument `after`, but a payload is about one event; leave it out")
+            case "clientSecret", _:
+                raise InvalidDocument("it has the argument `clientSecret`, but reads with your own right; leave it out")
+            case "articleId", StringValueNode(value=text) | IntValueNode(value=text):
+                if prefix_of(text) != ARTICLE:
+                    raise InvalidDocument("articleId is the id of no article; list the articles to find it")
+            case "first", IntValueNode(value=text):
+                try:
+                    asked_page(int(text), None)
+                except InvalidInput as error:
+                    raise InvalidDocument(error.message) from None
+            case _:
+                pass
 
 
 def _refusal(answer: Answer) -> Exception:

@@ -11,14 +11,15 @@ from quittance.domain.ids import ArticleId, MerchantId
 from quittance.domain.money import Asset, Money
 from quittance.domain.payment import PaymentPurpose
 from quittance.domain.text import is_storable
+from quittance.store.by_key import one_by_id
 from quittance.store.models import ArticleRow, table_of
-from quittance.store.statement import BatchStatement, Statement
+from quittance.store.statement import BatchStatement, Statement, every_column
 from quittance.store.transaction import Transaction, from_us, to_us
 
 _ARTICLE = table_of(ArticleRow)
 _VISIBLE = ArticleStatus.VISIBLE.value
 
-_INSERT = Statement(lambda _: insert(_ARTICLE).values({column.name: bindparam(column.name) for column in _ARTICLE.c}))
+_INSERT = Statement(lambda _: insert(_ARTICLE).values(every_column(_ARTICLE)))
 _BY_IDS = BatchStatement(lambda _, keys: select(*_ARTICLE.c).where(_ARTICLE.c.id.in_(keys)))
 _UPDATE = Statement(
     lambda _: (
@@ -110,12 +111,7 @@ def update_article(transaction: Transaction, article: Article) -> bool:
 
 def articles_by_id(transaction: Transaction, ids: Sequence[ArticleId]) -> list[Article | None]:
     """Return one entry per id, in order: the contract of a dataloader."""
-    known = [id_ for id_ in ids if is_storable(id_)]
-    if not known:
-        return [None] * len(ids)
-    statement, parameters = _BY_IDS.sized(known)
-    found = {row[0]: _to_domain(row) for row in transaction.all(statement, parameters)}
-    return [found.get(id_) for id_ in ids]
+    return one_by_id(transaction, _BY_IDS, ids, _to_domain)
 
 
 def lock_article(transaction: Transaction, article_id: ArticleId) -> Article | None:

@@ -2,17 +2,18 @@
 
 from typing import Any
 
-from sqlalchemy import bindparam, insert
+from sqlalchemy import insert
 
 from quittance.domain.audit import AuditAction, AuditEntry, AuditFilter
 from quittance.domain.ids import AuditEntryId, MerchantId
 from quittance.store.listing import Listing, Narrowing
-from quittance.store.models import AuditEntryRow, table_of
-from quittance.store.statement import Statement
+from quittance.store.models import table_of
+from quittance.store.models_operations import AuditEntryRow
+from quittance.store.statement import Statement, every_column
 from quittance.store.transaction import Transaction, from_us, to_us
 
 _ENTRY = table_of(AuditEntryRow)
-_INSERT = Statement(lambda _: insert(_ENTRY).values({column.name: bindparam(column.name) for column in _ENTRY.c}))
+_INSERT = Statement(lambda _: insert(_ENTRY).values(every_column(_ENTRY)))
 
 
 _LISTING = Listing(_ENTRY, narrowed_by=[_ENTRY.c.merchant_id, _ENTRY.c.action, _ENTRY.c.actor_id, _ENTRY.c.subject_id])

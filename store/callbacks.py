@@ -9,7 +9,8 @@ from quittance.domain.callback import CALLBACK_NEXT, Callback, CallbackState
 from quittance.domain.errors import IllegalTransition
 from quittance.domain.ids import CallbackId, PaymentId
 from quittance.store.listing import Listing
-from quittance.store.models import ProviderCallbackBodyRow, ProviderCallbackRow, table_of
+from quittance.store.models import table_of
+from quittance.store.models_operations import ProviderCallbackBodyRow, ProviderCallbackRow
 from quittance.store.statement import Statement
 from quittance.store.transaction import Transaction, from_us, from_us_or_none, to_us
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, func, insert, literal_column, select, text, update
 
 from quittance.domain.endpoint import (
     DELIVERY_NEXT,
@@ -16,16 +16,32 @@ from quittance.domain.endpoint import (
 )
 from quittance.domain.errors import IllegalTransition
 from quittance.domain.ids import DeliveryId, EndpointId, EventId, MerchantId, PaymentId
-from quittance.domain.text import is_storable
+from quittance.store.by_key import many_by_key, one_by_id
 from quittance.store.listing import Listing, Narrowing
-from quittance.store.models import WebhookAttemptRow, WebhookDeliveryRow, table_of
-from quittance.store.statement import BatchStatement, Statement
+from quittance.store.models import table_of
+from quittance.store.models_operations import WebhookAttemptRow, WebhookDeliveryRow
+from quittance.store.statement import BatchStatement, Statement, every_column
 from quittance.store.transaction import Transaction, from_us, from_us_or_none, to_us
 
 _DELIVERY = table_of(WebhookDeliveryRow)
 _ATTEMPT = table_of(WebhookAttemptRow)
 
-_INSERT = Statement(lambda _: insert(_DELIVERY).values({column.name: bindparam(column.name) for column in _DELIVERY.c}))
+_INSERT = Statement(
+    lambda d: (
+        d.insert(_DELIVERY)
+        .values(every_column(_DELIVERY))
+        .on_conflict_do_nothing(
+            index_elements=["endpoint_id", "event_position"], index_where=text(f"state = '{DeliveryState.PENDING}'")
+        )
+    )
+)
+_IS_PENDING = Statement(
+    lambda _: select(_DELIVERY.c.id).where(
+        _DELIVERY.c.endpoint_id == bindparam("endpoint_id"),
+        _DELIVERY.c.event_position == bindparam("event_position"),
+        _DELIVERY.c.state == literal_column(f"'{DeliveryState.PENDING}'"),  # as the index of pending ones says it
+    )
+)
 _BY_IDS = BatchStatement(lambda _, keys: select(*_DELIVERY.c).where(_DELIVERY.c.id.in_(keys)))
 _OF_PAYMENTS = BatchStatement(
     lambda _, keys: select(*_DELIVERY.c).where(_DELIVERY.c.payment_id.in_(keys)).order_by(_DELIVERY.c.id)
@@ -37,9 +53,14 @@ _SET_STATE = Statement(
         .values(state=bindparam("state"), attempts=bindparam("attempts"), ended_at_us=bindparam("ended_at_us"))
     )
 )
-_ADD_ATTEMPT = Statement(
-    lambda _: insert(_ATTEMPT).values({column.name: bindparam(column.name) for column in _ATTEMPT.c})
+_PENDING_OF = BatchStatement(
+    lambda _, keys: (
+        select(_DELIVERY.c.endpoint_id, func.count())
+        .where(_DELIVERY.c.endpoint_id.in_(keys), _DELIVERY.c.state == DeliveryState.PENDING.value)
+        .group_by(_DELIVERY.c.endpoint_id)
+    )
 )
+_ADD_ATTEMPT = Statement(lambda _: insert(_ATTEMPT).values(every_column(_ATTEMPT)))
 _ATTEMPTS_OF = BatchStatement(
     lambda _, keys: select(*_ATTEMPT.c).where(_ATTEMPT.c.delivery_id.in_(keys)).order_by(_ATTEMPT.c.number)
 )
@@ -51,8 +72,9 @@ _LISTING = Listing(
 )
 
 
-def insert_delivery(transaction: Transaction, delivery: WebhookDelivery) -> None:
-    transaction.execute(
+def insert_delivery(transaction: Transaction, delivery: WebhookDelivery) -> bool:
+    """Remember a delivery; False, and nothing changed, when one of the same event to the same endpoint is pending."""
+    added = transaction.execute(
         _INSERT,
         {
             "id": delivery.id,
@@ -70,26 +92,27 @@ def insert_delivery(transaction: Transaction, delivery: WebhookDelivery) -> None
             "url": delivery.url,
         },
     )
+    return added == 1
+
+
+def is_pending(transaction: Transaction, endpoint_id: EndpointId, event_position: int) -> bool:
+    """Tell whether an event is on its way to an endpoint."""
+    return transaction.first(_IS_PENDING, {"endpoint_id": endpoint_id, "event_position": event_position}) is not None
 
 
 def deliveries_by_id(transaction: Transaction, ids: Sequence[DeliveryId]) -> list[WebhookDelivery | None]:
     """Return one entry per id, in order."""
-    known = [id_ for id_ in ids if is_storable(id_)]
-    if not known:
-        return [None] * len(ids)
-    statement, parameters = _BY_IDS.sized(known)
-    found = {row[0]: _to_domain(row) for row in transaction.all(statement, parameters)}
-    return [found.get(id_) for id_ in ids]
+    return one_by_id(transaction, _BY_IDS, ids, _to_domain)
 
 
 def deliveries_of_payments(transaction: Transaction, payment_ids: Sequence[PaymentId]) -> list[list[WebhookDelivery]]:
     """Return each payment's deliveries, the oldest first, one list per id, in order."""
-    statement, parameters = _OF_PAYMENTS.sized(payment_ids)
-    found: dict[str, list[WebhookDelivery]] = {payment_id: [] for payment_id in payment_ids}
-    for row in transaction.all(statement, parameters):
+
+    def entry(row: Any) -> tuple[PaymentId | None, WebhookDelivery]:
         delivery = _to_domain(row)
-        found[delivery.payment_id or ""].append(delivery)
-    return [found[payment_id] for payment_id in payment_ids]
+        return delivery.payment_id, delivery
+
+    return many_by_key(transaction, _OF_PAYMENTS, payment_ids, entry)
 
 
 def move_delivery(
@@ -131,20 +154,14 @@ def add_attempt(transaction: Transaction, attempt: WebhookAttempt) -> None:
 
 def attempts_of_deliveries(transaction: Transaction, ids: Sequence[DeliveryId]) -> list[list[WebhookAttempt]]:
     """Return each delivery's attempts in order, one list per id."""
-    statement, parameters = _ATTEMPTS_OF.sized(ids)
-    found: dict[str, list[WebhookAttempt]] = {id_: [] for id_ in ids}
-    for delivery_id, number, begun, took_us, status_code, error in transaction.all(statement, parameters):
-        found[delivery_id].append(
-            WebhookAttempt(
-                delivery_id=DeliveryId(delivery_id),
-                number=number,
-                begun_at=from_us(begun),
-                took_us=took_us,
-                status_code=status_code,
-                error=error,
-            )
-        )
-    return [found[id_] for id_ in ids]
+    return many_by_key(transaction, _ATTEMPTS_OF, ids, _to_attempt)
+
+
+def pending_counts(transaction: Transaction, ids: Sequence[EndpointId]) -> list[int]:
+    """Return how many deliveries to each endpoint did not end, one number per id."""
+    statement, parameters = _PENDING_OF.sized(ids)
+    found: dict[str, int] = dict(transaction.all(statement, parameters))
+    return [found.get(id_, 0) for id_ in ids]
 
 
 def list_deliveries(
@@ -166,6 +183,18 @@ def _narrowing(narrowed: DeliveryFilter, merchant_id: MerchantId) -> Narrowing:
         "state": narrowed.state and narrowed.state.value,
         "payment_id": narrowed.payment_id,
     }
+
+
+def _to_attempt(row: Any) -> tuple[str, WebhookAttempt]:
+    delivery_id, number, begun, took_us, status_code, error = row
+    return delivery_id, WebhookAttempt(
+        delivery_id=DeliveryId(delivery_id),
+        number=number,
+        begun_at=from_us(begun),
+        took_us=took_us,
+        status_code=status_code,
+        error=error,
+    )
 
 
 def _to_domain(row: Any) -> WebhookDelivery:

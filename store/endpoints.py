@@ -10,9 +10,11 @@ from quittance.domain.event import EventKind
 from quittance.domain.ids import EndpointId, MerchantId
 from quittance.domain.rotation import SecretVersions
 from quittance.domain.text import is_storable
+from quittance.store.by_key import one_by_id
 from quittance.store.listing import Listing
-from quittance.store.models import WebhookEndpointRow, table_of
-from quittance.store.statement import BatchStatement, Statement
+from quittance.store.models import table_of
+from quittance.store.models_operations import WebhookEndpointRow
+from quittance.store.statement import BatchStatement, Statement, every_column
 from quittance.store.transaction import Transaction, from_us, from_us_or_none, to_us
 
 _ENDPOINT = table_of(WebhookEndpointRow)
@@ -21,7 +23,7 @@ _CHANGED = (
     "previous_secret_until_us", "failures", "modified_at_us", "deleted_at_us", "ed25519",
 )  # fmt: skip
 
-_INSERT = Statement(lambda _: insert(_ENDPOINT).values({column.name: bindparam(column.name) for column in _ENDPOINT.c}))
+_INSERT = Statement(lambda _: insert(_ENDPOINT).values(every_column(_ENDPOINT)))
 _LOCK = Statement(  # new deliveries may name the endpoint meanwhile: its id does not change
     lambda _: select(*_ENDPOINT.c).where(_ENDPOINT.c.id == bindparam("id")).with_for_update(key_share=True)
 )
@@ -53,12 +55,7 @@ def lock_endpoint(transaction: Transaction, endpoint_id: EndpointId) -> WebhookE
 
 def endpoints_by_id(transaction: Transaction, ids: Sequence[EndpointId]) -> list[WebhookEndpoint | None]:
     """Return one entry per id, in order, deleted ones too."""
-    known = [id_ for id_ in ids if is_storable(id_)]
-    if not known:
-        return [None] * len(ids)
-    statement, parameters = _BY_IDS.sized(known)
-    found = {row[0]: _to_domain(row) for row in transaction.all(statement, parameters)}
-    return [found.get(id_) for id_ in ids]
+    return one_by_id(transaction, _BY_IDS, ids, _to_domain)
 
 
 def change_endpoint(transaction: Transaction, after: WebhookEndpoint) -> None:

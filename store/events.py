@@ -13,8 +13,9 @@ from sqlalchemy import bindparam, insert, select, update
 from quittance.domain.event import Event, EventKind, EventSelector
 from quittance.domain.ids import ArticleId, EventId, MerchantId, PaymentId
 from quittance.domain.text import is_storable
+from quittance.store.by_key import many_by_key
 from quittance.store.models import EventHeadRow, EventRow, table_of
-from quittance.store.statement import BatchStatement, Statement
+from quittance.store.statement import BatchStatement, Statement, every_column
 from quittance.store.transaction import AppendEvents, Transaction, from_us, to_us
 
 _EVENT = table_of(EventRow)
@@ -29,7 +30,7 @@ _TAKE = Statement(
         .returning(_HEAD.c.position)
     )
 )
-_INSERT = Statement(lambda _: insert(_EVENT).values({column.name: bindparam(column.name) for column in _EVENT.c}))
+_INSERT = Statement(lambda _: insert(_EVENT).values(every_column(_EVENT)))
 _NEWEST = Statement(lambda _: select(_HEAD.c.position).where(_HEAD.c.id == HEAD_ID))
 
 
@@ -129,13 +130,12 @@ def _page(transaction: Transaction, selector: EventSelector, *, after: int, up_t
 
 def events_of_payments(transaction: Transaction, payment_ids: list[PaymentId]) -> list[list[Event]]:
     """Return every payment's events in order, one list per id."""
-    statement, parameters = _OF_PAYMENTS.sized(payment_ids)
-    found: dict[PaymentId, list[Event]] = {payment_id: [] for payment_id in payment_ids}
-    for row in transaction.all(statement, parameters):
+
+    def entry(row: Any) -> tuple[PaymentId | None, Event]:
         event = _to_domain(row)
-        if event.payment_id is not None:
-            found[event.payment_id].append(event)
-    return [found[payment_id] for payment_id in payment_ids]
+        return event.payment_id, event
+
+    return many_by_key(transaction, _OF_PAYMENTS, payment_ids, entry)
 
 
 def _to_domain(row: Any) -> Event:

@@ -59,12 +59,12 @@ _SOURCES: Mapping[ExportKind, _Source] = {
     ),
     ExportKind.SETTLEMENTS: _Source(
         columns=_named(
-            _S.id, _P.merchant_id, _S.payment_id, _S.option_id, _S.provider, _S.reference, _S.amount_value,
+            _S.id, _S.merchant_id, _S.payment_id, _S.option_id, _S.provider, _S.reference, _S.amount_value,
             _S.asset_code, _S.asset_scale, _S.disposition, _S.settled_at_us, _S.booked_at_us,
         ),
-        rows=_SETTLEMENT.join(_PAYMENT, _P.id == _S.payment_id),
+        rows=_SETTLEMENT,
         key=("id",),
-        owner=_P.merchant_id,
+        owner=_S.merchant_id,
         at=_S.booked_at_us,
     ),
     ExportKind.ENTRIES: _Source(

@@ -8,17 +8,13 @@ from sqlalchemy import bindparam, select
 from quittance.domain.ids import MerchantId, PaymentId
 from quittance.domain.text import is_storable
 from quittance.store.models import IdempotencyRow, table_of
-from quittance.store.statement import Statement
+from quittance.store.statement import Statement, every_column
 from quittance.store.transaction import Transaction, to_us
 
 _ROW = table_of(IdempotencyRow)
 
 _INSERT = Statement(
-    lambda d: (
-        d.insert(_ROW)
-        .values({column.name: bindparam(column.name) for column in _ROW.c})
-        .on_conflict_do_nothing(index_elements=["merchant_id", "key"])
-    )
+    lambda d: d.insert(_ROW).values(every_column(_ROW)).on_conflict_do_nothing(index_elements=["merchant_id", "key"])
 )
 _FIND = Statement(
     lambda _: select(_ROW.c.fingerprint, _ROW.c.payment_id).where(

@@ -2,7 +2,8 @@
 
 from sqlalchemy import bindparam, select
 
-from quittance.store.models import InstanceRow, table_of
+from quittance.store.models import table_of
+from quittance.store.models_operations import InstanceRow
 from quittance.store.statement import Statement
 from quittance.store.transaction import Transaction
 

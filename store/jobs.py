@@ -9,8 +9,9 @@ from sqlalchemy import bindparam, delete, func, literal, literal_column, select,
 from quittance.domain.ids import JobId
 from quittance.domain.job import STORED, Job, JobEnd, JobKind, JobState, RunnableJob
 from quittance.store import lanes
-from quittance.store.models import JobLaneRow, JobRow, table_of
-from quittance.store.statement import BatchStatement, Statement
+from quittance.store.models import table_of
+from quittance.store.models_operations import JobLaneRow, JobRow
+from quittance.store.statement import BatchStatement, Statement, every_column
 from quittance.store.transaction import Transaction, from_us, from_us_or_none, to_us
 
 _JOB = table_of(JobRow)
@@ -71,7 +72,7 @@ def _heads(job: Any, wanted: Any, lane: Any) -> Any:
     )
 
 
-_COLUMNS: dict[str, Any] = {column.name: bindparam(column.name) for column in _JOB.c}
+_COLUMNS = every_column(_JOB)
 
 
 def _new(dialect: Any) -> Any:

@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlalchemy import BigInteger, bindparam, case, func, update
 
-from quittance.store.models import JobLaneRow, table_of
+from quittance.store.models import table_of
+from quittance.store.models_operations import JobLaneRow
 from quittance.store.statement import Statement
 from quittance.store.transaction import Transaction, to_us
 

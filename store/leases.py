@@ -4,15 +4,16 @@ from datetime import datetime
 
 from sqlalchemy import bindparam, or_, update
 
-from quittance.store.models import LeaseRow, table_of
-from quittance.store.statement import Statement
+from quittance.store.models import table_of
+from quittance.store.models_operations import LeaseRow
+from quittance.store.statement import Statement, every_column
 from quittance.store.transaction import Transaction, to_us
 
 _LEASE = table_of(LeaseRow)
 
 
 def _take(d: object) -> object:
-    statement = d.insert(_LEASE).values({column.name: bindparam(column.name) for column in _LEASE.c})  # type: ignore[attr-defined]
+    statement = d.insert(_LEASE).values(every_column(_LEASE))  # type: ignore[attr-defined]
     excluded = statement.excluded
     return statement.on_conflict_do_update(
         index_elements=["name"],

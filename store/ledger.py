@@ -11,7 +11,7 @@ from quittance.domain.ids import PaymentId, SettlementId
 from quittance.domain.ledger import Account, AccountKind, Entry, check_balanced
 from quittance.domain.money import Asset, Money
 from quittance.store.models import LedgerAccountRow, LedgerEntryRow, SettlementRow, table_of
-from quittance.store.statement import BatchStatement, Statement
+from quittance.store.statement import BatchStatement, Statement, every_column
 from quittance.store.transaction import Transaction, from_us, to_us
 
 _ACCOUNT = table_of(LedgerAccountRow)
@@ -41,32 +41,16 @@ class PostedEntry:
 
 
 def _post_account(d: object) -> object:
-    statement = d.insert(_ACCOUNT).values({column.name: bindparam(column.name) for column in _ACCOUNT.c})  # type: ignore[attr-defined]
+    statement = d.insert(_ACCOUNT).values(every_column(_ACCOUNT))  # type: ignore[attr-defined]
     return statement.on_conflict_do_update(
         index_elements=["id"], set_={"balance_value": _ACCOUNT.c.balance_value + statement.excluded.balance_value}
     )
 
 
 _POST_ACCOUNT = Statement(_post_account)  # type: ignore[arg-type]
-_POST_ENTRY = Statement(lambda _: insert(_ENTRY).values({column.name: bindparam(column.name) for column in _ENTRY.c}))
+_POST_ENTRY = Statement(lambda _: insert(_ENTRY).values(every_column(_ENTRY)))
 _BALANCES = Statement(
     lambda _: select(*_ACCOUNT.c).where(_ACCOUNT.c.owner == bindparam("owner")).order_by(_ACCOUNT.c.id)
-)
-_DRIFT = Statement(
-    lambda _: (
-        select(_ACCOUNT.c.id, _ACCOUNT.c.balance_value, func.coalesce(func.sum(_ENTRY.c.value), 0))
-        .select_from(_ACCOUNT.outerjoin(_ENTRY, _ENTRY.c.account_id == _ACCOUNT.c.id))
-        .group_by(_ACCOUNT.c.id, _ACCOUNT.c.balance_value)
-        .having(_ACCOUNT.c.balance_value != func.coalesce(func.sum(_ENTRY.c.value), 0))
-    )
-)
-_UNBALANCED = Statement(
-    lambda _: (
-        select(_ENTRY.c.transaction_id, _ACCOUNT.c.asset_code, _ACCOUNT.c.asset_scale)
-        .select_from(_ENTRY.join(_ACCOUNT, _ENTRY.c.account_id == _ACCOUNT.c.id))
-        .group_by(_ENTRY.c.transaction_id, _ACCOUNT.c.asset_code, _ACCOUNT.c.asset_scale)
-        .having(func.sum(_ENTRY.c.value) != 0)
-    )
 )
 
 
@@ -178,12 +162,3 @@ def _to_entry(row: Any, account: Account) -> PostedEntry:
         payment_id=None if payment_id is None else PaymentId(payment_id),
         posted_at=from_us(posted_at_us),
     )
-
-
-def discrepancies(transaction: Transaction) -> list[str]:
-    """Return one sentence for each balance that is not the sum of its lines, and each unbalanced transaction."""
-    drift = [
-        f"account {id_} says {balance}, its entries sum to {total}" for id_, balance, total in transaction.all(_DRIFT)
-    ]
-    unbalanced = [f"transaction {id_} does not sum to zero in {code}" for id_, code, _ in transaction.all(_UNBALANCED)]
-    return drift + unbalanced

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Table, bindparam, func, select
+from sqlalchemy import ColumnElement, Table, bindparam, func, select
 
 from quittance.domain.text import is_storable
 from quittance.store.statement import Statement
@@ -13,7 +13,7 @@ Narrowing = Mapping[str, str | None]
 
 
 class Listing:
-    """One table's list; ``within`` always holds, and ``source`` is what else it has to be joined with.
+    """One table's list; ``within`` always holds.
 
     A call narrows the list to columns of ``narrowed_by`` and the text that each must equal; None leaves a column open.
     Each combination that is asked for is compiled once.
@@ -25,12 +25,10 @@ class Listing:
         *,
         narrowed_by: Sequence[ColumnElement[Any]] = (),
         within: Sequence[ColumnElement[bool]] = (),
-        source: FromClause | None = None,
     ) -> None:
         self._table = table
         self._columns = {str(column.key): column for column in narrowed_by}
         self._within = tuple(within)
-        self._source = table if source is None else source
         self._pages: dict[tuple[str, ...], Statement] = {}
         self._counts: dict[tuple[str, ...], Statement] = {}
 
@@ -51,7 +49,7 @@ class Listing:
             return 0
         asked = tuple(said)
         if asked not in self._counts:
-            counted = select(func.count()).select_from(self._source).where(*self._fence(asked))
+            counted = select(func.count()).select_from(self._table).where(*self._fence(asked))
             self._counts[asked] = Statement(lambda _: counted)
         return int(transaction.all(self._counts[asked], said)[0][0])
 
@@ -59,11 +57,7 @@ class Listing:
         table = self._table
         earlier = [table.c.id < bindparam("after_id")] if resumed else []
         page = (
-            select(*table.c)
-            .select_from(self._source)
-            .where(*self._fence(names), *earlier)
-            .order_by(table.c.id.desc())
-            .limit(bindparam("limit"))
+            select(*table.c).where(*self._fence(names), *earlier).order_by(table.c.id.desc()).limit(bindparam("limit"))
         )
         return Statement(lambda _: page)
 

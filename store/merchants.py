@@ -15,20 +15,14 @@ from quittance.domain.rotation import SecretVersions
 from quittance.domain.text import is_storable
 from quittance.store.listing import Listing
 from quittance.store.models import ApiKeyRow, MerchantRow, table_of
-from quittance.store.statement import Statement
+from quittance.store.statement import Statement, every_column
 from quittance.store.transaction import Transaction, from_us, from_us_or_none, to_us
 
 _MERCHANT = table_of(MerchantRow)
 _KEY = table_of(ApiKeyRow)
 PREFIX_LENGTH = 12
 
-_INSERT_MERCHANT = Statement(
-    lambda d: (
-        d.insert(_MERCHANT)
-        .values({column.name: bindparam(column.name) for column in _MERCHANT.c})
-        .on_conflict_do_nothing()
-    )
-)
+_INSERT_MERCHANT = Statement(lambda d: d.insert(_MERCHANT).values(every_column(_MERCHANT)).on_conflict_do_nothing())
 _MERCHANT_BY_ID = Statement(lambda _: select(*_MERCHANT.c).where(_MERCHANT.c.id == bindparam("id")))
 _LOCK_MERCHANT = Statement(  # new rows may name the merchant meanwhile: its id does not change
     lambda _: select(*_MERCHANT.c).where(_MERCHANT.c.id == bindparam("id")).with_for_update(key_share=True)
@@ -48,7 +42,7 @@ _UPDATE_MERCHANT = Statement(
 )
 _MERCHANT_LISTING = Listing(_MERCHANT)
 _MERCHANTS = Statement(lambda _: select(*_MERCHANT.c).order_by(_MERCHANT.c.id))
-_INSERT_KEY = Statement(lambda _: insert(_KEY).values({column.name: bindparam(column.name) for column in _KEY.c}))
+_INSERT_KEY = Statement(lambda _: insert(_KEY).values(every_column(_KEY)))
 _KEY_BY_ID = Statement(lambda _: select(*_KEY.c).where(_KEY.c.id == bindparam("id")))
 _KEY_BY_HASH = Statement(
     lambda _: select(*_KEY.c).where(_KEY.c.prefix == bindparam("prefix"), _KEY.c.key_hash == bindparam("key_hash"))

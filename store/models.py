@@ -24,8 +24,8 @@ class Row(SQLModel):
     metadata: ClassVar[MetaData] = MetaData(naming_convention=NAMING_CONVENTION)
 
 
-def _where(condition: str) -> dict[str, Any]:
-    """Return what makes an index hold only such rows, on either database."""
+def only_where(condition: str) -> dict[str, Any]:
+    """Return the arguments of an index that holds only the rows of a condition, on either database."""
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
@@ -142,9 +142,14 @@ class SettlementRow(Row, table=True):
     """Money that arrived, once per provider and reference."""
 
     __tablename__: ClassVar[str | declared_attr[str]] = "settlement"
-    __table_args__ = (UniqueConstraint("provider", "reference"), Index(None, "payment_id"))
+    __table_args__ = (
+        UniqueConstraint("provider", "reference"),
+        Index(None, "payment_id"),
+        Index(None, "merchant_id", "id"),
+    )
 
     id: str = Field(sa_type=Text, primary_key=True)
+    merchant_id: str = Field(sa_type=Text, foreign_key="merchant.id")
     provider: str = Field(sa_type=Text)
     reference: str = Field(sa_type=Text)
     payment_id: str = Field(sa_type=Text, foreign_key="payment.id")
@@ -175,7 +180,10 @@ class LedgerEntryRow(Row, table=True):
     """One line of a balanced transaction: the lines of one ``transaction_id`` sum to zero per asset."""
 
     __tablename__: ClassVar[str | declared_attr[str]] = "ledger_entry"
-    __table_args__ = (Index(None, "account_id"), Index(None, "settlement_id"))
+    __table_args__ = (
+        Index(None, "account_id", "posted_at_us", "transaction_id", "line"),
+        Index(None, "settlement_id"),
+    )
 
     transaction_id: str = Field(sa_type=Text, primary_key=True)
     line: int = Field(sa_type=BigInteger, primary_key=True)
@@ -237,179 +245,6 @@ class FeedPositionRow(Row, table=True):
     source: str = Field(sa_type=Text)
     feed_index: int = Field(sa_type=BigInteger)
     updated_at_us: int = Field(sa_type=BigInteger)
-
-
-class LeaseRow(Row, table=True):
-    """Who runs a loop. ``fence`` grows with each holder, so that a stale one is told apart."""
-
-    __tablename__: ClassVar[str | declared_attr[str]] = "lease"
-
-    name: str = Field(sa_type=Text, primary_key=True)
-    holder: str = Field(sa_type=Text)
-    fence: int = Field(sa_type=BigInteger)
-    until_us: int = Field(sa_type=BigInteger)
-
-
-class JobRow(Row, table=True):
-    """Something that must happen later. Jobs of one ``order_key`` run one after the other, by ``order_place``.
-
-    A ``lane`` bounds how many run at once. ``fence`` grows with each claim, so that a slow claimant is told apart.
-    The row of a job that is done is gone.
-    """
-
-    __tablename__: ClassVar[str | declared_attr[str]] = "job"
-    __table_args__ = (
-        UniqueConstraint("kind", "subject"),
-        Index("ix_job_lane_due_at_us_id", "lane", "due_at_us", "id", **_where("state <> 'DEAD'")),
-        Index("ix_job_due_at_us", "due_at_us", **_where("state <> 'DEAD'")),
-        Index("ix_job_dead_due_at_us", "due_at_us", **_where("state = 'DEAD'")),
-        Index("ix_job_order_key_order_place", "order_key", "order_place", **_where("order_key IS NOT NULL")),
-    )
-
-    id: str = Field(sa_type=Text, primary_key=True)
-    kind: str = Field(sa_type=Text)
-    subject: str = Field(sa_type=Text)
-    lane: str = Field(sa_type=Text)
-    order_key: str | None = Field(sa_type=Text, nullable=True)
-    order_place: int = Field(sa_type=BigInteger)
-    state: str = Field(sa_type=Text)
-    due_at_us: int = Field(sa_type=BigInteger)
-    attempts: int = Field(sa_type=BigInteger)
-    fence: int = Field(sa_type=BigInteger)
-    last_error: str | None = Field(sa_type=Text, nullable=True)
-    created_at_us: int = Field(sa_type=BigInteger)
-    ended_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
-
-
-class JobLaneRow(Row, table=True):
-    """What is known of a lane: none of its jobs is begun before ``paused_until_us``.
-
-    ``slow``: 1 where what its jobs call does not answer. ``per_second``: how many may be begun, where the lane says so.
-    """
-
-    __tablename__: ClassVar[str | declared_attr[str]] = "job_lane"
-    __table_args__ = (Index(None, "paused_until_us"),)
-
-    lane: str = Field(sa_type=Text, primary_key=True)
-    paused_until_us: int = Field(sa_type=BigInteger)
-    slow: int = Field(sa_type=BigInteger)
-    per_second: int | None = Field(sa_type=BigInteger, nullable=True)
-
-
-class WebhookEndpointRow(Row, table=True):
-    """Where a merchant is told of events. Its secrets are derived from ``secret_version``, never stored.
-
-    ``ed25519`` is 1 where deliveries are signed with a private key too.
-    """
-
-    __tablename__: ClassVar[str | declared_attr[str]] = "webhook_endpoint"
-    __table_args__ = (Index(None, "merchant_id", "id"),)
-
-    id: str = Field(sa_type=Text, primary_key=True)
-    merchant_id: str = Field(sa_type=Text, foreign_key="merchant.id")
-    url: str = Field(sa_type=Text)
-    description: str | None = Field(sa_type=Text, nullable=True)
-    event_types: str = Field(sa_type=Text)
-    document: str | None = Field(sa_type=Text, nullable=True)
-    status: str = Field(sa_type=Text)
-    status_reason: str | None = Field(sa_type=Text, nullable=True)
-    secret_version: int = Field(sa_type=BigInteger)
-    previous_secret_until_us: int | None = Field(sa_type=BigInteger, nullable=True)
-    failures: int = Field(sa_type=BigInteger)
-    created_at_us: int = Field(sa_type=BigInteger)
-    modified_at_us: int = Field(sa_type=BigInteger)
-    deleted_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
-    ed25519: int = Field(sa_type=BigInteger)
-
-
-class WebhookDeliveryRow(Row, table=True):
-    """One event on its way to one endpoint or, without one, to the ``url`` of its payment."""
-
-    __tablename__: ClassVar[str | declared_attr[str]] = "webhook_delivery"
-    __table_args__ = (
-        Index(None, "merchant_id", "id"),
-        Index(None, "endpoint_id", "id"),
-        Index(None, "payment_id", "id"),
-    )
-
-    id: str = Field(sa_type=Text, primary_key=True)
-    endpoint_id: str | None = Field(sa_type=Text, foreign_key="webhook_endpoint.id", nullable=True)
-    merchant_id: str = Field(sa_type=Text, foreign_key="merchant.id")
-    event_position: int | None = Field(sa_type=BigInteger, nullable=True)
-    event_id: str = Field(sa_type=Text)
-    event_type: str = Field(sa_type=Text)
-    payment_id: str | None = Field(sa_type=Text, nullable=True)
-    cause: str = Field(sa_type=Text)
-    state: str = Field(sa_type=Text)
-    attempts: int = Field(sa_type=BigInteger)
-    created_at_us: int = Field(sa_type=BigInteger)
-    ended_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
-    url: str | None = Field(sa_type=Text, nullable=True)
-
-
-class WebhookAttemptRow(Row, table=True):
-    """One try to deliver, and how it ended."""
-
-    __tablename__: ClassVar[str | declared_attr[str]] = "webhook_attempt"
-
-    delivery_id: str = Field(sa_type=Text, primary_key=True, foreign_key="webhook_delivery.id")
-    number: int = Field(sa_type=BigInteger, primary_key=True)
-    begun_at_us: int = Field(sa_type=BigInteger)
-    took_us: int = Field(sa_type=BigInteger)
-    status_code: int | None = Field(sa_type=BigInteger, nullable=True)
-    error: str | None = Field(sa_type=Text, nullable=True)
-
-
-class AuditEntryRow(Row, table=True):
-    """Who did what: kept for ever, never changed."""
-
-    __tablename__: ClassVar[str | declared_attr[str]] = "audit_entry"
-    __table_args__ = (Index(None, "merchant_id", "id"),)
-
-    id: str = Field(sa_type=Text, primary_key=True)
-    merchant_id: str = Field(sa_type=Text, foreign_key="merchant.id")
-    actor_id: str = Field(sa_type=Text)
-    actor_name: str = Field(sa_type=Text)
-    action: str = Field(sa_type=Text)
-    subject_id: str = Field(sa_type=Text)
-    detail: str | None = Field(sa_type=Text, nullable=True)
-    at_us: int = Field(sa_type=BigInteger)
-
-
-class ProviderCallbackRow(Row, table=True):
-    """What a provider told us, once per event id of its own: kept for ever, so that nothing can be told twice."""
-
-    __tablename__: ClassVar[str | declared_attr[str]] = "provider_callback"
-    __table_args__ = (UniqueConstraint("provider", "event_id"),)
-
-    id: str = Field(sa_type=Text, primary_key=True)
-    provider: str = Field(sa_type=Text)
-    event_id: str = Field(sa_type=Text)
-    kind: str = Field(sa_type=Text)
-    reference: str | None = Field(sa_type=Text, nullable=True)
-    payment_id: str | None = Field(sa_type=Text, foreign_key="payment.id", nullable=True)
-    state: str = Field(sa_type=Text)
-    reason: str | None = Field(sa_type=Text, nullable=True)
-    received_at_us: int = Field(sa_type=BigInteger)
-    processed_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
-
-
-class ProviderCallbackBodyRow(Row, table=True):
-    """The raw body that was signed, for as long as it is kept."""
-
-    __tablename__: ClassVar[str | declared_attr[str]] = "provider_callback_body"
-
-    callback_id: str = Field(sa_type=Text, primary_key=True, foreign_key="provider_callback.id")
-    body: bytes = Field(sa_type=LargeBinary)
-
-
-class InstanceRow(Row, table=True):
-    """Facts of this installation, such as the fingerprint of the secret key it was made with."""
-
-    __tablename__: ClassVar[str | declared_attr[str]] = "instance"
-
-    name: str = Field(sa_type=Text, primary_key=True)
-    value: str = Field(sa_type=Text)
 
 
 def table_of(row: type[Row]) -> Table:

@@ -4,20 +4,21 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
 
 from quittance.domain.ids import ArticleId, MerchantId, PaymentId
 from quittance.domain.money import Asset, Money
 from quittance.domain.payment import Payment, PaymentFilter, PaymentOption, PaymentPurpose, PaymentStatus
 from quittance.domain.text import is_storable
+from quittance.store.by_key import one_by_id
 from quittance.store.listing import Listing, Narrowing
 from quittance.store.models import PaymentRow, table_of
-from quittance.store.statement import BatchStatement, Statement
+from quittance.store.statement import BatchStatement, Statement, every_column
 from quittance.store.transaction import Transaction, from_us, from_us_or_none, to_us
 
 _PAYMENT = table_of(PaymentRow)
 
-_INSERT = Statement(lambda _: insert(_PAYMENT).values({column.name: bindparam(column.name) for column in _PAYMENT.c}))
+_INSERT = Statement(lambda _: insert(_PAYMENT).values(every_column(_PAYMENT)))
 _BY_IDS = BatchStatement(lambda _, keys: select(*_PAYMENT.c).where(_PAYMENT.c.id.in_(keys)))
 _LOCK = Statement(lambda _: select(*_PAYMENT.c).where(_PAYMENT.c.id == bindparam("id")).with_for_update())
 _CHANGED = ("status", "status_reason", "received_value", "modified_at_us", "expires_at_us", "settled_at_us")
@@ -41,31 +42,25 @@ _OPEN = Statement(
         .returning(*_PAYMENT.c)
     )
 )
-_BOUGHT = BatchStatement(
-    lambda _, keys: (
-        select(_PAYMENT.c.article_id, func.max(_PAYMENT.c.id))
-        .where(
-            _PAYMENT.c.article_id.in_(keys),
-            _PAYMENT.c.viewer == bindparam("viewer"),
-            _PAYMENT.c.purpose == PaymentPurpose.VIEW.value,
-            _PAYMENT.c.status == PaymentStatus.COMPLETE.value,
-        )
-        .group_by(_PAYMENT.c.article_id)
-    )
-)
-_LATEST = BatchStatement(
-    lambda _, keys: (
-        select(_PAYMENT.c.article_id, func.max(_PAYMENT.c.id))
-        .where(
-            _PAYMENT.c.article_id.in_(keys),
-            _PAYMENT.c.viewer == bindparam("viewer"),
-            _PAYMENT.c.purpose == PaymentPurpose.VIEW.value,
-        )
-        .group_by(_PAYMENT.c.article_id)
-    )
-)
 
 
+def _views(*fence: ColumnElement[bool]) -> BatchStatement:
+    return BatchStatement(
+        lambda _, keys: (
+            select(_PAYMENT.c.article_id, func.max(_PAYMENT.c.id))
+            .where(
+                _PAYMENT.c.article_id.in_(keys),
+                _PAYMENT.c.viewer == bindparam("viewer"),
+                _PAYMENT.c.purpose == PaymentPurpose.VIEW.value,
+                *fence,
+            )
+            .group_by(_PAYMENT.c.article_id)
+        )
+    )
+
+
+_BOUGHT = _views(_PAYMENT.c.status == PaymentStatus.COMPLETE.value)
+_LATEST = _views()
 _LISTING = Listing(
     _PAYMENT,
     narrowed_by=[_PAYMENT.c.merchant_id, _PAYMENT.c.status, _PAYMENT.c.article_id, _PAYMENT.c.correlation_id],
@@ -103,12 +98,7 @@ def insert_payment(transaction: Transaction, payment: Payment) -> None:
 
 def payments_by_id(transaction: Transaction, ids: Sequence[PaymentId]) -> list[Payment | None]:
     """Return one entry per id, in order: the contract of a dataloader."""
-    known = [id_ for id_ in ids if is_storable(id_)]
-    if not known:
-        return [None] * len(ids)
-    statement, parameters = _BY_IDS.sized(known)
-    found = {row[0]: _to_domain(row) for row in transaction.all(statement, parameters)}
-    return [found.get(id_) for id_ in ids]
+    return one_by_id(transaction, _BY_IDS, ids, _to_domain)
 
 
 def lock_payment(transaction: Transaction, payment_id: PaymentId) -> Payment | None:

@@ -6,17 +6,12 @@ from quittance.domain.ids import MerchantId, OptionId, PaymentId, SettlementId
 from quittance.domain.money import Asset, Money
 from quittance.domain.policy import Disposition
 from quittance.store.listing import Listing
-from quittance.store.models import PaymentRow, SettlementRow, table_of
+from quittance.store.models import SettlementRow, table_of
 from quittance.store.settlements import BookedSettlement
 from quittance.store.transaction import Transaction, from_us
 
 _SETTLEMENT = table_of(SettlementRow)
-_PAYMENT = table_of(PaymentRow)
-_LISTING = Listing(
-    _SETTLEMENT,
-    narrowed_by=[_PAYMENT.c.merchant_id],
-    source=_SETTLEMENT.join(_PAYMENT, _PAYMENT.c.id == _SETTLEMENT.c.payment_id),
-)
+_LISTING = Listing(_SETTLEMENT, narrowed_by=[_SETTLEMENT.c.merchant_id])
 
 
 def list_settlements(
@@ -32,9 +27,10 @@ def count_settlements(transaction: Transaction, merchant_id: MerchantId) -> int:
 
 
 def _to_domain(row: Any) -> BookedSettlement:
-    (id_, provider, reference, payment_id, option_id, amount, code, scale, disposition, settled, booked) = row
+    id_, owner, provider, reference, payment_id, option_id, amount, code, scale, disposition, settled, booked = row
     return BookedSettlement(
         id=SettlementId(id_),
+        merchant_id=MerchantId(owner),
         provider=provider,
         reference=reference,
         payment_id=PaymentId(payment_id),

@@ -5,11 +5,11 @@ from datetime import datetime
 
 from sqlalchemy import bindparam, func, select
 
-from quittance.domain.ids import OptionId, PaymentId, SettlementId
+from quittance.domain.ids import MerchantId, OptionId, PaymentId, SettlementId
 from quittance.domain.money import Money
 from quittance.domain.policy import Disposition
 from quittance.store.models import FeedPositionRow, SettlementRow, table_of
-from quittance.store.statement import Statement
+from quittance.store.statement import Statement, every_column
 from quittance.store.transaction import Transaction, to_us
 
 _SETTLEMENT = table_of(SettlementRow)
@@ -18,7 +18,7 @@ _FEED = table_of(FeedPositionRow)
 _INSERT = Statement(
     lambda d: (
         d.insert(_SETTLEMENT)
-        .values({column.name: bindparam(column.name) for column in _SETTLEMENT.c})
+        .values(every_column(_SETTLEMENT))
         .on_conflict_do_nothing(index_elements=["provider", "reference"])
     )
 )
@@ -34,7 +34,7 @@ _POSITION = Statement(
 
 
 def _store_position(d: object, *, only_forward: bool) -> object:
-    statement = d.insert(_FEED).values({column.name: bindparam(column.name) for column in _FEED.c})  # type: ignore[attr-defined]
+    statement = d.insert(_FEED).values(every_column(_FEED))  # type: ignore[attr-defined]
     excluded = statement.excluded
     return statement.on_conflict_do_update(
         index_elements=["provider"],
@@ -46,9 +46,7 @@ def _store_position(d: object, *, only_forward: bool) -> object:
 
 
 _MOVE = Statement(
-    lambda d: (
-        put := d.insert(_FEED).values({column.name: bindparam(column.name) for column in _FEED.c})
-    ).on_conflict_do_update(
+    lambda d: (put := d.insert(_FEED).values(every_column(_FEED))).on_conflict_do_update(
         index_elements=["provider"],
         set_={"feed_index": put.excluded.feed_index, "updated_at_us": put.excluded.updated_at_us},
         where=_FEED.c.feed_index <= bindparam("after"),
@@ -63,6 +61,7 @@ class BookedSettlement:
     """Money that arrived, and what was done with it. ``provider`` and ``reference`` name it once and for all."""
 
     id: SettlementId
+    merchant_id: MerchantId
     provider: str
     reference: str
     payment_id: PaymentId
@@ -79,6 +78,7 @@ def insert_settlement(transaction: Transaction, settlement: BookedSettlement) ->
         _INSERT,
         {
             "id": settlement.id,
+            "merchant_id": settlement.merchant_id,
             "provider": settlement.provider,
             "reference": settlement.reference,
             "payment_id": settlement.payment_id,

@@ -127,7 +127,7 @@ class SqliteDatabase:
         self._waiting: deque[_Waiting] = deque()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._closed = False
+        self._closing: asyncio.Task[None] | None = None
         self._writer = connect(path, writable=True)
         self._lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._disk = _DiskThread(self._loop)
@@ -144,7 +144,7 @@ class SqliteDatabase:
         Raises:
             DatabaseClosed: the process is stopping; nothing was written.
         """
-        if self._closed:
+        if self._closing is not None:
             raise DatabaseClosed
         waiting = _Waiting(unit, self._loop.create_future())
         self._waiting.append(waiting)
@@ -162,10 +162,15 @@ class SqliteDatabase:
         return await self._loop.run_in_executor(self._pool, self._scan, query)
 
     async def close(self) -> None:
-        """Finish what waits, then close every connection; closing again does nothing."""
-        if self._closed:
-            return
-        self._closed = True
+        """Finish what waits, then close every connection, also where the caller is canceled meanwhile.
+
+        Closing again waits for the same end.
+        """
+        if self._closing is None:
+            self._closing = self._loop.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         await self._idle.wait()
         await self._loop.run_in_executor(None, self._disk.end)
         self._pool.shutdown(wait=True)

@@ -5,7 +5,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import BindParameter, Dialect, bindparam
+from sqlalchemy import BindParameter, Dialect, Table, bindparam
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import Executable
@@ -73,6 +73,11 @@ def _compile(statement: Executable, dialect: Dialect) -> SQLCompiler:
 def _constants(compiled: SQLCompiler) -> dict[str, object]:
     """Return the values that the statement itself brings, such as a status it compares with."""
     return {name: bind.value for bind, name in compiled.bind_names.items() if not bind.required}
+
+
+def every_column(table: Table) -> dict[str, BindParameter[Any]]:
+    """Return the values of an ``INSERT`` that names every column: a parameter of the same name for each."""
+    return {column.name: bindparam(column.name) for column in table.c}
 
 
 class BatchStatement:

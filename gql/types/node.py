@@ -16,13 +16,3 @@ class PageInfo:
     end_cursor: str | None = strawberry.field(
         description="The cursor of the last edge: pass it as `after` for the next page."
     )
-
-
-def page_info(cursors: list[str], *, more: bool, resumed: bool) -> PageInfo:
-    """Describe a page by the cursors of its edges."""
-    return PageInfo(
-        has_next_page=more,
-        has_previous_page=resumed,
-        start_cursor=cursors[0] if cursors else None,
-        end_cursor=cursors[-1] if cursors else None,
-    )

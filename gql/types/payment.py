@@ -11,21 +11,20 @@ import strawberry
 from quittance.domain import event, payment
 from quittance.domain.cursor import decode_position, encode_position
 from quittance.domain.endpoint import DeliveryFilter, DeliveryState, WebhookDelivery
-from quittance.domain.errors import InvalidInput
 from quittance.domain.event import EventKind
 from quittance.gql.arguments import After, First
 from quittance.gql.context import QuittanceInfo
+from quittance.gql.pages import asked_page
 from quittance.gql.types.article import Article, opens_article
 from quittance.gql.types.enums import OptionState, PaymentPurpose, PaymentStatus
 from quittance.gql.types.money import AmountInput, Money
-from quittance.gql.types.node import Node, PageInfo, page_info
+from quittance.gql.types.node import Node, PageInfo
 from quittance.gql.types.webhook import may_see_deliveries
 from quittance.web.qr import qr_png, qr_svg
 
 if TYPE_CHECKING:
     from quittance.gql.types.webhook import WebhookDeliveryConnection
 
-EVENTS_MAX = 100
 EVENTS_DEFAULT = 20
 
 
@@ -179,25 +178,18 @@ class Payment(Node):
     def events(
         self,
         info: QuittanceInfo,
-        first: Annotated[int | None, strawberry.argument(description="How many, at most 100.")] = EVENTS_DEFAULT,
-        after: Annotated[str | None, strawberry.argument(description="The cursor of the last one seen.")] = None,
+        first: First = EVENTS_DEFAULT,
+        after: After = None,
     ) -> PaymentEventConnection:
-        size = EVENTS_DEFAULT if first is None else first
-        if not 1 <= size <= EVENTS_MAX:
-            raise InvalidInput("first", f"first lies between 1 and {EVENTS_MAX}")
+        asked = asked_page(first, after, default=EVENTS_DEFAULT)
         position = 0 if after is None else decode_position(after)
 
-        def page(every: list[event.Event]) -> PaymentEventConnection:
-            following = [found for found in every if found.position > position]
-            nodes = [PaymentEvent.from_domain(found) for found in following[:size]]
-            cursors = [node.cursor for node in nodes]
-            return PaymentEventConnection(
-                edges=[PaymentEventEdge(cursor=node.cursor, node=node) for node in nodes],
-                page_info=page_info(cursors, more=len(following) > size, resumed=after is not None),
-                total_count=len(every),
-            )
+        def connection(every: list[event.Event]) -> PaymentEventConnection:
+            nodes = [PaymentEvent.from_domain(found) for found in every if found.position > position]
+            page = asked.of(nodes, lambda node: PaymentEventEdge(cursor=node.cursor, node=node))
+            return PaymentEventConnection(edges=page.edges, page_info=page.page_info, total_count=len(every))
 
-        return info.context.loaders.events.then(self.subject.id, page)
+        return info.context.loaders.events.then(self.subject.id, connection)
 
     @strawberry.field(description="Where its events go besides the merchant's endpoints; null to all but the merchant.")
     def notify_url(self, info: QuittanceInfo) -> str | None:

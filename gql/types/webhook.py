@@ -62,8 +62,9 @@ class WebhookEndpoint(Node):
 
     @strawberry.field(description="How many deliveries are on their way or wait for another try.")
     async def queue_depth(self, info: QuittanceInfo) -> int:
-        narrowed = domain.DeliveryFilter(endpoint_id=self.subject.id, state=DeliveryState.PENDING)
-        return await deliveries.count_deliveries(info.context.services, info.context.principal, narrowed)
+        if not may_see_deliveries(info, self.subject.merchant_id):
+            return 0
+        return await info.context.loaders.queue_depth.load(self.subject.id)
 
     @staticmethod
     def from_domain(subject: domain.WebhookEndpoint) -> "WebhookEndpoint":

@@ -119,6 +119,7 @@ def add_sale(transaction: Transaction, n: int) -> None:
     )
     booked = settlements.BookedSettlement(
         id=SettlementId(identified(SETTLEMENT, n)),
+        merchant_id=merchant_id,
         provider="lnd",
         reference=option.reference,
         payment_id=payment.id,

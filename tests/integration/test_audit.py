@@ -11,7 +11,7 @@ import sqlalchemy.exc
 from quittance.domain.access import ANONYMOUS, Principal, Scope
 from quittance.domain.audit import AuditAction
 from quittance.domain.errors import QuittanceError
-from quittance.domain.ids import BOOTSTRAP_MERCHANT
+from quittance.domain.ids import BOOTSTRAP_MERCHANT, IdSequence
 from quittance.domain.payment import PaymentStatus
 from quittance.gql.schema import schema
 from quittance.resolvers.access import authenticate
@@ -210,11 +210,15 @@ async def test_what_was_refused_is_not_in_the_log(log: Log, other_shop: Any) -> 
 async def test_a_change_whose_entry_cannot_be_written_is_not_made(till: Any, clock: SandboxClock) -> None:
     one, other = (await till.order()).payment.id, (await till.order()).payment.id
     frozen = clock.now()
-    repeating = replace(till.services, entropy=bytes, now=lambda: frozen)  # it gives the same id twice
-    await cancel_payment(repeating, till.shop.principal, one)
+
+    def repeating() -> Any:
+        """Return services that give the same ids again each time."""
+        return replace(till.services, entropy=bytes, now=lambda: frozen, ids=IdSequence())
+
+    await cancel_payment(repeating(), till.shop.principal, one)
 
     with pytest.raises((sqlite3.IntegrityError, sqlalchemy.exc.IntegrityError)):
-        await cancel_payment(repeating, till.shop.principal, other)
+        await cancel_payment(repeating(), till.shop.principal, other)
 
     assert (await till.payment(one)).status is PaymentStatus.CANCELED
     assert (await till.payment(other)).status is PaymentStatus.PENDING_PAYMENT
@@ -246,6 +250,19 @@ async def test_the_log_is_paged_the_newest_first_without_a_gap_or_a_duplicate(lo
     assert [node["subjectId"] for node in seen[:7]] == made[::-1]
     assert len({node["id"] for node in seen}) == 9
     assert [node["at"] for node in seen[:7]] == sorted((node["at"] for node in seen[:7]), reverse=True)
+
+
+async def test_what_is_done_within_one_millisecond_is_listed_in_its_order(log: Log) -> None:
+    frozen = log.clock.now()
+    at_once = log.shop.with_services(replace(log.shop.services, now=lambda: frozen))
+    made = []
+    for n in range(40):
+        answer = await at_once.mutate("createArticle", CREATE, {"input": ARTICLE | {"title": f"T{n}"}})
+        made.append(answer["article"]["id"])
+
+    listed = [subject for _, subject, _ in await log.entries(first=40)]
+
+    assert listed == made[::-1]
 
 
 async def test_the_log_is_narrowed_by_action_actor_and_subject_together(log: Log) -> None:

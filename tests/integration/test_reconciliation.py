@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import delete, update
+from tests.integration.books import RECONCILIATION, counted, named, paid, reconciled, sabotage, table
 
 from quittance.domain.access import ANONYMOUS, Principal, Scope
 from quittance.domain.errors import PermissionDenied, RateLimited
@@ -20,40 +21,11 @@ from quittance.providers.lnd.channel import LndConnection, open_channel
 from quittance.providers.lnd.provider import LndProvider
 from quittance.resolvers.reports import reconciliation
 from quittance.sandbox.coordinates import LndCoordinates
-from quittance.store.models import Row
-from quittance.store.statement import Statement
 
-RECONCILIATION = """
-{
-  reconciliation {
-    checkedAt truncated transactionsCompared accountsCompared settlementsCompared paymentsCompared
-    rails { provider reachable comparable complete detail invoices foreignInvoices settlements openOptions }
-    findings { kind provider reference paymentId expected found message }
-    counts { kind count }
-  }
-}
-"""
 SETTLED, BOOKED = "SETTLED_AT_PROVIDER_NOT_BOOKED", "BOOKED_NOT_SETTLED_AT_PROVIDER"
 AMOUNT, MISSING = "AMOUNT_DIFFERS", "OPEN_HERE_MISSING_AT_PROVIDER"
 UNBALANCED, DRIFT = "LEDGER_UNBALANCED", "BALANCE_DRIFT"
 UNPOSTED, RECEIVED = "SETTLEMENT_NOT_IN_LEDGER", "PAYMENT_AND_SETTLEMENTS_DIFFER"
-
-
-def table(name: str) -> Any:
-    return Row.metadata.tables[name]
-
-
-async def sabotage(till: Any, *statements: Any) -> None:
-    """Change rows behind the back of everybody."""
-    for statement in statements:
-        compiled = Statement(lambda _, statement=statement: statement)  # type: ignore[misc]
-        assert await till.services.database.write(lambda t, compiled=compiled: t.execute(compiled)) > 0
-
-
-async def paid(till: Any) -> str:
-    payment_id = (await till.order()).payment.id
-    await till.report(await till.pay(payment_id))
-    return str(payment_id)
 
 
 async def reference_of(till: Any, payment_id: str) -> str:
@@ -64,22 +36,6 @@ async def foreign_invoice(till: Any) -> None:
     """Make an invoice at the node that nobody here asked for."""
     request = InvoiceRequest(amount=msat(7_000), description="x", expires_in_s=600, preimage=Preimage(os.urandom(32)))
     await till.services.rails["lnd"].create_invoice(request)
-
-
-async def reconciled(till: Any, **more: Any) -> dict[str, Any]:
-    found: dict[str, Any] = (await till.shop.run(RECONCILIATION, **more))["reconciliation"]
-    return found
-
-
-def named(found: dict[str, Any]) -> list[tuple[str, str | None, str, str]]:
-    """Return what was found: kind, payment, expected, found; sorted."""
-    return sorted(
-        (one["kind"], one["paymentId"] or one["reference"], one["expected"], one["found"]) for one in found["findings"]
-    )
-
-
-def counted(found: dict[str, Any]) -> dict[str, int]:
-    return {one["kind"]: one["count"] for one in found["counts"] if one["count"]}
 
 
 async def delete_settlement(till: Any, payment_id: str) -> None:
@@ -380,24 +336,6 @@ async def test_reconciliations_together_are_made_one_at_a_time(till: Any) -> Non
     assert (second.retryable, second.retry_after_s) == (True, 10)
     assert not isinstance(first, BaseException)
     assert first.checked == later.checked
-
-
-async def test_admin_of_another_merchant_is_told_of_that_merchants_differences(till: Any, other_shop: Any) -> None:
-    theirs = till.of(other_shop)
-    await paid(till)
-    await paid(theirs)
-    unheard, their_unheard = (await till.order()).payment.id, (await theirs.order()).payment.id
-    await till.pay(unheard)
-    await theirs.pay(their_unheard)
-
-    their_reconciliation = await reconciled(theirs)
-    whole = await reconciled(till)
-
-    assert named(their_reconciliation) == [(SETTLED, their_unheard, "5000", "0")]
-    (rail,) = their_reconciliation["rails"]
-    assert (rail["invoices"], rail["foreignInvoices"], rail["settlements"], rail["openOptions"]) == (2, None, 1, 1)
-    assert (their_reconciliation["accountsCompared"], their_reconciliation["paymentsCompared"]) == (1, 2)
-    assert named(whole) == sorted([(SETTLED, unheard, "5000", "0"), (SETTLED, their_unheard, "5000", "0")])
 
 
 async def test_reconciliation_needs_an_admin_key(till: Any) -> None:

@@ -5,13 +5,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
+from tests.integration.books import paid, sabotage, table
 
 from quittance.domain.access import ANONYMOUS, Principal, Scope
 from quittance.domain.errors import InvalidCursor, InvalidInput, PermissionDenied
 from quittance.domain.policy import OverPolicy
 from quittance.gql.schema import schema
-from quittance.store.models import Row
-from quittance.store.statement import Statement
 
 BOOKS = """
 query ($first: Int!, $after: String, $account: ID) {
@@ -35,23 +34,6 @@ query ($first: Int!, $after: String) {
 }
 """
 _OF_THE_BROKER = "event.position > "
-
-
-def table(name: str) -> Any:
-    return Row.metadata.tables[name]
-
-
-async def sabotage(till: Any, *statements: Any) -> None:
-    """Change rows behind the back of everybody."""
-    for statement in statements:
-        compiled = Statement(lambda _, statement=statement: statement)  # type: ignore[misc]
-        assert await till.services.database.write(lambda t, compiled=compiled: t.execute(compiled)) > 0
-
-
-async def paid(till: Any) -> str:
-    payment_id = (await till.order()).payment.id
-    await till.report(await till.pay(payment_id))
-    return str(payment_id)
 
 
 async def refused(till: Any, document: str, variables: dict[str, Any], as_: Principal) -> object:

@@ -179,3 +179,26 @@ async def test_what_was_answered_survives_a_power_cut_and_the_lock_is_free(datab
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert database._writer.execute("PRAGMA synchronous").fetchone() == (2,)
     assert database._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+async def test_closing_that_is_canceled_while_it_waits_goes_on(database: SqliteDatabase) -> None:
+    held = database.path.with_name(database.path.name + ".lock").open("a")
+    fcntl.flock(held, fcntl.LOCK_EX)
+    writing = asyncio.create_task(database.write(adding("a")))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(database.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+
+    fcntl.flock(held, fcntl.LOCK_UN)
+    held.close()
+    async with asyncio.timeout(5):
+        written = await writing
+        await database.close()
+
+    assert written == "a"
+    assert "sqlite-disk" not in {thread.name for thread in threading.enumerate()}
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        database._writer.execute("SELECT 1")

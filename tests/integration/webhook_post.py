@@ -81,7 +81,7 @@ mutation ($id: ID!) { redeliverWebhook(deliveryId: $id) { __typename ... on User
 REPLAY = """
 mutation ($id: ID!, $after: String!) {
   replayWebhooks(endpointId: $id, after: $after) {
-    __typename ... on ReplayWebhooksSuccess { count } ... on UserError { code }
+    __typename ... on ReplayWebhooksSuccess { count alreadyPending } ... on UserError { code }
   }
 }
 """
@@ -111,8 +111,7 @@ class Post:
 
     async def tell(self) -> None:
         """Make deliveries of what happened, and try every one that is due."""
-        while (reached := await fan_out(self.till.services, after=self.position)) > self.position:
-            self.position = reached
+        await fan_out_all(self)
         while await self.runner.begin_due():
             await self.runner.idle()
 
@@ -139,6 +138,12 @@ async def post(till: Any) -> AsyncIterator[Post]:
 async def receiver() -> AsyncIterator[Receiver]:
     async with receiving() as running:
         yield running
+
+
+async def fan_out_all(post: Post) -> None:
+    """Make deliveries of what happened, and try none."""
+    while (reached := await fan_out(post.till.services, after=post.position)) > post.position:
+        post.position = reached
 
 
 async def sale(post: Post, **order: Any) -> str:

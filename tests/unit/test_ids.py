@@ -49,10 +49,36 @@ def test_74_random_bits_tell_ids_of_one_moment_apart(at: datetime, one: bytes, o
     assert same is (random_bits(one) == random_bits(other))
 
 
+@given(st.lists(st.tuples(st.integers(-5, 5), entropies), min_size=2, max_size=50))
+def test_ids_of_one_sequence_sort_in_their_order_whatever_the_clock_does(steps: list[tuple[int, bytes]]) -> None:
+    sequence, at = ids.IdSequence(), datetime(2026, 1, 1, tzinfo=UTC)
+    made = []
+    for step_ms, entropy in steps:
+        at += timedelta(milliseconds=step_ms)
+        made.append(sequence.new_id(ids.AUDIT_ENTRY, at=at, entropy=entropy))
+
+    assert made == sorted(set(made))
+    assert {uuid.UUID(one.removeprefix("aud_")).version for one in made} == {7}
+    assert {uuid.UUID(one.removeprefix("aud_")).variant for one in made} == {uuid.RFC_4122}
+
+
+def test_more_ids_than_are_counted_within_a_millisecond_borrow_from_the_next() -> None:
+    sequence, at = ids.IdSequence(), datetime(2026, 1, 1, tzinfo=UTC)
+
+    made = [sequence.new_id("aud", at=at, entropy=bytes(10)) for _ in range(4_097)]
+
+    milliseconds = [uuid.UUID(one.removeprefix("aud_")).int >> 80 for one in made]
+    assert made == sorted(set(made))
+    assert {one - milliseconds[0] for one in milliseconds[:-1]} == {0}
+    assert milliseconds[-1] - milliseconds[0] == 1
+
+
 @pytest.mark.parametrize("size", [0, 9, 11, 16])
 def test_other_entropy_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match="10 bytes"):
         ids.new_id("pay", at=datetime(2026, 1, 1, tzinfo=UTC), entropy=b"x" * size)
+    with pytest.raises(ValueError, match="10 bytes"):
+        ids.IdSequence().new_id("pay", at=datetime(2026, 1, 1, tzinfo=UTC), entropy=b"x" * size)
 
 
 @pytest.mark.parametrize(
