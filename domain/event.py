@@ -10,6 +10,8 @@ from quittance.domain.ids import ArticleId, EventId, MerchantId, PaymentId
 class EventKind(StrEnum):
     PAYMENT_SETTLED = "payment.settled"
     PAYMENT_UPDATED = "payment.updated"
+    REFUND_UPDATED = "refund.updated"
+    PAYOUT_UPDATED = "payout.updated"
     ARTICLE_PUBLISHED = "article.published"
     ARTICLE_UPDATED = "article.updated"
     WEBHOOK_DELIVERED = "webhook.delivered"

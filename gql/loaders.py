@@ -94,5 +94,10 @@ class Loaders:
         return Loader(self._batches.queue_depths, cache=False)
 
     @cached_property
+    def lane_rate(self) -> Loader[str, int | None]:
+        """Not remembered: a mutation of the same document may change it."""
+        return Loader(self._batches.lane_rates, cache=False)
+
+    @cached_property
     def attempts(self) -> Loader[DeliveryId, list[WebhookAttempt]]:
         return Loader(self._batches.attempts)

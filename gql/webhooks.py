@@ -240,6 +240,7 @@ class WebhookMutations:
             document=input.document,
             description=input.description,
             ed25519=bool(input.ed25519),
+            messages_per_second=input.messages_per_second,
         )
         made = await endpoints.create_endpoint(info.context.services, info.context.principal, draft)
         return CreateWebhookEndpointSuccess(endpoint=WebhookEndpoint.from_domain(made.endpoint), secret=made.secret)
@@ -345,6 +346,8 @@ def _change(said: UpdateWebhookEndpointInput) -> EndpointChange:
         clear_description=said.description is None,
         enabled=given(said.enabled, "enabled"),
         ed25519=given(said.ed25519, "ed25519"),
+        messages_per_second=given_or_null(said.messages_per_second),
+        clear_messages_per_second=said.messages_per_second is None,
     )
 
 

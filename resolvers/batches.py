@@ -8,7 +8,7 @@ from quittance.domain.event import Event
 from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, PaymentId
 from quittance.domain.payment import Payment, PaymentOption
 from quittance.resolvers.services import Services
-from quittance.store import articles, deliveries, endpoints, events, options, payments
+from quittance.store import articles, deliveries, endpoints, events, lanes, options, payments
 
 
 class Batches:
@@ -53,6 +53,10 @@ class Batches:
     async def queue_depths(self, ids: list[EndpointId]) -> Sequence[int]:
         """How many deliveries to each endpoint did not end."""
         return await self._database.read(lambda transaction: deliveries.pending_counts(transaction, ids))
+
+    async def lane_rates(self, names: list[str]) -> Sequence[int | None]:
+        """How many jobs of each lane may begin in a second, where the lane says so."""
+        return await self._database.read(lambda transaction: lanes.rates(transaction, names))
 
     async def attempts(self, ids: list[DeliveryId]) -> Sequence[list[WebhookAttempt]]:
         """Each delivery's attempts in order."""

@@ -16,11 +16,12 @@ from quittance.domain.text import is_storable
 from quittance.domain.webhook import shown_secret
 from quittance.resolvers import audit
 from quittance.resolvers.services import Services
-from quittance.store import endpoints, jobs
+from quittance.store import endpoints, jobs, lanes
 from quittance.store.transaction import Transaction
 
 DESCRIPTION_MAX = 255
 ENDPOINTS_MAX = 1_000
+MESSAGES_PER_SECOND_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class EndpointDraft:
     document: str | None = None
     description: str | None = None
     ed25519: bool = False
+    messages_per_second: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,8 @@ class EndpointChange:
     clear_description: bool = False
     enabled: bool | None = None
     ed25519: bool | None = None
+    messages_per_second: int | None = None
+    clear_messages_per_second: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +68,7 @@ async def create_endpoint(services: Services, principal: Principal, draft: Endpo
     """
     merchant_id = principal.require(Scope.ADMIN)
     await services.admit_mutation(principal)
+    _check_rate(draft.messages_per_second)
     await _check(services, merchant_id, url=draft.url, description=draft.description, document=draft.document)
     told = _told(services, draft.event_types, document=draft.document)
     now = services.now()
@@ -88,6 +93,8 @@ async def create_endpoint(services: Services, principal: Principal, draft: Endpo
         if endpoints.count_endpoints(transaction, merchant_id=merchant_id) >= ENDPOINTS_MAX:
             raise InvalidInput("url", f"a merchant has at most {ENDPOINTS_MAX} endpoints; delete one first")
         endpoints.insert_endpoint(transaction, endpoint)
+        if draft.messages_per_second is not None:
+            lanes.limit_lane(transaction, endpoint.target.lane, per_second=draft.messages_per_second)
         _note(transaction, services, principal, AuditAction.WEBHOOK_ENDPOINT_CREATED, endpoint)
 
     await services.database.write(unit)
@@ -104,6 +111,7 @@ async def update_endpoint(
     """
     merchant_id = principal.require(Scope.ADMIN)
     await services.admit_mutation(principal)
+    _check_rate(change.messages_per_second)
     await _check(services, merchant_id, url=change.url, description=change.description, document=change.document)
 
     def unit(transaction: Transaction) -> WebhookEndpoint:
@@ -125,6 +133,8 @@ async def update_endpoint(
             status = EndpointStatus.ENABLED if change.enabled else EndpointStatus.DISABLED
             after = replace(after, status=status, status_reason=None, failures=0 if change.enabled else after.failures)
         endpoints.change_endpoint(transaction, after)
+        if change.messages_per_second is not None or change.clear_messages_per_second:
+            lanes.limit_lane(transaction, after.target.lane, per_second=change.messages_per_second)
         _note(transaction, services, principal, AuditAction.WEBHOOK_ENDPOINT_UPDATED, after)
         if change.enabled or after.url != before.url:
             jobs.wake_lane(transaction, before.target.lane, at=services.now())  # what kept them waiting may be mended
@@ -263,6 +273,11 @@ async def _check(
         services.webhooks.outgoing.check(url)
     if document is not None:
         await services.webhooks.payloads.check(document, merchant_id)
+
+
+def _check_rate(messages_per_second: int | None) -> None:
+    if messages_per_second is not None and not 1 <= messages_per_second <= MESSAGES_PER_SECOND_MAX:
+        raise InvalidInput("messagesPerSecond", f"messagesPerSecond lies between 1 and {MESSAGES_PER_SECOND_MAX}")
 
 
 def _secret(services: Services, endpoint: WebhookEndpoint) -> str:

@@ -1,14 +1,14 @@
 """Lanes: what holds back the jobs that call one place, whichever process runs them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, bindparam, case, func, update
+from sqlalchemy import BigInteger, bindparam, case, func, select, update
 
 from quittance.store.models import table_of
 from quittance.store.models_operations import JobLaneRow
-from quittance.store.statement import Statement
+from quittance.store.statement import BatchStatement, Statement
 from quittance.store.transaction import Transaction, to_us
 
 _LANE = table_of(JobLaneRow)
@@ -49,6 +49,7 @@ def _paced(dialect: Any) -> Any:
 
 
 _PACE = Statement(_paced)
+_RATES = BatchStatement(lambda _, keys: select(_LANE.c.lane, _LANE.c.per_second).where(_LANE.c.lane.in_(keys)))
 _REFRESH = Statement(
     lambda _: update(_LANE).where(_LANE.c.lane == bindparam("of_lane")).values(paused_until_us=0, slow=0)
 )
@@ -67,6 +68,13 @@ def mark_lane(transaction: Transaction, lane: str, *, slow: bool) -> None:
 def limit_lane(transaction: Transaction, lane: str, *, per_second: int | None) -> None:
     """Say how many jobs of a lane may begin in a second; None leaves it to what holds for all of its kind."""
     transaction.execute(_LIMIT, {"lane": lane, "per_second": per_second})
+
+
+def rates(transaction: Transaction, names: Sequence[str]) -> list[int | None]:
+    """Return what :func:`limit_lane` said of each lane, in order."""
+    statement, parameters = _RATES.sized(names)
+    found: dict[str, int | None] = dict(transaction.all(statement, parameters))
+    return [found.get(name) for name in names]
 
 
 def pace_lanes(transaction: Transaction, begun: Mapping[str, int], *, per_second: int, now: datetime) -> None:

@@ -1,8 +1,8 @@
 """Webhooks on the wire: endpoints, deliveries, attempts."""
 
 from datetime import datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 
@@ -22,16 +22,24 @@ strawberry.enum(DeliveryState, name="WebhookDeliveryState", description="What be
 strawberry.enum(DeliveryCause, name="WebhookDeliveryCause", description="Why an event goes out.")
 
 
-@strawberry.enum(
-    description="What an endpoint can be told of; on the wire `payment.settled` and so on. PAYMENT_UPDATED is every "
-    "change but the settlement; WEBHOOK_ENDPOINT_DISABLED tells that another endpoint was given up."
-)
-class WebhookEventType(StrEnum):
-    PAYMENT_SETTLED = EventKind.PAYMENT_SETTLED.value
-    PAYMENT_UPDATED = EventKind.PAYMENT_UPDATED.value
-    ARTICLE_PUBLISHED = EventKind.ARTICLE_PUBLISHED.value
-    ARTICLE_UPDATED = EventKind.ARTICLE_UPDATED.value
-    WEBHOOK_ENDPOINT_DISABLED = EventKind.WEBHOOK_ENDPOINT_DISABLED.value
+def _told(kind: EventKind, description: str) -> Any:
+    return strawberry.enum_value(kind.value, description=f"{description} On the wire `{kind.value}`.")
+
+
+@strawberry.enum(description="What an endpoint can be told of.")
+class WebhookEventType(Enum):
+    PAYMENT_SETTLED = _told(EventKind.PAYMENT_SETTLED, "A payment is complete: its money came and is booked.")
+    PAYMENT_UPDATED = _told(
+        EventKind.PAYMENT_UPDATED,
+        "A payment changed in any other way: it was made, can be paid, expired, was canceled, or money came in part.",
+    )
+    REFUND_UPDATED = _told(EventKind.REFUND_UPDATED, "A refund changed. No refunds are made yet.")
+    PAYOUT_UPDATED = _told(EventKind.PAYOUT_UPDATED, "A payout changed. No payouts are made yet.")
+    ARTICLE_PUBLISHED = _told(EventKind.ARTICLE_PUBLISHED, "An article can be bought from now on.")
+    ARTICLE_UPDATED = _told(EventKind.ARTICLE_UPDATED, "An article changed.")
+    WEBHOOK_ENDPOINT_DISABLED = _told(
+        EventKind.WEBHOOK_ENDPOINT_DISABLED, "Another endpoint was given up, and is told of nothing any more."
+    )
 
 
 assert {kind.value for kind in WebhookEventType} == {kind.value for kind in TOLD}
@@ -59,6 +67,10 @@ class WebhookEndpoint(Node):
     def public_keys(self, info: QuittanceInfo) -> list[str]:
         services = info.context.services
         return signing.public_keys(services, self.subject, at=services.now())
+
+    @strawberry.field(description="How many messages a second it takes at most; null for the server's own limit.")
+    async def messages_per_second(self, info: QuittanceInfo) -> int | None:
+        return await info.context.loaders.lane_rate.load(self.subject.target.lane)
 
     @strawberry.field(description="How many deliveries are on their way or wait for another try.")
     async def queue_depth(self, info: QuittanceInfo) -> int:
@@ -211,6 +223,9 @@ class CreateWebhookEndpointInput:
         description="Whether deliveries carry Ed25519 signatures (`v1a`) too, which `publicKeys` verify; false unless "
         "said.",
     )
+    messages_per_second: int | None = strawberry.field(
+        default=None, description="How many messages a second it takes at most; the server's own limit unless said."
+    )
 
 
 @strawberry.input(description="What to change of an endpoint; what is left out stays as it is.")
@@ -229,6 +244,9 @@ class UpdateWebhookEndpointInput:
     )
     ed25519: bool | None = strawberry.field(
         default=strawberry.UNSET, description="Whether deliveries carry Ed25519 signatures (`v1a`) too."
+    )
+    messages_per_second: int | None = strawberry.field(
+        default=strawberry.UNSET, description="Another rate; null for the server's own limit."
     )
 
 

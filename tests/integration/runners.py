@@ -6,7 +6,7 @@ from quittance.workers.jobs import JobRunner
 from quittance.workers.work import all_work
 
 
-def runner_of(services: Services, *kinds: JobKind) -> JobRunner:
-    """Return a runner that leaves jobs of every other kind alone, and holds none back."""
-    work = all_work(webhooks_per_second=None, lookups_per_second=None)
+def runner_of(services: Services, *kinds: JobKind, webhooks_per_second: int | None = None) -> JobRunner:
+    """Return a runner that leaves jobs of every other kind alone, and holds none back unless a rate is given."""
+    work = all_work(webhooks_per_second=webhooks_per_second, lookups_per_second=None)
     return JobRunner(services, {kind: work[kind] for kind in kinds})

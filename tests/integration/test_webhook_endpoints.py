@@ -2,6 +2,7 @@
 
 import pytest
 from standardwebhooks import Webhook
+from tests.integration.runners import runner_of
 from tests.integration.webhook_post import (
     ACT,
     CREATE,
@@ -11,6 +12,7 @@ from tests.integration.webhook_post import (
     ROTATE,
     TEST,
     Post,
+    fan_out_all,
     sale,
     update,
 )
@@ -18,7 +20,9 @@ from tests.integration.webhook_receiver import Receiver
 
 from quittance.domain.access import Scope
 from quittance.domain.endpoint import DeliveryState
+from quittance.domain.job import JobKind
 from quittance.sandbox.clock import SandboxClock
+from quittance.workers.work import WEBHOOKS_AT_ONCE
 
 
 async def test_h6_during_a_rotation_both_secrets_verify_and_then_only_the_new_one(
@@ -198,3 +202,37 @@ async def test_a_rotation_cuts_no_overlap_short_unless_every_older_secret_ends(
 
     assert (early["code"], early["field"]) == ("INVALID_INPUT", "overlapSeconds")
     assert len({made["secret"], first["secret"], leaked["secret"], again["secret"]}) == 4
+
+
+async def test_an_endpoint_is_sent_no_more_messages_a_second_than_it_takes(
+    post: Post, receiver: Receiver, clock: SandboxClock
+) -> None:
+    made = await post.endpoint(receiver, eventTypes=["PAYMENT_SETTLED"], messagesPerSecond=1)
+    for _ in range(6):
+        await sale(post)
+    runner = runner_of(post.till.services, JobKind.WEBHOOK_DELIVERY, webhooks_per_second=1_000)
+    await fan_out_all(post)
+
+    begun = [await runner.begin_due(), await runner.begin_due()]
+    await runner.idle()
+    resting = await runner.begin_due()
+    clock.advance(WEBHOOKS_AT_ONCE + 0.1)
+    rested = await runner.begin_due()
+    await runner.idle()
+
+    assert made["endpoint"]["messagesPerSecond"] == 1
+    assert (begun, resting, rested) == ([WEBHOOKS_AT_ONCE, 0], 0, 6 - WEBHOOKS_AT_ONCE)
+    assert len(receiver.received) == 6
+
+
+async def test_the_rate_of_an_endpoint_can_be_changed_and_taken_back(post: Post, receiver: Receiver) -> None:
+    made = await post.endpoint(receiver)
+
+    answers = [await update(post, made, messagesPerSecond=rate) for rate in (5, 0, 1_001, None)]
+    await update(post, made, description="the same")
+
+    shown = [answer["endpoint"]["messagesPerSecond"] for answer in (answers[0], answers[3])]
+    assert (made["endpoint"]["messagesPerSecond"], shown) == (None, [5, None])
+    assert [(answer["code"], answer["field"]) for answer in answers[1:3]] == [
+        ("INVALID_INPUT", "messagesPerSecond"),
+    ] * 2

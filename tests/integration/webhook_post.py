@@ -21,7 +21,9 @@ CREATE = """
 mutation ($input: CreateWebhookEndpointInput!) {
   createWebhookEndpoint(input: $input) {
     __typename
-    ... on CreateWebhookEndpointSuccess { secret endpoint { id url eventTypes document status publicKeys } }
+    ... on CreateWebhookEndpointSuccess {
+      secret endpoint { id url messagesPerSecond eventTypes document status publicKeys }
+    }
     ... on UserError { code message }
   }
 }
@@ -30,7 +32,9 @@ UPDATE = """
 mutation ($input: UpdateWebhookEndpointInput!) {
   updateWebhookEndpoint(input: $input) {
     __typename
-    ... on UpdateWebhookEndpointSuccess { endpoint { status url eventTypes document description publicKeys } }
+    ... on UpdateWebhookEndpointSuccess {
+      endpoint { messagesPerSecond status url eventTypes document description publicKeys }
+    }
     ... on UserError { code } ... on InvalidInputError { field }
   }
 }
