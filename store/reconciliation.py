@@ -99,7 +99,7 @@ class Part:
 
     @property
     def parameters(self) -> dict[str, object]:
-        owner = {} if self.merchant_id is None else {"merchant_id": self.merchant_id}
+        owner: dict[str, object] = {} if self.merchant_id is None else {"merchant_id": self.merchant_id}
         return owner | {"provider": self.provider}
 
 

@@ -50,7 +50,7 @@ class Walk:
 
     @property
     def parameters(self) -> dict[str, object]:
-        owner = {} if self.merchant_id is None else {"merchant_id": self.merchant_id}
+        owner: dict[str, object] = {} if self.merchant_id is None else {"merchant_id": self.merchant_id}
         return owner | {"after": self.after[0] if self.after else "", "limit": self.limit}
 
 

@@ -18,6 +18,8 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from tests.e2e.sold_books import new_books  # noqa: F401 - a fixture
+from tests.e2e.visits import browser, open_page  # noqa: F401 - fixtures
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 

@@ -2,8 +2,11 @@
 
 import io
 import re
+import sys
 import time
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -55,3 +58,37 @@ def test_progress_moves_on_a_terminal_and_is_one_line_elsewhere() -> None:
     assert re.fullmatch(r"\r2,500 payments in 0\.\d s, [\d,]+ a second …\x1b\[K\r\x1b\[K" + ended, terminal.getvalue())
     assert re.fullmatch(ended, not_live.getvalue())
     assert re.fullmatch(ended, pipe.getvalue())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the process ends, so nobody closes it
+def test_an_interrupt_at_any_moment_leaves_no_half_file(tmp_path: Path) -> None:
+    code = whole_file.__wrapped__.__code__  # type: ignore[attr-defined]
+    left: list[list[str]] = []
+    for moment in range(100):
+        lines = 0
+
+        def interrupt(frame: FrameType, event: str, _: Any, moment: int = moment) -> Any:
+            nonlocal lines
+            if frame.f_code is not code:
+                return None
+            if event == "line":
+                lines += 1
+                if lines == moment + 1:
+                    raise KeyboardInterrupt
+            return interrupt
+
+        before = sys.gettrace()
+        sys.settrace(interrupt)
+        try:
+            with whole_file(tmp_path / "out.csv") as file:
+                file.write(b"rows")
+        except KeyboardInterrupt:
+            left.append([one.name for one in tmp_path.iterdir()])
+        else:
+            break
+        finally:
+            sys.settrace(before)
+
+    assert len(left) > 5
+    assert left == [[]] * len(left)
+    assert (tmp_path / "out.csv").read_bytes() == b"rows"
