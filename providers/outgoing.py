@@ -3,24 +3,27 @@
 import asyncio
 import contextlib
 import re
-import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Final, Self, cast
+from typing import Final, Self
 
 import httpcore
 import httpx
 
 from quittance.domain.errors import ForbiddenAddress
 from quittance.providers.base import OutgoingAnswer, OutgoingFailed
+from quittance.providers.outgoing_names import NameResolver
+from quittance.providers.outgoing_sockets import CheckedBackend
 
 Network = IPv4Network | IPv6Network
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 URL_LENGTH_MAX: Final = 2_048
+EXCERPT_S: Final = 2.0  # what a receiver of a message says beside its status is for people, and holds up nobody
 LOOPBACK: Final[tuple[Network, ...]] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
 _THIS_MACHINE: Final = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
@@ -34,7 +37,6 @@ _NAME: Final = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
 )
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_ADDRESSES_TRIED_MAX: Final = 4
 _ANSWER_HEADERS: Final = frozenset({b"retry-after"})
 
 # The IANA special-purpose registries, and what else is no stranger's server. `is_global` of the standard library
@@ -162,16 +164,6 @@ def _is_allowed(address: IPv4Address | IPv6Address, rules: OutgoingRules) -> boo
     return not has_zone and any(address in network for network in rules.private_networks)
 
 
-async def resolve_name(host: str, port: int) -> Sequence[str]:
-    """Return the addresses that the system's resolver knows, in its order of preference.
-
-    Raises:
-        OSError: it knows none.
-    """
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
-
-
 class OutgoingClient:
     """Makes checked calls; nothing is kept between them. The reasons of :class:`OutgoingFailed` are ``name not found``,
     ``timeout``, ``refused``, ``unreachable``, ``reset``, ``tls`` and ``protocol``.
@@ -182,11 +174,13 @@ class OutgoingClient:
     """
 
     def __init__(
-        self, rules: OutgoingRules, *, resolve: Resolve = resolve_name, tls: ssl.SSLContext | None = None
+        self, rules: OutgoingRules, *, resolve: Resolve | None = None, tls: ssl.SSLContext | None = None
     ) -> None:
         self._rules = rules
         self._http = httpx.AsyncClient(
-            transport=_GuardedTransport(rules, resolve, tls or httpx.create_ssl_context(trust_env=False)),
+            transport=_GuardedTransport(
+                rules, resolve or NameResolver(), tls or httpx.create_ssl_context(trust_env=False)
+            ),
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(None, connect=rules.connect_timeout_s),
@@ -208,35 +202,37 @@ class OutgoingClient:
         check_url(url, rules=self._rules)
 
     async def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> OutgoingAnswer:
-        """Send ``body`` once. A redirect is not followed: its status is the answer.
+        """Send ``body`` once. A redirect is not followed: its status is the answer, and its body is not waited for.
 
         Raises:
             ForbiddenAddress: no connection was made.
             OutgoingFailed: no answer, or not in time.
         """
-        return await self._call("POST", url, body=body, headers=headers)
+        return await self._call("POST", url, body=body, headers=headers, excerpt_s=EXCERPT_S)
 
     async def get(self, url: str, *, headers: Mapping[str, str]) -> OutgoingAnswer:
-        """Ask once, under the same rules as ``post``.
+        """Ask once, under the same rules as ``post``; the body is waited for as long as a call may take.
 
         Raises:
             ForbiddenAddress: no connection was made.
             OutgoingFailed: no answer, or not in time.
         """
-        return await self._call("GET", url, body=None, headers=headers)
+        return await self._call("GET", url, body=None, headers=headers, excerpt_s=self._rules.timeout_s)
 
-    async def _call(self, method: str, url: str, *, body: bytes | None, headers: Mapping[str, str]) -> OutgoingAnswer:
+    async def _call(
+        self, method: str, url: str, *, body: bytes | None, headers: Mapping[str, str], excerpt_s: float
+    ) -> OutgoingAnswer:
         self.check(url)
         clock = asyncio.get_running_loop().time
         begun_s = clock()
+        ends_s = begun_s + self._rules.timeout_s
+        request = self._http.build_request(method, url, content=body, headers=dict(headers))
         try:
-            async with (
-                asyncio.timeout(self._rules.timeout_s),
-                self._http.stream(method, url, content=body, headers=dict(headers)) as response,
-            ):
-                excerpt, is_whole = await self._read(response)
+            async with asyncio.timeout_at(ends_s):
+                response = await self._http.send(request, stream=True)
         except TimeoutError:
             raise OutgoingFailed("timeout") from None
+        excerpt, is_whole = await self._read(response, until_s=min(ends_s, clock() + excerpt_s))
         return OutgoingAnswer(
             status_code=response.status_code,
             headers=dict(response.headers),
@@ -245,14 +241,21 @@ class OutgoingClient:
             took_s=clock() - begun_s,
         )
 
-    async def _read(self, response: httpx.Response) -> tuple[bytes, bool]:
-        """Read as the bytes come: unpacking could make a megabyte of a kilobyte."""
+    async def _read(self, response: httpx.Response, *, until_s: float) -> tuple[bytes, bool]:
+        """Read as the bytes come: unpacking could make a megabyte of a kilobyte.
+
+        A body that breaks off, or does not end in time, is cut like one that is too long: what the other side decided
+        stood in the status, and a message that they took must not be taken for lost.
+        """
         content, size_max = bytearray(), self._rules.answer_bytes_max
-        async for chunk in response.aiter_raw():
-            content += chunk
-            if len(content) > size_max:
-                return bytes(content[:size_max]), False
-        return bytes(content), True
+        with contextlib.suppress(OutgoingFailed, TimeoutError):
+            async with contextlib.aclosing(response), asyncio.timeout_at(until_s):
+                async for chunk in response.aiter_raw():
+                    content += chunk
+                    if len(content) > size_max:
+                        return bytes(content[:size_max]), False
+            return bytes(content), True
+        return bytes(content[:size_max]), False
 
 
 class _GuardedTransport(httpx.AsyncBaseTransport):
@@ -274,7 +277,7 @@ class _GuardedTransport(httpx.AsyncBaseTransport):
         connection = httpcore.AsyncHTTPConnection(
             origin=target.origin,
             ssl_context=self._tls,
-            network_backend=_CheckedBackend(self._rules, self._resolve, scheme=url.scheme),
+            network_backend=CheckedBackend(partial(self._checked_addresses, scheme=url.scheme)),
         )
         assert isinstance(request.stream, httpx.AsyncByteStream)
         try:
@@ -293,6 +296,20 @@ class _GuardedTransport(httpx.AsyncBaseTransport):
             raise
         headers = [(name, value) for name, value in answer.headers if name.lower() in _ANSWER_HEADERS]
         return httpx.Response(answer.status, headers=headers, stream=_Body(answer, connection))
+
+    async def _checked_addresses(self, host: str, port: int, *, scheme: str) -> Sequence[str]:
+        """Resolve a host once and check every address: those are called, and there is no second resolution."""
+        try:
+            addresses = [host] if _is_literal(host) else await self._resolve(host, port)
+        except TimeoutError:
+            raise
+        except OSError:
+            raise OutgoingFailed("name not found") from None
+        if not addresses:
+            raise OutgoingFailed("name not found")
+        for address in addresses:
+            _check_address(address, self._rules, scheme=scheme)
+        return addresses
 
 
 class _Body(httpx.AsyncByteStream):
@@ -326,65 +343,3 @@ def _told_as_ours() -> Iterator[None]:
         raise OutgoingFailed("protocol") from error
     except (httpcore.NetworkError, OSError) as error:
         raise OutgoingFailed("reset") from error
-
-
-class _CheckedBackend(httpcore.AsyncNetworkBackend):
-    """Resolves a host once, checks every address, and connects to one of those: there is no second resolution.
-
-    TLS is not told: it verifies the certificate against the host's name.
-    """
-
-    def __init__(self, rules: OutgoingRules, resolve: Resolve, *, scheme: str) -> None:
-        self._rules = rules
-        self._resolve = resolve
-        self._scheme = scheme
-        self._sockets = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - the library's signature, here and below
-        local_address: str | None = None,  # noqa: ARG002
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
-    ) -> httpcore.AsyncNetworkStream:
-        try:
-            async with asyncio.timeout(timeout):
-                addresses = await self._checked_addresses(host, port)
-                return await self._connect(addresses[:_ADDRESSES_TRIED_MAX], port, timeout)
-        except TimeoutError:
-            raise OutgoingFailed("timeout") from None
-
-    async def _checked_addresses(self, host: str, port: int) -> Sequence[str]:
-        try:
-            addresses = [host] if _is_literal(host) else await self._resolve(host, port)
-        except TimeoutError:
-            raise
-        except OSError:
-            raise OutgoingFailed("name not found") from None
-        if not addresses:
-            raise OutgoingFailed("name not found")
-        for address in addresses:
-            _check_address(address, self._rules, scheme=self._scheme)
-        return addresses
-
-    async def _connect(
-        self, addresses: Sequence[str], port: int, timeout_s: float | None
-    ) -> httpcore.AsyncNetworkStream:
-        """Try the addresses in turn, each for its share of the time, so that a dead one does not hide a live one."""
-        share_s = None if timeout_s is None else timeout_s / len(addresses)
-        reason = "unreachable"
-        for address in addresses:
-            try:
-                return await self._sockets.connect_tcp(address, port, timeout=share_s)
-            except httpcore.ConnectTimeout:
-                reason = "timeout"
-            except httpcore.ConnectError as error:
-                reason = "refused" if _is_caused_by(error, ConnectionRefusedError) else "unreachable"
-        raise OutgoingFailed(reason)
-
-
-def _is_caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
-    while error is not None and not isinstance(error, kind):
-        error = error.__cause__
-    return error is not None

@@ -91,6 +91,7 @@ class Receiver:
         self.requests: list[bytes] = []
         self.names: list[str | None] = []
         self.answer: Answer = sending(OK)
+        self.early = False  # answer before the body was read
         self.all_closed = asyncio.Event()
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -111,7 +112,7 @@ class Receiver:
             size = int(
                 next((line[16:] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length: ")), 0)
             )
-            self.requests.append(head + await reader.readexactly(size))
+            self.requests.append(head if self.early else head + await reader.readexactly(size))
             await self.answer(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass

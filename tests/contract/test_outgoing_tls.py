@@ -121,3 +121,22 @@ async def test_a_receiver_that_says_nothing_in_the_handshake_ends_in_the_time_fo
 
     assert caught.value.reason == "timeout"
     assert receiver.requests == []
+
+
+@pytest.mark.parametrize("secured", [False, True], ids=["http", "https"])
+async def test_a_receiver_that_refuses_a_long_body_early_is_heard(
+    receiver: Receiver, secure: tuple[Receiver, ssl.SSLContext], secured: bool
+) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()  # with most of the body unread, which resets the connection
+
+    refusing = secure[0] if secured else receiver
+    refusing.early, refusing.answer = True, refuse
+    url = f"https://hooks.example:{refusing.port}/" if secured else f"http://127.0.0.1:{refusing.port}/"
+
+    async with OutgoingClient(AT_HOME, resolve=Names([INNER]), tls=secure[1]) as client:
+        answer = await client.post(url, body=b"x" * 20_000_000, headers={})
+
+    assert answer.status_code == 413
