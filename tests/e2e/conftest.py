@@ -195,6 +195,32 @@ class Server:
         )
 
 
+class Sandbox:
+    """The rails in a process of their own, which outlives the servers."""
+
+    def __init__(self, directory: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "quittance.sandbox", "--directory", str(directory)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.control_url = str(json.loads(self.process.stdout.readline())["control_url"])
+
+    def pay(self, payment_request: str) -> httpx.Response:
+        return httpx.post(f"{self.control_url}/pay", json={"paymentRequest": payment_request}, timeout=20.0)
+
+    def merchant_msat(self) -> int:
+        nodes = httpx.get(self.control_url, timeout=20.0).json()["nodes"]
+        return next(int(node["balanceMsat"]) for node in nodes if node["name"] == "merchant")
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=20)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server on SQLite with sandbox rails, shared by the whole run."""
@@ -220,6 +246,13 @@ def new_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     for running in made:
         if running.process is not None and running.process.poll() is None:
             running.kill()
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    rails = Sandbox(tmp_path / "state" / "sandbox")
+    yield rails
+    rails.stop()
 
 
 @pytest.fixture

@@ -1,20 +1,17 @@
 """Servers that are killed in the middle of their work: nothing is lost, nothing is done twice."""
 
-import json
 import random
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
-import pytest
+from tests.e2e.conftest import Sandbox
 from tests.e2e.orders import (
     AMOUNT_MSAT,
     NEW_INVOICE,
@@ -33,39 +30,6 @@ from tests.e2e.orders import (
 from websockets.exceptions import WebSocketException
 
 KEYS_A_ROUND = 6
-
-
-class Sandbox:
-    """The rails in a process of their own, which outlives the servers."""
-
-    def __init__(self, directory: Path) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "quittance.sandbox", "--directory", str(directory)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.control_url = str(json.loads(self.process.stdout.readline())["control_url"])
-
-    def pay(self, payment_request: str) -> httpx.Response:
-        return httpx.post(f"{self.control_url}/pay", json={"paymentRequest": payment_request}, timeout=20.0)
-
-    def merchant_msat(self) -> int:
-        nodes = httpx.get(self.control_url, timeout=20.0).json()["nodes"]
-        return next(int(node["balanceMsat"]) for node in nodes if node["name"] == "merchant")
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(timeout=20)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-
-@pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    rails = Sandbox(tmp_path / "state" / "sandbox")
-    yield rails
-    rails.stop()
 
 
 class Follower:
