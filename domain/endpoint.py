@@ -97,9 +97,6 @@ class WebhookEndpoint:
     def target(self) -> Target:
         return endpoint_target(self.merchant_id, self.id)
 
-    def wants(self, kind: EventKind) -> bool:
-        return self.status is EndpointStatus.ENABLED and self.deleted_at is None and kind in self.event_types
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookDelivery:

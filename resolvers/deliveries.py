@@ -1,5 +1,6 @@
 """Deliveries: every event goes out to who asked for it, at least once, in order for each payment."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,8 +22,8 @@ from quittance.domain.endpoint import (
     notify_target,
 )
 from quittance.domain.errors import DeliveryNotFound, InvalidInput
-from quittance.domain.event import EVERYTHING, Event, EventSelector
-from quittance.domain.ids import DELIVERY, EVENT, DeliveryId, EndpointId, EventId, PaymentId
+from quittance.domain.event import EVERYTHING, Event, EventKind, EventSelector
+from quittance.domain.ids import DELIVERY, EVENT, DeliveryId, EndpointId, EventId, MerchantId, PaymentId
 from quittance.domain.job import Job, JobKind
 from quittance.domain.webhook import payload
 from quittance.resolvers import audit
@@ -41,6 +42,7 @@ DRY_RUN_EVENTS = 1_000
 DRY_RUN_RENDERED = 20
 
 _Told = tuple[Event, Target]
+_Interests = Mapping[tuple[MerchantId, EventKind], Sequence[WebhookEndpoint]]
 
 
 async def fan_out(services: Services, *, after: int) -> int:
@@ -54,14 +56,18 @@ async def fan_out(services: Services, *, after: int) -> int:
     ahead = await services.database.read(lambda t: notify.look_ahead(t, after=after, events_max=events.SCAN_ROWS_MAX))
     if ahead.up_to == after:
         return after
-    listening = await services.database.scan(endpoints.listening_endpoints)
+    listening = await services.database.read(endpoints.is_anybody_listening)
     if not listening and not ahead.notifies:
         return ahead.up_to
     page = await services.database.scan(
         lambda t: events.events_after(t, EVERYTHING, after=after, up_to=ahead.up_to, limit=events.SCAN_ROWS_MAX)
     )
-    addresses = await _addresses(services, page) if ahead.notifies else {}
-    reached, told = _one_unit([(event, _targets(event, listening, addresses)) for event in page], end=ahead.up_to)
+    told_of = [event for event in page if event.kind in TOLD]
+    if not told_of:
+        return ahead.up_to
+    interests = await _interests(services, told_of) if listening else {}
+    addresses = await _addresses(services, told_of) if ahead.notifies else {}
+    reached, told = _one_unit([(event, _targets(event, interests, addresses)) for event in told_of], end=ahead.up_to)
     if not told:
         return reached
     moved = await services.database.write(
@@ -71,18 +77,27 @@ async def fan_out(services: Services, *, after: int) -> int:
     return reached if moved else await position_told(services)
 
 
+async def _interests(services: Services, page: Sequence[Event]) -> _Interests:
+    """Return who wants to be told of what, of the merchants whom these events concern."""
+    concerned = sorted({event.merchant_id for event in page})
+    interests: dict[tuple[MerchantId, EventKind], list[WebhookEndpoint]] = defaultdict(list)
+    for endpoint in await services.database.scan(lambda t: endpoints.listening_endpoints(t, concerned)):
+        for kind in endpoint.event_types:
+            interests[endpoint.merchant_id, kind].append(endpoint)
+    return interests
+
+
 async def _addresses(services: Services, page: Sequence[Event]) -> Mapping[PaymentId, str]:
-    payment_ids = {event.payment_id for event in page if event.payment_id is not None and event.kind in TOLD}
+    payment_ids = {event.payment_id for event in page if event.payment_id is not None}
     return await services.database.scan(lambda t: notify.notify_urls(t, sorted(payment_ids)))
 
 
-def _targets(
-    event: Event, listening: Sequence[WebhookEndpoint], addresses: Mapping[PaymentId, str]
-) -> Sequence[Target]:
-    """Return who is told of an event."""
-    targets = [endpoint.target for endpoint in listening if _concerns(endpoint, event)]
+def _targets(event: Event, interests: _Interests, addresses: Mapping[PaymentId, str]) -> Sequence[Target]:
+    """Return who is told of an event; an endpoint is not of what was before it."""
+    wanting = interests.get((event.merchant_id, event.kind), ())
+    targets = [endpoint.target for endpoint in wanting if event.occurred_at >= endpoint.created_at]
     address = None if event.payment_id is None else addresses.get(event.payment_id)
-    if address is not None and event.kind in TOLD:
+    if address is not None:
         targets.append(notify_target(event.merchant_id, address))
     return targets
 
@@ -257,14 +272,6 @@ def _send_again(
         )
     sent = [_send(transaction, services, endpoint.target, event, cause=DeliveryCause.REPLAY) for event in page]
     return sum(delivery is not None for delivery in sent)
-
-
-def _concerns(endpoint: WebhookEndpoint, event: Event) -> bool:
-    return (
-        endpoint.merchant_id == event.merchant_id
-        and endpoint.wants(event.kind)
-        and event.occurred_at >= endpoint.created_at
-    )
 
 
 def _send(

@@ -35,11 +35,11 @@ _CHANGE = Statement(
         .values({name: bindparam(name) for name in _CHANGED})
     )
 )
-_LISTENING = Statement(
-    lambda _: select(*_ENDPOINT.c).where(
-        _ENDPOINT.c.status == EndpointStatus.ENABLED.value, _ENDPOINT.c.deleted_at_us.is_(None)
-    )
+_IS_LISTENING = (_ENDPOINT.c.status == EndpointStatus.ENABLED.value, _ENDPOINT.c.deleted_at_us.is_(None))
+_LISTENING = BatchStatement(
+    lambda _, keys: select(*_ENDPOINT.c).where(_ENDPOINT.c.merchant_id.in_(keys), *_IS_LISTENING)
 )
+_ANYBODY = Statement(lambda _: select(_ENDPOINT.c.id).where(*_IS_LISTENING).limit(1))
 _LISTING = Listing(_ENDPOINT, narrowed_by=[_ENDPOINT.c.merchant_id], within=[_ENDPOINT.c.deleted_at_us.is_(None)])
 
 
@@ -64,9 +64,14 @@ def change_endpoint(transaction: Transaction, after: WebhookEndpoint) -> None:
     transaction.execute(_CHANGE, {name: columns[name] for name in _CHANGED} | {"endpoint_id": after.id})
 
 
-def listening_endpoints(transaction: Transaction) -> list[WebhookEndpoint]:
-    """Return every endpoint that wants to be told of anything."""
-    return [_to_domain(row) for row in transaction.all(_LISTENING)]
+def listening_endpoints(transaction: Transaction, merchant_ids: Sequence[MerchantId]) -> list[WebhookEndpoint]:
+    """Return every endpoint of these merchants that wants to be told of anything."""
+    statement, parameters = _LISTENING.sized(merchant_ids)
+    return [_to_domain(row) for row in transaction.all(statement, parameters)]
+
+
+def is_anybody_listening(transaction: Transaction) -> bool:
+    return transaction.first(_ANYBODY) is not None
 
 
 def list_endpoints(

@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from tests.integration.webhook_post import (
     REPLAY,
     Post,
+    fan_out_all,
     sale,
 )
-from tests.integration.webhook_receiver import Receiver
+from tests.integration.webhook_receiver import Receiver, receiving
 
 from quittance.resolvers.deliveries import fan_out, position_told
 from quittance.resolvers.services import Services
@@ -144,6 +147,40 @@ async def test_how_far_the_log_was_followed_is_kept_although_nothing_was_told(po
         await following
 
     assert before < newest
+
+
+async def test_each_merchant_is_told_of_their_own_events_alone(post: Post, receiver: Receiver, other_shop: Any) -> None:
+    async with receiving() as others:
+        await post.endpoint(receiver, eventTypes=["PAYMENT_SETTLED"])
+        other_post = replace(post, till=post.till.of(other_shop))
+        await other_post.endpoint(others, eventTypes=["PAYMENT_SETTLED"])
+        own, foreign = await sale(post), await sale(other_post)
+
+        await post.tell()
+
+        assert [one.message["data"]["payment"]["id"] for one in receiver.received] == [own]
+        assert [one.message["data"]["payment"]["id"] for one in others.received] == [foreign]
+
+
+async def test_what_nobody_can_be_told_of_is_passed_over_without_asking_who_listens(
+    post: Post, receiver: Receiver
+) -> None:
+    await post.endpoint(receiver, eventTypes=["PAYMENT_SETTLED"])
+    await sale(post)
+    await fan_out_all(post)
+    await post.runner.begin_due()
+    await post.runner.idle()  # which put into the log that it was delivered
+    database = post.till.services.database
+    before = post.position
+    ran: list[str] = []
+
+    database.counter = ran.append
+    after = await fan_out(post.till.services, after=before)
+    database.counter = None
+
+    assert after == before + 1
+    assert ran
+    assert not [sql for sql in ran if "webhook_endpoint.url" in sql]
 
 
 def _begin(sql: str) -> str:
