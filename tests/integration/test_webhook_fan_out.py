@@ -111,13 +111,14 @@ async def test_who_is_told_nothing_costs_nothing_more(
     await sale(post, notify_url=receiver.url)
     _, notified = await follow(somebody)
 
-    head, endpoints, events, addresses = (
-        "SELECT event_head.position,", "SELECT webhook_endpoint.id,", "SELECT event.position,", "SELECT payment.id,",
+    head, anybody, endpoints, events, addresses = (
+        "SELECT event_head.position,", "SELECT webhook_endpoint.id", "SELECT webhook_endpoint.id,",
+        "SELECT event.position,", "SELECT payment.id,",
     )  # fmt: skip
-    assert [_begin(sql) for sql in unheard] == [head, endpoints]
+    assert [_begin(sql) for sql in unheard] == [head, anybody]
     assert (idle, [_begin(sql) for sql in nothing]) == (nobody, [head])
-    assert [_begin(sql) for sql in heard] == [head, endpoints, events]
-    assert [_begin(sql) for sql in notified] == [head, endpoints, events, addresses]
+    assert [_begin(sql) for sql in heard] == [head, anybody, events, endpoints]
+    assert [_begin(sql) for sql in notified] == [head, anybody, events, endpoints, addresses]
     assert len(await post.deliveries()) == 3
 
 

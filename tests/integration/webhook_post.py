@@ -1,6 +1,7 @@
 """A shop that tells of its events to receivers on real sockets, one step of its workers at a time."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,16 +127,22 @@ class Post:
         return [edge["node"] for edge in reversed(page["edges"])]
 
 
-@pytest.fixture
-async def post(till: Any) -> AsyncIterator[Post]:
+@asynccontextmanager
+async def posting(till: Any, *, timeout_s: float) -> AsyncIterator[Post]:
     services = till.services
     access = ServerAccess(services, till.shop.broker, key_used=lambda _: None)
-    rules = OutgoingRules(private_networks=LOOPBACK, plain_http=True, timeout_s=2.0)
+    rules = OutgoingRules(private_networks=LOOPBACK, plain_http=True, timeout_s=timeout_s)
     async with OutgoingClient(rules) as outgoing:
         services.webhook_tools = WebhookTools(
             outgoing=outgoing, payloads=GraphQLPayloads(access, limits=DocumentLimits())
         )
         yield Post(till, runner_of(services, JobKind.WEBHOOK_DELIVERY))
+
+
+@pytest.fixture
+async def post(till: Any) -> AsyncIterator[Post]:
+    async with posting(till, timeout_s=2.0) as running:
+        yield running
 
 
 @pytest.fixture
