@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from urllib.parse import urlsplit
+from zlib import crc32
 
 from quittance.domain.event import EventKind
 from quittance.domain.ids import DeliveryId, EndpointId, EventId, MerchantId, PaymentId
 from quittance.domain.rotation import SecretVersions
 
 TEST_TYPE = "webhook.test"
+NOTIFY_LANES = 64
 TOLD = frozenset(EventKind) - {EventKind.WEBHOOK_DELIVERED}  # else each delivery would cause another
 
 
@@ -63,12 +65,17 @@ class Target:
 
 
 def endpoint_target(merchant_id: MerchantId, endpoint_id: EndpointId) -> Target:
-    return Target(merchant_id=merchant_id, lane=f"webhook/{endpoint_id}", endpoint_id=endpoint_id)
+    return Target(merchant_id=merchant_id, lane=f"{merchant_id}/webhook/{endpoint_id}", endpoint_id=endpoint_id)
 
 
 def notify_target(merchant_id: MerchantId, url: str) -> Target:
-    """Return the target of a payment's own address; one server's deliveries share a lane, so it delays no other."""
-    return Target(merchant_id=merchant_id, lane=f"notify/{merchant_id}/{urlsplit(url).netloc.lower()}", url=url)
+    """Return the target of a payment's own address.
+
+    One server's deliveries share a lane, so it delays hardly any other: a merchant has NOTIFY_LANES, whatever it names.
+    """
+    host = urlsplit(url).hostname or ""
+    lane = f"{merchant_id}/notify/{crc32(host.encode()) % NOTIFY_LANES}"
+    return Target(merchant_id=merchant_id, lane=lane, url=url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

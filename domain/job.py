@@ -24,6 +24,14 @@ class JobState(StrEnum):
     DEAD = "DEAD"
 
 
+OWNER_LENGTH = 36  # of a merchant's id
+
+
+def owner_of(lane: str) -> str:
+    """Return whose places the jobs of a lane take: the merchant that its name begins with, or the lane itself."""
+    return lane[:OWNER_LENGTH]
+
+
 STORED = frozenset(JobState) - {JobState.DONE}  # what is done needs no row any more
 
 
@@ -32,7 +40,8 @@ class Job:
     """``subject`` is what the job is about, once a kind; jobs of one ``order_key`` run one after the
     other, by ``order_place``.
 
-    ``lane`` bounds how many run at once; ``fence`` tells the newest claim from one that was too slow.
+    ``lane`` bounds how many run at once; ``fence`` tells the newest claim from one that was too slow. ``attempts``
+    counts the runs that ended; while one runs, it too.
     """
 
     id: JobId

@@ -25,6 +25,7 @@ from quittance.resolvers.signing import SigningKeys, endpoint_keys, notify_keys
 from quittance.store import deliveries, endpoints, events, merchants
 from quittance.store.transaction import EventDraft, Transaction
 
+SLOW_S = 5.0  # who takes longer has one place like those that do not answer
 GIVEN_UP_MAX = 5  # deliveries given up in a row before an endpoint is taken for dead
 
 
@@ -117,7 +118,7 @@ def _answered(
 ) -> JobRun:
     attempt = _attempt(delivery, begun_at, took_s=answer.took_s, status_code=answer.status_code)
     if is_delivered(answer.status_code):
-        return _delivered(services, delivery, attempt)
+        return _delivered(services, delivery, attempt, is_quick=answer.took_s < SLOW_S)
     if disables(answer.status_code):
         return _given_up(services, delivery, attempt, fails=True)
     return _failed(services, job, delivery, attempt, answer)
@@ -169,13 +170,13 @@ def _canceled(services: Services, delivery: WebhookDelivery, *, why: str) -> Job
     return JobRun(end=JobEnd(state=JobState.DONE, error=why), also=also)
 
 
-def _delivered(services: Services, delivery: WebhookDelivery, attempt: WebhookAttempt) -> JobRun:
+def _delivered(services: Services, delivery: WebhookDelivery, attempt: WebhookAttempt, *, is_quick: bool) -> JobRun:
     def also(transaction: Transaction) -> None:
         _close(transaction, services, delivery, attempt, DeliveryState.DELIVERED)
         if delivery.endpoint_id is not None:
             _forget_failures(transaction, delivery.endpoint_id)
 
-    return JobRun(end=JobEnd(state=JobState.DONE, lane_answers=True), also=also)
+    return JobRun(end=JobEnd(state=JobState.DONE, lane_answers=is_quick), also=also)
 
 
 def _failed(
@@ -205,7 +206,7 @@ def _failed(
         error=attempt.error or f"HTTP {attempt.status_code}",
         again_at=again_at if rests_until is None else max(again_at, rests_until),
         lane_rests_until=rests_until,
-        lane_answers=answer is not None,
+        lane_answers=answer is not None and answer.took_s < SLOW_S,
     )
     return JobRun(end=end, also=also)
 

@@ -15,8 +15,9 @@ from quittance.domain.secrets import check_overlap
 from quittance.domain.text import is_storable
 from quittance.domain.webhook import shown_secret
 from quittance.resolvers import audit
+from quittance.resolvers.jobs import wake_lane
 from quittance.resolvers.services import Services
-from quittance.store import endpoints, jobs, lanes
+from quittance.store import endpoints, lanes
 from quittance.store.transaction import Transaction
 
 DESCRIPTION_MAX = 255
@@ -136,11 +137,11 @@ async def update_endpoint(
         if change.messages_per_second is not None or change.clear_messages_per_second:
             lanes.limit_lane(transaction, after.target.lane, per_second=change.messages_per_second)
         _note(transaction, services, principal, AuditAction.WEBHOOK_ENDPOINT_UPDATED, after)
-        if change.enabled or after.url != before.url:
-            jobs.wake_lane(transaction, before.target.lane, at=services.now())  # what kept them waiting may be mended
         return after
 
     changed = await services.database.write(unit)
+    if change.enabled or change.url is not None:
+        await wake_lane(services, changed.target.lane)  # what kept them waiting may be mended
     services.webhooks.wake()
     return changed
 
@@ -160,10 +161,11 @@ async def delete_endpoint(services: Services, principal: Principal, endpoint_id:
         after = replace(before, status=EndpointStatus.DISABLED, deleted_at=now, modified_at=now)
         endpoints.change_endpoint(transaction, after)
         _note(transaction, services, principal, AuditAction.WEBHOOK_ENDPOINT_DELETED, after)
-        jobs.wake_lane(transaction, before.target.lane, at=now)  # each finds its endpoint gone, and ends
         return after
 
-    return await services.database.write(unit)
+    gone = await services.database.write(unit)
+    await wake_lane(services, gone.target.lane)  # each finds its endpoint gone, and ends
+    return gone
 
 
 async def rotate_secret(

@@ -1,18 +1,19 @@
 """Jobs: asked for in the unit of the change they follow from, run by whoever claims them first."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from quittance.domain.ids import JOB, JobId
-from quittance.domain.job import Job, JobEnd, JobKind, JobState, RunnableJob
+from quittance.domain.job import Job, JobEnd, JobKind, JobState, RunnableJob, owner_of
 from quittance.resolvers.services import Services
 from quittance.store import jobs, lanes
 from quittance.store.jobs import LANE_MAX
 from quittance.store.transaction import Transaction
 
 LIST_MAX = 1_000
+WAKE_JOBS = 500  # the loop runs a unit in one go on SQLite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,22 +50,18 @@ class JobWork:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """What a process still takes on. ``slow`` counts what runs of lanes that do not answer; half the places are theirs.
+    """What a process still takes on of some kinds: ``at_once`` in all, and a share of that for each owner of lanes.
 
-    ``lanes`` counts what runs of each lane.
+    ``running`` is what runs. Half of all, and half of each share, is as much as lanes that do not answer may take.
     """
 
     at_once: int
-    lanes: Mapping[str, int]
-    slow: int
+    owner_at_once: int
+    running: Sequence[RunnableJob] = ()
 
     @property
     def free(self) -> int:
-        return self.at_once - sum(self.lanes.values())
-
-    @property
-    def free_for_slow(self) -> int:
-        return self.at_once // 2 - self.slow
+        return self.at_once - len(self.running)
 
 
 def new_job(
@@ -90,14 +87,14 @@ def new_job(
 
 
 async def claim_due(services: Services, work: Mapping[JobKind, JobWork], room: Room) -> list[RunnableJob]:
-    """Claim due jobs as far as there is room, for them and in their lanes.
+    """Claim due jobs as far as there is room: for them, for their owners and in their lanes.
 
     A lane that does not answer has one place; it gets its others back when it does.
     """
-    if room.free <= 0:
+    if room.free <= 0 or not work:
         return []
-    now = services.now()
-    found = await services.database.scan(lambda t: jobs.runnable_jobs(t, now=now, limit=room.at_once))
+    now, kinds = services.now(), frozenset(work)
+    found = await services.database.scan(lambda t: jobs.runnable_jobs(t, kinds, now=now, limit=room.at_once))
     chosen = {one.job.id: one for one in _chosen(found, work, room)}
     if not chosen:
         return []
@@ -113,18 +110,39 @@ async def claim_due(services: Services, work: Mapping[JobKind, JobWork], room: R
 
 
 def _chosen(found: Sequence[RunnableJob], work: Mapping[JobKind, JobWork], room: Room) -> Iterator[RunnableJob]:
-    taken = Counter(room.lanes)
-    free, free_for_slow = room.free, room.free_for_slow
+    places = _Places(work=work, room=room)
     for one in found:
-        lane, kind = one.job.lane, one.job.kind
-        if kind not in work or free == 0 or (one.slow and free_for_slow == 0):
-            continue
-        if taken[lane] >= (1 if one.slow else work[kind].lane_at_once):
-            continue
-        taken[lane] += 1
-        free -= 1
-        free_for_slow -= one.slow
-        yield one
+        if places.has_one_for(one):
+            places.take(one)
+            yield one
+
+
+class _Places:
+    """How many places are taken, by whom."""
+
+    def __init__(self, *, work: Mapping[JobKind, JobWork], room: Room) -> None:
+        self._work = work
+        self._room = room
+        self._lanes: Counter[str] = Counter()
+        self._owners: Counter[tuple[str, bool]] = Counter()
+        self._slow: Counter[bool] = Counter()
+        for one in room.running:
+            self.take(one)
+
+    def take(self, one: RunnableJob) -> None:
+        self._lanes[one.job.lane] += 1
+        self._owners[owner_of(one.job.lane), one.slow] += 1
+        self._slow[one.slow] += 1
+
+    def has_one_for(self, one: RunnableJob) -> bool:
+        room, owner = self._room, owner_of(one.job.lane)
+        of_owner = self._owners[owner, True] + self._owners[owner, False]
+        if self._slow.total() >= room.at_once or of_owner >= room.owner_at_once:
+            return False
+        if not one.slow:
+            return self._lanes[one.job.lane] < self._work[one.job.kind].lane_at_once
+        half = self._slow[True] < room.at_once // 2 and self._owners[owner, True] < room.owner_at_once // 2
+        return half and self._lanes[one.job.lane] == 0
 
 
 def _paces(claimed: Sequence[Job], work: Mapping[JobKind, JobWork]) -> dict[int, Counter[str]]:
@@ -157,8 +175,26 @@ async def renew(services: Services, job: Job) -> bool:
     return await services.database.write(lambda transaction: jobs.renew_claim(transaction, job, until=until))
 
 
-async def next_due(services: Services, *, after: datetime) -> datetime | None:
-    return await services.database.scan(lambda transaction: jobs.next_due(transaction, after=after))
+async def give_back(services: Services, held: Sequence[Job]) -> None:
+    """Let others run at once what was claimed and broken off; what ended, or was lost, stays as it is."""
+
+    def unit(transaction: Transaction) -> None:
+        for job in held:
+            jobs.give_back(transaction, job, at=services.now())
+
+    if held:
+        await services.database.write(unit)
+
+
+async def wake_lane(services: Services, lane: str) -> None:
+    """Let every job of a lane that waits fall due: a unit for some of them, then one for some more."""
+    at = services.now()
+    while await services.database.write(lambda t: jobs.wake_lane(t, lane, at=at, limit=WAKE_JOBS)) == WAKE_JOBS:
+        pass
+
+
+async def next_due(services: Services, kinds: Collection[JobKind], *, after: datetime) -> datetime | None:
+    return await services.database.scan(lambda transaction: jobs.next_due(transaction, kinds, after=after))
 
 
 async def list_jobs(services: Services, state: JobState, *, limit: int = LIST_MAX) -> list[Job]:

@@ -42,7 +42,7 @@ from quittance.workers.jobs import JobRunner
 from quittance.workers.loop import for_ever
 from quittance.workers.settlements import follow_feed
 from quittance.workers.webhooks import FanOut
-from quittance.workers.work import all_work
+from quittance.workers.work import runners
 
 if TYPE_CHECKING:
     from quittance.server.sandbox_host import SandboxHost
@@ -85,7 +85,7 @@ class Runtime:
     access: ServerAccess
     sandbox: "SandboxHost | None"
     feeds: dict[str, SettlementFeed]
-    runner: JobRunner
+    runners: Sequence[JobRunner]
     fan_out: FanOut
     holder: str = field(default_factory=lambda: f"{os.getpid()}-{secrets.token_hex(4)}")
 
@@ -122,11 +122,16 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
         access = ServerAccess(services, broker, key_used=(uses := _KeyUses(services)).add)
         outgoing = OutgoingOnDemand(settings)
         stack.push_async_callback(outgoing.aclose)
-        runner = JobRunner(services, all_work(webhooks_per_second=settings.webhooks_per_second))
+        telling, asking = runners(services, webhooks_per_second=settings.webhooks_per_second)
+
+        def wake() -> None:
+            telling.wake.set()
+            asking.wake.set()
+
         services.webhook_tools = WebhookTools(
             outgoing=outgoing,
             payloads=GraphQLPayloads(access, limits=DocumentLimits()),
-            wake=runner.wake.set,
+            wake=wake,
         )
         runtime = Runtime(
             settings=settings,
@@ -135,7 +140,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             access=access,
             sandbox=sandbox,
             feeds=feeds,
-            runner=runner,
+            runners=[telling, asking],
             fan_out=FanOut(services=services),
         )
         broker.listen(lambda _: runtime.fan_out.wake.set())
@@ -151,8 +156,8 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
 def _loops(runtime: Runtime) -> list[Coroutine[None, None, None]]:
     services, holder = runtime.services, runtime.holder
     feeds = [follow_feed(services, provider=name, feed=feed, holder=holder) for name, feed in runtime.feeds.items()]
-    telling = [runtime.fan_out.run(holder=holder), runtime.runner.run()]
-    return [*feeds, *telling]
+    working = [runner.run() for runner in runtime.runners]
+    return [*feeds, runtime.fan_out.run(holder=holder), *working]
 
 
 @asynccontextmanager

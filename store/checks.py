@@ -9,8 +9,13 @@ from quittance.store import jobs
 from quittance.store.transaction import Transaction
 
 
-def plan_check(transaction: Transaction, option: PaymentOption, *, at: datetime | None) -> None:
-    """Have the provider asked about an attempt at this time instead of any other; None: never again."""
+def plan_check(
+    transaction: Transaction, option: PaymentOption, *, at: datetime | None, is_unknown: bool = False
+) -> None:
+    """Have the provider asked about an attempt at this time instead of any other; None: never again.
+
+    What became of an attempt that ``is_unknown`` is not asked behind all that is merely still open.
+    """
     if at is None:
         jobs.drop_job(transaction, JobKind.PROVIDER_CHECK, option.id)
         return
@@ -20,7 +25,7 @@ def plan_check(transaction: Transaction, option: PaymentOption, *, at: datetime 
             id=JobId(JOB + option.id.removeprefix(OPTION)),
             kind=JobKind.PROVIDER_CHECK,
             subject=option.id,
-            lane=f"provider/{option.provider}",
+            lane=f"provider/{option.provider}{'/unknown' if is_unknown else ''}",
             order_key=None,
             order_place=0,
             state=JobState.WAITING,

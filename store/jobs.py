@@ -1,13 +1,15 @@
 """Jobs: added by the unit that needs them, claimed by compare-and-set, so that any number of processes may run them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
+from functools import cache, partial
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, literal, literal_column, select, union_all, update
+from sqlalchemy import bindparam, delete, func, literal, literal_column, or_, select, union_all, update
 
 from quittance.domain.ids import JobId
-from quittance.domain.job import STORED, Job, JobEnd, JobKind, JobState, RunnableJob
+from quittance.domain.job import OWNER_LENGTH, STORED, Job, JobEnd, JobKind, JobState, RunnableJob
 from quittance.store import lanes
 from quittance.store.models import table_of
 from quittance.store.models_operations import JobLaneRow, JobRow
@@ -23,29 +25,37 @@ def _alive(table: Any) -> Any:
     return table.c.state != literal_column("'DEAD'")  # as the indexes of what is alive say it
 
 
-def _runnable(_: object) -> Any:
+@cache
+def _runnable(kinds: frozenset[JobKind]) -> Statement:
+    return Statement(lambda _: _heads_of_lanes(sorted(kinds)))
+
+
+def _heads_of_lanes(kinds: Sequence[JobKind]) -> Any:
     """Walk the lanes that have jobs by skipping from one to the next in their index, and look at the heads of each.
 
-    However long a queue is, only its first few rows are read: a look is as long as there are lanes. Lanes that answer
-    and lanes that do not take turns.
+    A look costs by the number of lanes, and by what waits behind an unfinished job of its own order; not by the length
+    of queues. Owners take turns, and for each the lanes that answer and those that do not.
     """
+    heads_of = partial(_heads, kinds)
     other = _JOB.alias("other")
     lanes = select(func.min(_JOB.c.lane).label("lane")).where(_alive(_JOB)).cte("lanes", recursive=True)
     following = select(func.min(other.c.lane)).where(other.c.lane > lanes.c.lane, _alive(other)).scalar_subquery()
     lanes = lanes.union_all(select(following).where(lanes.c.lane.is_not(None)))
-    first = _heads(other, other.c.due_at_us, lanes.c.lane).limit(1).scalar_subquery()
+    first = heads_of(other, other.c.due_at_us, lanes.c.lane).limit(1).scalar_subquery()
     waiting = select(lanes.c.lane, first.label("due_at_us")).cte("waiting")
+    owner = func.substr(waiting.c.lane, 1, literal_column(str(OWNER_LENGTH)))
     slow = func.coalesce(_LANE.c.slow, 0)
-    turn = func.row_number().over(partition_by=slow, order_by=(waiting.c.due_at_us, waiting.c.lane))
-    due = (
-        select(waiting.c.lane, slow.label("slow"), turn.label("turn"))
+    of_owner = func.row_number().over(partition_by=(owner, slow), order_by=(waiting.c.due_at_us, waiting.c.lane))
+    awake = (
+        select(waiting, slow.label("slow"), of_owner.label("of_owner"))
         .select_from(waiting.outerjoin(_LANE, _LANE.c.lane == waiting.c.lane))
         .where(waiting.c.due_at_us.is_not(None), func.coalesce(_LANE.c.paused_until_us, 0) <= bindparam("now_us"))
-        .order_by(turn)
-        .limit(bindparam("limit"))
-        .cte("due")
+        .cte("awake")
     )
-    heads = _heads(other, other.c.id, due.c.lane).limit(1)
+    in_order = (awake.c.of_owner, awake.c.due_at_us, awake.c.lane)
+    turn = func.row_number().over(partition_by=awake.c.slow, order_by=in_order)
+    due = select(awake.c.lane, awake.c.slow, turn.label("turn")).order_by(turn).limit(bindparam("limit")).cte("due")
+    heads = heads_of(other, other.c.id, due.c.lane).limit(1)
     each = [
         select(heads.offset(place).scalar_subquery().label("id"), due.c.slow, due.c.turn, literal(place).label("place"))
         for place in range(LANE_MAX)
@@ -59,7 +69,7 @@ def _runnable(_: object) -> Any:
     )
 
 
-def _heads(job: Any, wanted: Any, lane: Any) -> Any:
+def _heads(kinds: Sequence[JobKind], job: Any, wanted: Any, lane: Any) -> Any:
     """Select of one lane what is due and behind no unfinished job of its order, the longest due first."""
     earlier = _JOB.alias("earlier")
     blocked = select(earlier.c.id).where(
@@ -67,7 +77,13 @@ def _heads(job: Any, wanted: Any, lane: Any) -> Any:
     )
     return (
         select(wanted)
-        .where(job.c.lane == lane, _alive(job), job.c.due_at_us <= bindparam("now_us"), ~blocked.exists())
+        .where(
+            job.c.lane == lane,
+            _alive(job),
+            job.c.due_at_us <= bindparam("now_us"),
+            or_(*(job.c.kind == literal_column(f"'{kind.value}'") for kind in kinds)),
+            ~blocked.exists(),
+        )
         .order_by(job.c.due_at_us, job.c.id)
     )
 
@@ -94,6 +110,7 @@ def _planned(dialect: Any) -> Any:
         index_elements=["kind", "subject"],
         set_={
             "state": JobState.WAITING.value,
+            "lane": inserted.excluded.lane,
             "due_at_us": inserted.excluded.due_at_us,
             "attempts": 0,
             "fence": _JOB.c.fence + 1,
@@ -108,7 +125,6 @@ _PLAN = Statement(_planned)
 _DROP = Statement(
     lambda _: delete(_JOB).where(_JOB.c.kind == bindparam("of_kind"), _JOB.c.subject == bindparam("about"))
 )
-_RUNNABLE = Statement(_runnable)
 _CLAIM = BatchStatement(
     lambda _, keys: (
         update(_JOB)
@@ -116,7 +132,6 @@ _CLAIM = BatchStatement(
         .values(
             state=JobState.RUNNING.value,
             due_at_us=bindparam("until_us"),
-            attempts=_JOB.c.attempts + 1,
             fence=_JOB.c.fence + 1,
         )
         .returning(*_JOB.c)
@@ -135,6 +150,7 @@ _END = Statement(
         .where(*_HELD)
         .values(
             state=bindparam("new_state"),
+            attempts=bindparam("attempts"),
             due_at_us=bindparam("due_at_us"),
             last_error=bindparam("last_error"),
             ended_at_us=bindparam("ended_at_us"),
@@ -159,15 +175,32 @@ _AGAIN = Statement(
         .values(state=JobState.WAITING.value, due_at_us=bindparam("due_at_us"), attempts=0, ended_at_us=None)
     )
 )
+_TO_WAKE = _JOB.alias("to_wake")
 _WAKE = Statement(
     lambda _: (
         update(_JOB)
-        .where(_JOB.c.lane == bindparam("of_lane"), _alive(_JOB), _JOB.c.state == literal_column("'WAITING'"))
+        .where(
+            _JOB.c.id.in_(
+                select(_TO_WAKE.c.id)
+                .where(
+                    _TO_WAKE.c.lane == bindparam("of_lane"),
+                    _alive(_TO_WAKE),
+                    _TO_WAKE.c.due_at_us > bindparam("due_at_us"),
+                    _TO_WAKE.c.state == literal_column("'WAITING'"),
+                )
+                .limit(bindparam("limit"))
+            )
+        )
         .values(due_at_us=bindparam("due_at_us"))
     )
 )
+_GIVE_BACK = Statement(
+    lambda _: update(_JOB).where(*_HELD).values(state=JobState.WAITING.value, due_at_us=bindparam("due_at_us"))
+)
 _NEXT_DUE = Statement(
-    lambda _: select(func.min(_JOB.c.due_at_us)).where(_alive(_JOB), _JOB.c.due_at_us > bindparam("after_us"))
+    lambda _: select(func.min(_JOB.c.due_at_us)).where(
+        _JOB.c.kind == bindparam("kind"), _alive(_JOB), _JOB.c.due_at_us > bindparam("after_us")
+    )
 )
 _NEXT_AWAKE = Statement(
     lambda _: select(func.min(_LANE.c.paused_until_us)).where(_LANE.c.paused_until_us > bindparam("after_us"))
@@ -215,22 +248,32 @@ def drop_job(transaction: Transaction, kind: JobKind, subject: str) -> None:
     transaction.execute(_DROP, {"of_kind": kind.value, "about": subject})
 
 
-def runnable_jobs(transaction: Transaction, *, now: datetime, limit: int) -> list[RunnableJob]:
+def runnable_jobs(
+    transaction: Transaction, kinds: frozenset[JobKind], *, now: datetime, limit: int
+) -> list[RunnableJob]:
     """Return due jobs that nothing holds back, at most LANE_MAX of each lane: each lane's first, then the second.
 
     Held back are those with an unfinished job of the same order before them, and those whose lane rests.
     """
-    found = transaction.all(_RUNNABLE, {"now_us": to_us(now), "limit": limit})
+    found = transaction.all(_runnable(kinds), {"now_us": to_us(now), "limit": limit})
     return [RunnableJob(job=_to_domain(row[:-1]), slow=bool(row[-1])) for row in found]
 
 
 def claim_jobs(transaction: Transaction, ids: Sequence[JobId], *, now: datetime, until: datetime) -> list[Job]:
-    """Claim what is still due of ``ids`` until then, and return it with its new fence and one attempt more."""
+    """Claim what is still due of ``ids`` until then, and return it with its new fence and one attempt more.
+
+    The attempt counts once the run ends: one that a killed process began was none.
+    """
     if not ids:
         return []
     statement, parameters = _CLAIM.sized(ids)
     rows = transaction.all(statement, parameters | {"now_us": to_us(now), "until_us": to_us(until)})
-    return [_to_domain(row) for row in rows]
+    return [replace(job, attempts=job.attempts + 1) for job in map(_to_domain, rows)]
+
+
+def give_back(transaction: Transaction, job: Job, *, at: datetime) -> None:
+    """Let another run a claimed job, whose run was broken off; it was no attempt."""
+    transaction.execute(_GIVE_BACK, {"job_id": job.id, "of_fence": job.fence, "due_at_us": to_us(at)})
 
 
 def renew_claim(transaction: Transaction, job: Job, *, until: datetime) -> bool:
@@ -250,7 +293,8 @@ def end_job(transaction: Transaction, job: Job, end: JobEnd, *, at: datetime) ->
     else:
         over_us = to_us(at) if end.state is JobState.DEAD else None
         change = {"new_state": end.state.value, "due_at_us": again_at_us, "ended_at_us": over_us}
-        ended = transaction.execute(_END, held | change | {"last_error": end.error})
+        tried = {"attempts": job.attempts, "last_error": end.error}
+        ended = transaction.execute(_END, held | change | tried)
     if ended and end.lane_rests_until is not None:
         lanes.rest_lane(transaction, job.lane, until=end.lane_rests_until)
     if ended and job.order_key is not None:
@@ -264,10 +308,13 @@ def run_again(transaction: Transaction, job_id: JobId, *, at: datetime) -> bool:
     return transaction.execute(_AGAIN, {"job_id": job_id, "due_at_us": to_us(at)}) == 1
 
 
-def wake_lane(transaction: Transaction, lane: str, *, at: datetime) -> None:
-    """Let every job of a lane that waits fall due, resting or slow or not: what it waited for has changed."""
-    transaction.execute(_WAKE, {"of_lane": lane, "due_at_us": to_us(at)})
+def wake_lane(transaction: Transaction, lane: str, *, at: datetime, limit: int) -> int:
+    """Let so many jobs of a lane that wait fall due, resting or slow or not; return how many did.
+
+    What they waited for has changed.
+    """
     lanes.refresh_lane(transaction, lane)
+    return transaction.execute(_WAKE, {"of_lane": lane, "due_at_us": to_us(at), "limit": limit})
 
 
 def release_claims(transaction: Transaction) -> int:
@@ -275,10 +322,11 @@ def release_claims(transaction: Transaction) -> int:
     return transaction.execute(_RELEASE)
 
 
-def next_due(transaction: Transaction, *, after: datetime) -> datetime | None:
-    """Return when the next unfinished job or claim falls due, or a lane has rested, after ``after``."""
-    moments = [transaction.first(statement, {"after_us": to_us(after)}) for statement in (_NEXT_DUE, _NEXT_AWAKE)]
-    known = [row[0] for row in moments if row is not None and row[0] is not None]
+def next_due(transaction: Transaction, kinds: Iterable[JobKind], *, after: datetime) -> datetime | None:
+    """Return when the next unfinished job or claim of some kinds falls due, or a lane has rested, after ``after``."""
+    rows = [transaction.first(_NEXT_AWAKE, {"after_us": to_us(after)})]
+    rows += [transaction.first(_NEXT_DUE, {"kind": kind.value, "after_us": to_us(after)}) for kind in kinds]
+    known = [row[0] for row in rows if row is not None and row[0] is not None]
     return from_us(min(known)) if known else None
 
 

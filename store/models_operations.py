@@ -34,7 +34,7 @@ class JobRow(Row, table=True):
     __table_args__ = (
         UniqueConstraint("kind", "subject"),
         Index("ix_job_lane_due_at_us_id", "lane", "due_at_us", "id", **only_where("state <> 'DEAD'")),
-        Index("ix_job_due_at_us", "due_at_us", **only_where("state <> 'DEAD'")),
+        Index("ix_job_kind_due_at_us", "kind", "due_at_us", **only_where("state <> 'DEAD'")),
         Index("ix_job_dead_due_at_us", "due_at_us", **only_where("state = 'DEAD'")),
         Index("ix_job_order_key_order_place", "order_key", "order_place", **only_where("order_key IS NOT NULL")),
     )

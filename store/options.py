@@ -164,7 +164,7 @@ def decide_option(
     """Say what became of an undecided attempt; False, and nothing changed, when somebody decided it first."""
     if transaction.execute(_DECIDE, {"option_id": option.id, "state": state.value}) != 1:
         return False
-    checks.plan_check(transaction, option, at=check_at)
+    checks.plan_check(transaction, option, at=check_at, is_unknown=state is OptionState.UNKNOWN)
     return True
 
 

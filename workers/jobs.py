@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,54 +10,57 @@ from functools import partial
 import structlog
 
 from quittance.domain.job import CRASHED, Job, JobEnd, JobKind, JobState, RunnableJob
-from quittance.resolvers.jobs import JobRun, JobWork, Room, claim_due, end_run, next_due, renew
+from quittance.resolvers.jobs import JobRun, JobWork, Room, claim_due, end_run, give_back, next_due, renew
 from quittance.resolvers.services import Services
 from quittance.workers.loop import for_ever
 
 log = structlog.get_logger("quittance.workers.jobs")
 
-AT_ONCE = 256
 POLL_S = 1.0
+GATHER_S = 0.005  # what ends meanwhile is made up for together: a look costs more than a place that stays empty so long
 CRASH_PAUSE_S = 30.0
 CRASH_PAUSE_S_MAX = 6 * 3_600.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class JobRunner:
-    """Runs jobs in this process. ``wake`` says that something may have fallen due."""
+    """Runs jobs of some kinds in this process. ``wake`` says that something may have fallen due.
+
+    ``owner_at_once`` is how many of ``at_once`` one merchant's may be.
+    """
 
     services: Services
     work: Mapping[JobKind, JobWork]
+    at_once: int
+    owner_at_once: int
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     _running: dict[asyncio.Task[None], RunnableJob] = field(default_factory=dict)
 
     async def run(self) -> None:
-        """Run for ever; on the way out, what runs is canceled and its claims lapse."""
+        """Run for ever; on the way out, what runs is canceled and given back."""
         try:
             await for_ever("jobs", self._turn)
         finally:
-            for task in self._running:
+            broken_off = dict(self._running)
+            for task in broken_off:
                 task.cancel()
-            await asyncio.gather(*self._running, return_exceptions=True)
+            await asyncio.gather(*broken_off, return_exceptions=True)
+            await give_back(self.services, [one.job for one in broken_off.values()])
 
     async def _turn(self) -> None:
         self.wake.clear()
         looked_at = self.services.now()
         begun = await self.begin_due()
-        if begun and len(self._running) < AT_ONCE:
+        if begun and len(self._running) < self.at_once:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(await self._pause_s(looked_at)):
                 await self.wake.wait()
+        await asyncio.sleep(GATHER_S)
 
     async def begin_due(self) -> int:
         """Claim and begin what is due, as far as there is room; return how many."""
-        running = self._running.values()
-        room = Room(
-            at_once=AT_ONCE,
-            lanes=Counter(one.job.lane for one in running),
-            slow=sum(one.slow for one in running),
-        )
+        room = Room(at_once=self.at_once, owner_at_once=self.owner_at_once, running=list(self._running.values()))
         claimed = await claim_due(self.services, self.work, room)
         for one in claimed:
             task = asyncio.create_task(self._one(one))
@@ -77,7 +79,7 @@ class JobRunner:
 
     async def _pause_s(self, looked_at: datetime) -> float:
         """Return how long nothing falls due; what was due before and is held back waits for a wake, or the poll."""
-        due = await next_due(self.services, after=looked_at)
+        due = await next_due(self.services, self.work, after=looked_at)
         if due is None:
             return POLL_S
         return min(POLL_S, max(0.0, (due - self.services.now()).total_seconds()))
@@ -86,11 +88,15 @@ class JobRunner:
         job = ran.job
         try:
             async with self._held(job):
-                run = await self._run(job)
-                if run is not None and not await end_run(self.services, ran, run):
-                    log.warning("job_claim_lost", job=job.id, kind=job.kind.value)
+                await self._end(ran, await self._run(job))
+        except ClaimLost:
+            log.warning("job_claim_lost", job=job.id, kind=job.kind.value)
         except Exception:
             log.exception("job_not_ended", job=job.id, kind=job.kind.value)  # the claim lapses, and it runs again
+
+    async def _end(self, ran: RunnableJob, run: JobRun | None) -> None:
+        if run is not None and not await end_run(self.services, ran, run):
+            raise ClaimLost
 
     async def _run(self, job: Job) -> JobRun | None:
         try:
@@ -112,16 +118,31 @@ class JobRunner:
 
     @contextlib.asynccontextmanager
     async def _held(self, job: Job) -> AsyncIterator[None]:
-        """Renew the claim while the job runs."""
+        """Renew the claim while the job runs.
+
+        Raises:
+            ClaimLost: it was not renewed in time, or the job was planned anew; what ran is broken off.
+        """
+        held = asyncio.timeout(None)
 
         async def later() -> None:
             await asyncio.sleep(self.services.rules.job_claim_s / 3)
-            await renew(self.services, job)
+            if not await renew(self.services, job):
+                held.reschedule(0)
 
         task = asyncio.create_task(for_ever("jobs/claim", later))
         try:
-            yield
+            async with held:
+                yield
+        except TimeoutError:
+            if held.expired():
+                raise ClaimLost from None
+            raise
         finally:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+class ClaimLost(Exception):
+    """Somebody else runs the job now, or will."""

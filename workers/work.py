@@ -7,36 +7,53 @@ from quittance.resolvers.attempts import abandon, deliver
 from quittance.resolvers.callbacks import abandon_callback, process_callback
 from quittance.resolvers.jobs import JobWork
 from quittance.resolvers.reconciliation import check_option
+from quittance.resolvers.services import Services
+from quittance.workers.jobs import JobRunner
 
 CRASHES_MAX = 10
 WEBHOOKS_AT_ONCE = 4  # to one endpoint, from one process
 LOOKUPS_AT_ONCE = 8
-LOOKUPS_PER_SECOND = 50  # the feed tells of almost everything first: ten thousand open invoices must not busy the node
+LOOKUPS_PER_SECOND = 200  # the feed tells of almost everything first: ten thousand open invoices must not busy the node
 
 
-def all_work(
-    *, webhooks_per_second: int | None, lookups_per_second: int | None = LOOKUPS_PER_SECOND
-) -> Mapping[JobKind, JobWork]:
-    """Return how each kind is run. The rates are of one endpoint and of one provider; None does not limit them.
+WEBHOOKS_IN_ALL, WEBHOOKS_OF_ONE = 256, 128  # of one merchant
+LOOKUPS_IN_ALL = 32
 
-    A delivery is given up in the end, and its merchant sees it. Where money may be, we never stop asking.
-    """
+
+def webhook_work(*, per_second: int | None) -> Mapping[JobKind, JobWork]:
+    """Return how deliveries are run, with a rate for each endpoint. They are given up in the end, and seen."""
     return {
         JobKind.WEBHOOK_DELIVERY: JobWork(
             handler=deliver,
             lane_at_once=WEBHOOKS_AT_ONCE,
-            lane_per_second=webhooks_per_second,
+            lane_per_second=per_second,
             crashes_max=CRASHES_MAX,
             abandon=abandon,
-        ),
-        JobKind.PROVIDER_CHECK: JobWork(
-            handler=check_option, lane_at_once=LOOKUPS_AT_ONCE, lane_per_second=lookups_per_second
-        ),
+        )
+    }
+
+
+def provider_work(*, per_second: int | None = LOOKUPS_PER_SECOND) -> Mapping[JobKind, JobWork]:
+    """Return how providers are asked, with a rate for each. Where money may be, we never stop asking."""
+    return {
+        JobKind.PROVIDER_CHECK: JobWork(handler=check_option, lane_at_once=LOOKUPS_AT_ONCE, lane_per_second=per_second),
         JobKind.PROVIDER_CALLBACK: JobWork(
             handler=process_callback,
             lane_at_once=LOOKUPS_AT_ONCE,
-            lane_per_second=lookups_per_second,
+            lane_per_second=per_second,
             crashes_max=CRASHES_MAX,
             abandon=abandon_callback,
         ),
     }
+
+
+def runners(services: Services, *, webhooks_per_second: int) -> tuple[JobRunner, JobRunner]:
+    """Return what tells merchants and what asks providers: each has places that the other cannot take."""
+    telling = JobRunner(
+        services=services,
+        work=webhook_work(per_second=webhooks_per_second),
+        at_once=WEBHOOKS_IN_ALL,
+        owner_at_once=WEBHOOKS_OF_ONE,
+    )
+    asking = JobRunner(services=services, work=provider_work(), at_once=LOOKUPS_IN_ALL, owner_at_once=LOOKUPS_IN_ALL)
+    return telling, asking

@@ -76,7 +76,7 @@ async def live(*, moment: str, nth: int, sales: int) -> None:
         if moment == "before it is told":
             await selling
             await hold("before it is told", moment=moment)
-        await asyncio.gather(selling, runtime.fan_out.run(holder=runtime.holder), runtime.runner.run())
+        await asyncio.gather(selling, runtime.fan_out.run(holder=runtime.holder), runtime.runners[0].run())
 
 
 async def sell(runtime: Runtime, seller: Principal) -> None:

@@ -100,9 +100,11 @@ async def test_u1_a_lost_answer_is_looked_up_without_another_call(till: Any, rai
     await rails.faults.arm("lnd", "lost_answer", method="AddInvoice")
     with pytest.raises(ProviderUnavailable):
         await till.order(idempotency_key="k")
+    lanes = [row["lane"] for row in await till.rows("job")]
 
     await till.reconcile()
 
+    assert lanes == ["provider/lnd/unknown"]  # not behind what is merely still open
     assert [(row["status"]) for row in await till.rows("payment")] == ["PENDING_PAYMENT"]
     assert [row["state"] for row in await till.rows("payment_option")] == ["OPEN"]
     assert len(rails.nodes["merchant"].invoices) == 1

@@ -1,21 +1,26 @@
 """Lanes: none is called more often than it may be, and those that do not answer leave room to those that do."""
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
-from tests.integration.test_jobs import LANE_AT_ONCE, add, begin, done, work
+from tests.integration.test_jobs import KIND, LANE_AT_ONCE, PLACES, add, begin, busy, done, runner, work
 
-from quittance.domain.job import Job, JobEnd, JobState
-from quittance.resolvers.jobs import JobRun, Room, claim_due, end_run
+from quittance.domain.endpoint import NOTIFY_LANES, endpoint_target, notify_target
+from quittance.domain.ids import EndpointId, MerchantId
+from quittance.domain.job import Job, JobEnd, JobKind, JobState, owner_of
+from quittance.resolvers.jobs import WAKE_JOBS, JobRun, Room, claim_due, end_run, list_jobs, new_job, wake_lane
 from quittance.resolvers.services import Services
 from quittance.sandbox.clock import SandboxClock
 from quittance.store import jobs, lanes
-from quittance.workers.jobs import AT_ONCE, JobRunner
+from quittance.store.transaction import Transaction
+from quittance.workers.work import runners
 
-EMPTY = Room(at_once=100, lanes={}, slow=0)
+EMPTY = Room(at_once=100, owner_at_once=100)
 
 
 @dataclass
@@ -79,7 +84,7 @@ async def test_a_runner_wakes_when_a_lane_has_rested(services: Services, moment:
         await add(services, f"{number}", lane="busy")
     await claim_due(services, work(lane_per_second=LANE_AT_ONCE), EMPTY)
 
-    due = await services.database.read(lambda t: jobs.next_due(t, after=services.now()))
+    due = await services.database.read(lambda t: jobs.next_due(t, [KIND], after=services.now()))
 
     assert due == services.now() + timedelta(seconds=1)
 
@@ -94,7 +99,7 @@ async def test_a_lane_that_does_not_answer_has_one_place_until_it_does(services:
     moment.advance(services.rules.job_claim_s + 1)
 
     (tried,) = await begin(services)
-    nobody = await begin(services, running={"silent": 1})
+    nobody = await begin(services, running=busy(services, "silent", slow=True))
     await end_run(services, tried, JobRun(end=JobEnd(state=JobState.DONE, lane_answers=True)))
     recovered = await begin(services)
 
@@ -114,15 +119,14 @@ async def test_lanes_that_do_not_answer_take_half_the_places_at_most(services: S
         await add(services, f"lively-{number}", lane=f"lively-{number}")
 
     begun = await begin(services, at_once=10)
-    running = {one.job.lane: 1 for one in begun}
-    more = await claim_due(services, work(), Room(at_once=20, lanes=running, slow=5))
+    more = await begin(services, at_once=20, running=begun)
 
     assert sorted(one.slow for one in begun) == [False] * 5 + [True] * 5
     assert sorted(one.slow for one in more) == [False] * 3 + [True] * 5
 
 
 async def test_hanging_jobs_of_many_lanes_do_not_keep_others_from_running(services: Services) -> None:
-    hanging = AT_ONCE + 10
+    hanging = PLACES + 10
     for number in range(hanging):
         await add(services, f"hanging-{number:03}", lane=f"hanging-{number:03}")
 
@@ -141,25 +145,25 @@ async def test_hanging_jobs_of_many_lanes_do_not_keep_others_from_running(servic
         first.set()
         return await done(of, job)
 
-    runner = JobRunner(services, work(handler))
-    while await runner.begin_due():
+    running = runner(services, work(handler))
+    while await running.begin_due():
         pass
     await add(services, "alone", lane="quiet")
-    await runner.begin_due()
+    await running.begin_due()
     async with asyncio.timeout(10):
         await first.wait()
     release.set()
-    await runner.idle()
+    await running.idle()
 
     assert finished[0] == "alone"
-    assert len(finished) == 1 + AT_ONCE // 2
+    assert len(finished) == 1 + PLACES // 2
 
 
 async def test_a_look_reads_the_heads_of_the_lanes_and_not_their_queues(services: Services) -> None:
     """On SQLite, where the plan does not hang on statistics: every table is searched in an index, or made here."""
     if services.database.dialect != "sqlite":
         pytest.skip("PostgreSQL chooses its plans by statistics")
-    sql, values = jobs._RUNNABLE.sqlite({"now_us": 0, "limit": 100})
+    sql, values = jobs._runnable(frozenset({KIND})).sqlite({"now_us": 0, "limit": 100})
 
     class Explained:
         def sqlite(self, _: object) -> tuple[str, Any]:
@@ -180,3 +184,73 @@ async def test_a_rate_that_is_forgotten_leaves_what_the_lane_knows(services: Ser
     await services.database.write(lambda t: lanes.refresh_lane(t, "one"))
 
     assert [one.slow for one in await begin(services)] == [False] * LANE_AT_ONCE
+
+
+async def test_one_owner_takes_its_share_of_the_places_and_hides_nobody(services: Services, moment: Moment) -> None:
+    many, few = f"mer_{1:032x}", f"mer_{2:032x}"
+    for number in range(40):
+        await add(services, f"many-{number:02}", lane=f"{many}/{number:02}")
+    moment.advance(1)
+    for number in range(3):
+        await add(services, f"few-{number}", lane=f"{few}/{number}")
+
+    begun = await begin(services, at_once=10, owner_at_once=5)
+    full = await begin(services, at_once=20, owner_at_once=5, running=begun)
+
+    assert Counter(owner_of(one.job.lane) for one in begun) == {many: 5, few: 3}
+    assert full == []
+
+
+async def test_an_owner_keeps_half_of_its_share_for_lanes_that_answer(services: Services, moment: Moment) -> None:
+    owner = f"mer_{1:032x}"
+    running = [one for number in range(2) for one in busy(services, f"{owner}/slow-{number}", slow=True)]
+    for number in range(5):
+        await add(services, f"slow-{number}", lane=f"{owner}/more-{number}")
+        await services.database.write(partial(lanes.mark_lane, lane=f"{owner}/more-{number}", slow=True))
+    await add(services, "quick", lane=f"{owner}/quick")
+
+    begun = await begin(services, at_once=100, owner_at_once=4, running=running)
+
+    assert [one.job.subject for one in begun] == ["quick"]
+
+
+async def test_what_tells_merchants_and_what_asks_providers_have_places_of_their_own(services: Services) -> None:
+    telling, asking = runners(services, webhooks_per_second=50)
+
+    assert set(telling.work) | set(asking.work) == set(JobKind)
+    assert not set(telling.work) & set(asking.work)
+
+
+async def test_a_long_queue_is_woken_in_several_units(services: Services, moment: Moment) -> None:
+    later, count = services.now() + timedelta(hours=1), 2 * WAKE_JOBS + 1
+
+    def add_all(transaction: Transaction) -> None:
+        for number in range(count):
+            job = new_job(services, KIND, subject=f"{number}", lane="asleep", order=None, due_at=later)
+            jobs.add_job(transaction, job)
+
+    await services.database.write(add_all)
+    woken: list[int] = []
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(services.database, name)
+
+        async def write(self, unit: Any) -> Any:
+            woken.append(await services.database.write(unit))
+            return woken[-1]
+
+    await wake_lane(replace(services, database=Counting()), "asleep")
+
+    assert woken == [WAKE_JOBS, WAKE_JOBS, 1]
+    assert {job.due_at for job in await list_jobs(services, JobState.WAITING, limit=count)} == {services.now()}
+
+
+def test_whatever_a_merchant_names_its_payments_have_a_bounded_number_of_lanes() -> None:
+    merchant = MerchantId(f"mer_{1:032x}")
+    spellings = ["https://h.example/a", "https://H.example:8443/b", "https://h.example:443/", "https://u@h.example/"]
+
+    assert len({notify_target(merchant, url).lane for url in spellings}) == 1
+    assert len({notify_target(merchant, f"https://h{number}.example/").lane for number in range(5_000)}) == NOTIFY_LANES
+    assert {owner_of(notify_target(merchant, url).lane) for url in spellings} == {merchant}
+    assert owner_of(endpoint_target(merchant, EndpointId("whe_1")).lane) == merchant

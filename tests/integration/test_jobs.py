@@ -1,6 +1,7 @@
 """Jobs: claimed once, held while they run, taken over when their claimant dies, and dead after too many tries."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -8,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from quittance.domain.ids import JobId
 from quittance.domain.job import Job, JobEnd, JobKind, JobState, RunnableJob
@@ -29,7 +31,7 @@ from quittance.store import jobs, lanes
 from quittance.workers.jobs import JobRunner
 
 KIND = JobKind.WEBHOOK_DELIVERY
-LANE_AT_ONCE, CRASHES_MAX = 4, 10
+LANE_AT_ONCE, CRASHES_MAX, PLACES = 4, 10, 256
 DONE = JobRun(end=JobEnd(state=JobState.DONE))
 
 
@@ -47,8 +49,21 @@ def work(handler: JobHandler = done, **more: Any) -> dict[JobKind, JobWork]:
     return {KIND: JobWork(handler=handler, lane_at_once=LANE_AT_ONCE, **more)}
 
 
-async def begin(services: Services, *, at_once: int = 100, running: dict[str, int] | None = None) -> list[RunnableJob]:
-    return await claim_due(services, work(), Room(at_once=at_once, lanes=running or {}, slow=0))
+def runner(services: Services, work: Mapping[JobKind, JobWork]) -> JobRunner:
+    return JobRunner(services=services, work=work, at_once=PLACES, owner_at_once=PLACES)
+
+
+def busy(services: Services, lane: str, *, count: int = 1, slow: bool = False) -> list[RunnableJob]:
+    """Return what a process says of jobs that it runs."""
+    job = new_job(services, KIND, subject="running", lane=lane, order=None, due_at=services.now())
+    return [RunnableJob(job=job, slow=slow)] * count
+
+
+async def begin(
+    services: Services, *, at_once: int = 100, owner_at_once: int | None = None, running: Sequence[RunnableJob] = ()
+) -> list[RunnableJob]:
+    room = Room(at_once=at_once, owner_at_once=owner_at_once or at_once, running=running)
+    return await claim_due(services, work(), room)
 
 
 async def claim(services: Services, *, limit: int = 100) -> list[str]:
@@ -114,7 +129,7 @@ async def test_a_claim_that_lapsed_is_anybodys_and_the_slow_claimant_changes_not
     assert early == []
     assert (late, renewed, ended) == (False, False, True)
     assert touched == ["quick"]
-    assert quick.job.attempts == 2
+    assert (quick.job.attempts, quick.job.fence) == (1, 2)  # a run that never ended was no attempt
     assert await is_gone(services, quick.job)
 
 
@@ -161,7 +176,7 @@ async def test_the_queues_of_full_lanes_hide_no_other(services: Services, clock:
         await add(services, f"crowd-{number:02}", lane=f"hanging-{number % 5}")
     clock.advance(1)
     await add(services, "alone", lane="quiet")
-    running = {f"hanging-{number}": LANE_AT_ONCE for number in range(5)}
+    running = [one for number in range(5) for one in busy(services, f"hanging-{number}", count=LANE_AT_ONCE)]
 
     begun = await begin(services, at_once=5 * LANE_AT_ONCE + 1, running=running)
 
@@ -223,7 +238,7 @@ async def test_what_is_due_but_held_back_is_not_asked_for_in_haste(
     monkeypatch.setattr("quittance.workers.jobs.claim_due", counting)
     with suppress(TimeoutError):
         async with asyncio.timeout(0.8):
-            await JobRunner(services, {}).run()
+            await runner(services, {}).run()
 
     assert looks == 1
 
@@ -237,7 +252,7 @@ def crashing(services: Services) -> JobRunner:
     async def handler(_: Services, job: Job) -> JobRun:
         raise Crashed(job.subject)
 
-    return JobRunner(services, work(handler, crashes_max=CRASHES_MAX))
+    return runner(services, work(handler, crashes_max=CRASHES_MAX))
 
 
 async def test_a_job_that_crashes_is_tried_again_later_and_is_dead_in_the_end(
@@ -285,18 +300,18 @@ async def test_a_runner_that_is_stopped_leaves_its_jobs_to_the_next(services: Se
         await asyncio.Event().wait()
         raise AssertionError
 
-    running = asyncio.create_task(JobRunner(services, work(hanging)).run())
+    running = asyncio.create_task(runner(services, work(hanging)).run())
     await begun.wait()
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
     left = await state_of(services, job)
     clock.advance(services.rules.job_claim_s + 1)
-    runner = JobRunner(services, work())
-    await runner.begin_due()
-    await runner.idle()
+    next_one = runner(services, work())
+    await next_one.begin_due()
+    await next_one.idle()
 
-    assert left[0] is JobState.RUNNING
+    assert left == (JobState.WAITING, 0, None)
     assert await is_gone(services, job)
 
 
@@ -320,10 +335,10 @@ async def test_a_claim_that_was_not_renewed_once_is_renewed_all_the_same(
 
     monkeypatch.setattr("quittance.workers.jobs.renew", flaky)
     hasty = replace(services, rules=replace(services.rules, job_claim_s=1))
-    runner = JobRunner(hasty, work(slow))
-    await runner.begin_due()
+    running = runner(hasty, work(slow))
+    await running.begin_due()
     async with asyncio.timeout(20):
-        await runner.idle()
+        await running.idle()
 
     assert not failures
     assert await is_gone(services, job)
@@ -365,5 +380,42 @@ async def test_a_job_that_is_planned_anew_takes_the_claim_from_the_run_that_was_
 async def test_a_kind_that_this_process_does_not_run_is_left_to_others(services: Services) -> None:
     await add(services, "a")
 
-    assert await claim_due(services, {}, Room(at_once=10, lanes={}, slow=0)) == []
+    assert await claim_due(services, {}, Room(at_once=10, owner_at_once=10)) == []
     assert await claim(services) == ["a"]
+
+
+async def test_runs_that_a_killed_process_began_use_no_try_up(services: Services, clock: SandboxClock) -> None:
+    await add(services, "a")
+    for _ in range(2 * CRASHES_MAX):
+        assert len(await begin(services)) == 1
+        clock.advance(services.rules.job_claim_s + 1)
+
+    (last,) = await begin(services)
+
+    assert (last.job.attempts, last.job.fence) == (1, 2 * CRASHES_MAX + 1)
+
+
+async def test_a_run_that_has_lost_its_claim_is_broken_off(services: Services) -> None:
+    job = await add(services, "a")
+    begun, broken_off = asyncio.Event(), asyncio.Event()
+
+    async def hanging(_: Services, __: Job) -> JobRun:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            broken_off.set()
+        raise AssertionError
+
+    running = runner(replace(services, rules=replace(services.rules, job_claim_s=1)), work(hanging))
+    await running.begin_due()
+    await begun.wait()
+    await services.database.write(lambda t: jobs.plan_job(t, replace(job, due_at=services.now() + timedelta(hours=1))))
+
+    with capture_logs() as logs:
+        async with asyncio.timeout(20):
+            await running.idle()
+
+    assert broken_off.is_set()
+    assert [line["event"] for line in logs] == ["job_claim_lost"]
+    assert await state_of(services, job) == (JobState.WAITING, 0, None)

@@ -244,7 +244,7 @@ async def test_a_redelivery_overtakes_a_job_that_runs_just_now(
     services = post.till.services
     (dead,) = await list_jobs(services, JobState.DEAD)
     await retry_job(services, dead.id)
-    (running,) = await claim_due(services, post.runner.work, Room(at_once=4, lanes={}, slow=0))
+    (running,) = await claim_due(services, post.runner.work, Room(at_once=4, owner_at_once=4))
 
     again = await post.till.shop.mutate("redeliverWebhook", AGAIN, {"id": failed["id"]})
     overtaken = await end_run(services, running, JobRun(end=JobEnd(state=JobState.DONE)))

@@ -17,11 +17,16 @@ _ALIVE, _DEAD, _ORDERED = "state <> 'DEAD'", "state = 'DEAD'", "order_key IS NOT
 
 def upgrade() -> None:
     op.execute("DELETE FROM job WHERE state = 'DONE'")
+    op.execute("DELETE FROM job_lane")
+    op.execute(
+        "UPDATE job SET lane = (SELECT merchant_id || '/webhook/' || endpoint_id FROM webhook_delivery"
+        " WHERE webhook_delivery.id = job.subject)"
+    )
     with op.batch_alter_table("job", schema=None) as job:
         job.drop_index(job.f("ix_job_order_key_order_place"))
         job.drop_index(job.f("ix_job_state_due_at_us"))
     _index("ix_job_lane_due_at_us_id", ["lane", "due_at_us", "id"], only=_ALIVE)
-    _index("ix_job_due_at_us", ["due_at_us"], only=_ALIVE)
+    _index("ix_job_kind_due_at_us", ["kind", "due_at_us"], only=_ALIVE)
     _index("ix_job_dead_due_at_us", ["due_at_us"], only=_DEAD)
     _index("ix_job_order_key_order_place", ["order_key", "order_place"], only=_ORDERED)
 
@@ -52,13 +57,18 @@ def downgrade() -> None:
         " (SELECT due_at_us FROM job WHERE kind = 'provider.check' AND subject = payment_option.id)"
     )
     op.execute("DELETE FROM job WHERE kind = 'provider.check'")
+    op.execute("DELETE FROM job_lane")
+    op.execute(
+        "UPDATE job SET lane = (SELECT 'webhook/' || endpoint_id FROM webhook_delivery"
+        " WHERE webhook_delivery.id = job.subject)"
+    )
 
     with op.batch_alter_table("job_lane", schema=None) as lane:
         lane.drop_index(lane.f("ix_job_lane_paused_until_us"))
         lane.drop_column("per_second")
         lane.drop_column("slow")
 
-    for name in ("order_key_order_place", "dead_due_at_us", "due_at_us", "lane_due_at_us_id"):
+    for name in ("order_key_order_place", "dead_due_at_us", "kind_due_at_us", "lane_due_at_us_id"):
         op.drop_index(f"ix_job_{name}", table_name="job")
     with op.batch_alter_table("job", schema=None) as job:
         job.create_index(job.f("ix_job_state_due_at_us"), ["state", "due_at_us"], unique=False)

@@ -44,5 +44,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("DELETE FROM job WHERE kind = 'provider.callback'")  # which no older version can read
     op.drop_table("provider_callback_body")
     op.drop_table("provider_callback")
