@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, literal, literal_column, or_, select, union_all, update
+from sqlalchemy import bindparam, delete, func, literal, literal_column, select, union_all, update
 
 from quittance.domain.ids import JobId
 from quittance.domain.job import OWNER_LENGTH, STORED, Job, JobEnd, JobKind, JobState, RunnableJob
@@ -36,26 +36,27 @@ def _heads_of_lanes(kinds: Sequence[JobKind]) -> Any:
     A look costs by the number of lanes, and by what waits behind an unfinished job of its own order; not by the length
     of queues. Owners take turns, and for each the lanes that answer and those that do not.
     """
-    heads_of = partial(_heads, kinds)
     other = _JOB.alias("other")
     lanes = select(func.min(_JOB.c.lane).label("lane")).where(_alive(_JOB)).cte("lanes", recursive=True)
     following = select(func.min(other.c.lane)).where(other.c.lane > lanes.c.lane, _alive(other)).scalar_subquery()
     lanes = lanes.union_all(select(following).where(lanes.c.lane.is_not(None)))
-    first = heads_of(other, other.c.due_at_us, lanes.c.lane).limit(1).scalar_subquery()
-    waiting = select(lanes.c.lane, first.label("due_at_us")).cte("waiting")
+    first = _heads(other, other.c.due_at_us, lanes.c.lane).limit(1).scalar_subquery()
+    kind_of_lane = select(other.c.kind).where(other.c.lane == lanes.c.lane, _alive(other)).limit(1).scalar_subquery()
+    is_asked_for = kind_of_lane.in_([literal_column(f"'{kind.value}'") for kind in kinds])  # a lane holds one kind
+    waiting = _once(select(lanes.c.lane, first.label("due_at_us")).where(is_asked_for), "waiting")
     owner = func.substr(waiting.c.lane, 1, literal_column(str(OWNER_LENGTH)))
     slow = func.coalesce(_LANE.c.slow, 0)
     of_owner = func.row_number().over(partition_by=(owner, slow), order_by=(waiting.c.due_at_us, waiting.c.lane))
-    awake = (
+    awake = _once(
         select(waiting, slow.label("slow"), of_owner.label("of_owner"))
         .select_from(waiting.outerjoin(_LANE, _LANE.c.lane == waiting.c.lane))
-        .where(waiting.c.due_at_us.is_not(None), func.coalesce(_LANE.c.paused_until_us, 0) <= bindparam("now_us"))
-        .cte("awake")
+        .where(waiting.c.due_at_us.is_not(None), func.coalesce(_LANE.c.paused_until_us, 0) <= bindparam("now_us")),
+        "awake",
     )
     in_order = (awake.c.of_owner, awake.c.due_at_us, awake.c.lane)
     turn = func.row_number().over(partition_by=awake.c.slow, order_by=in_order)
-    due = select(awake.c.lane, awake.c.slow, turn.label("turn")).order_by(turn).limit(bindparam("limit")).cte("due")
-    heads = heads_of(other, other.c.id, due.c.lane).limit(1)
+    due = _once(select(awake.c.lane, awake.c.slow, turn.label("turn")).order_by(turn).limit(bindparam("limit")), "due")
+    heads = _heads(other, other.c.id, due.c.lane).limit(1)
     each = [
         select(heads.offset(place).scalar_subquery().label("id"), due.c.slow, due.c.turn, literal(place).label("place"))
         for place in range(LANE_MAX)
@@ -69,7 +70,12 @@ def _heads_of_lanes(kinds: Sequence[JobKind]) -> Any:
     )
 
 
-def _heads(kinds: Sequence[JobKind], job: Any, wanted: Any, lane: Any) -> Any:
+def _once(selected: Any, name: str) -> Any:
+    """Have the database compute this once: what it inlines, it would compute for each time that it is named."""
+    return selected.cte(name).prefix_with("MATERIALIZED")
+
+
+def _heads(job: Any, wanted: Any, lane: Any) -> Any:
     """Select of one lane what is due and behind no unfinished job of its order, the longest due first."""
     earlier = _JOB.alias("earlier")
     blocked = select(earlier.c.id).where(
@@ -81,7 +87,6 @@ def _heads(kinds: Sequence[JobKind], job: Any, wanted: Any, lane: Any) -> Any:
             job.c.lane == lane,
             _alive(job),
             job.c.due_at_us <= bindparam("now_us"),
-            or_(*(job.c.kind == literal_column(f"'{kind.value}'") for kind in kinds)),
             ~blocked.exists(),
         )
         .order_by(job.c.due_at_us, job.c.id)
