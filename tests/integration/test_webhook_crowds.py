@@ -15,6 +15,7 @@ from quittance.sandbox.clock import SandboxClock
 from quittance.workers.work import WEBHOOKS_OF_ONE
 
 NEVER_S = 600.0
+WAIT_S = 120.0
 FIRST_RETRY_S = 6
 BACKLOG = 1_024
 
@@ -26,13 +27,18 @@ class Crowd:
         self.port = 0
         self.hanging: set[int] = set()
         self.arrived: Counter[int] = Counter()
-        self.came: Counter[int] = Counter()
         self.open: Counter[int] = Counter()
         self.ids: dict[int, list[str]] = {}
         self._hung_up = asyncio.Event()
+        self._changed = asyncio.Condition()
 
     def url(self, number: int) -> str:
         return f"http://127.0.0.1:{self.port}/{number}"
+
+    async def until_open(self, count: int) -> None:
+        """Wait until so many calls are held open."""
+        async with asyncio.timeout(WAIT_S), self._changed:
+            await self._changed.wait_for(lambda: self.open.total() >= count)
 
     def hang_up(self) -> None:
         """Close what is held open, without an answer."""
@@ -54,7 +60,9 @@ class Crowd:
         writer.close()
 
     async def _hang(self, number: int) -> None:
-        self.open[number] += 1
+        async with self._changed:
+            self.open[number] += 1
+            self._changed.notify_all()
         await self._hung_up.wait()
         self.open[number] -= 1
 
@@ -75,6 +83,7 @@ async def patient(till: Any, crowd: Crowd) -> AsyncIterator[Post]:
     """A shop that waits longer for an answer than the test lasts."""
     async with posting(till, timeout_s=NEVER_S) as running:
         yield running
+        crowd.hanging.clear()
         crowd.hang_up()
         await running.runner.idle()
 
@@ -88,7 +97,7 @@ async def listen(post: Post, crowd: Crowd, count: int) -> list[str]:
 
 async def begin_until(post: Post, crowd: Crowd, others: int) -> None:
     """Begin what may begin until so many calls were answered, and nothing more can begin."""
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(WAIT_S):
         while True:
             post.runner.wake.clear()
             if await post.runner.begin_due():
@@ -108,6 +117,7 @@ async def test_one_endpoint_of_a_thousand_that_hangs_delays_no_other(
     await fan_out_all(patient)
 
     await begin_until(patient, crowd, 999 * 3)
+    await crowd.until_open(3)
     still_open, before = crowd.open[500], await patient.deliveries(endpointId=ids[500])
     crowd.hang_up()
     crowd.hanging.clear()
@@ -133,7 +143,7 @@ async def test_a_hundred_of_three_hundred_endpoints_that_hang_hold_up_no_other(
     await sale(patient)
     await fan_out_all(patient)
     await begin_until(patient, crowd, 200)
-    first = crowd.open.total()
+    await crowd.until_open(100)
     crowd.hang_up()  # now it is known who does not answer
     await patient.runner.idle()
     clock.advance(FIRST_RETRY_S)
@@ -146,7 +156,7 @@ async def test_a_hundred_of_three_hundred_endpoints_that_hang_hold_up_no_other(
 
     await begin_until(patient, crowd, 200 * 6)
 
-    assert first == 100
+    await crowd.until_open(WEBHOOKS_OF_ONE // 2)
     assert crowd.open.total() == WEBHOOKS_OF_ONE // 2
     assert {number: crowd.arrived[number] for number in range(300)} == {
         number: 0 if number in crowd.hanging else 6 for number in range(300)
