@@ -16,9 +16,7 @@ from tests.integration.webhook_post import (
 )
 from tests.integration.webhook_receiver import Receiver, receiving
 
-from quittance.domain.delivery import ATTEMPTS_MAX
 from quittance.domain.job import JobEnd, JobState
-from quittance.resolvers.attempts import GIVEN_UP_MAX
 from quittance.resolvers.deliveries import fan_out
 from quittance.resolvers.jobs import JobRun, Room, claim_due, end_run, list_jobs, retry_job
 from quittance.sandbox.clock import SandboxClock
@@ -67,28 +65,6 @@ async def test_every_change_of_one_payment_is_told_in_order_although_the_first_t
     assert [type_ for type_, _ in statuses] == ["payment.updated", "payment.updated", "payment.settled"]
     assert receiver.received[0].headers["webhook-id"] == receiver.received[1].headers["webhook-id"]
     assert [one["state"] for one in await post.deliveries()] == ["DELIVERED"] * 3
-
-
-async def test_h4_a_receiver_that_stays_away_is_tried_a_bounded_number_of_times_and_then_given_up(
-    post: Post, receiver: Receiver, clock: SandboxClock
-) -> None:
-    made = await post.endpoint(receiver, eventTypes=["PAYMENT_SETTLED"])
-    receiver.answers = ["503 Away"] * (ATTEMPTS_MAX * GIVEN_UP_MAX)
-    for _ in range(GIVEN_UP_MAX):
-        await sale(post)
-
-    for _ in range(ATTEMPTS_MAX + 2):
-        await post.tell()
-        clock.advance(30 * 3_600)
-
-    deliveries = await post.deliveries()
-    assert [one["state"] for one in deliveries] == ["FAILED"] * GIVEN_UP_MAX
-    assert [len(one["attempts"]) for one in deliveries] == [ATTEMPTS_MAX] * GIVEN_UP_MAX
-    assert len(receiver.received) == ATTEMPTS_MAX * GIVEN_UP_MAX
-    endpoints = {row["id"]: row for row in await post.till.rows("webhook_endpoint")}
-    assert endpoints[made["endpoint"]["id"]]["status"] == "FAILED"
-    assert [row["kind"] for row in await post.till.rows("event")].count("webhook.endpoint_disabled") == 1
-    assert len(await list_jobs(post.till.services, JobState.DEAD)) == GIVEN_UP_MAX
 
 
 async def test_a_delivery_that_was_given_up_goes_out_again_by_hand_with_its_id(
