@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import fan_out, pages, requests_answered, slow_disk, start_up, volume
+from benchmarks import fan_out, jobs, pages, requests_answered, slow_disk, start_up, volume, webhooks
 from benchmarks.plan import Plan
 from benchmarks.processes import BenchmarkFailed
 from benchmarks.report import Report, progress
@@ -21,6 +21,8 @@ PARTS: dict[str, Callable[[Plan, Report], Awaitable[None]]] = {
     "requests": requests_answered.measure,
     "slow-disk": slow_disk.measure,
     "pages": pages.measure,
+    "jobs": jobs.measure,
+    "webhooks": webhooks.measure,
     "fan-out": fan_out.measure,
     "volume": volume.measure,
 }

@@ -116,6 +116,15 @@ async def server_process(state: Path, rails: Rails, **settings: str) -> AsyncIte
 
 
 @asynccontextmanager
+async def worker_process(state: Path, rails: Rails, **settings: str) -> AsyncIterator[Measured]:
+    """Run `quittance worker` on the state of a server; it has no port."""
+    console = Path(sys.executable).with_name("quittance")
+    environment = server_environment(state, rails, **settings)
+    async with _running([str(console), "worker"], state, environment=environment) as process:
+        yield Measured(process, 0)
+
+
+@asynccontextmanager
 async def floor_process(kind: str, directory: Path) -> AsyncIterator[Measured]:
     """Run one of the hand-written servers of :mod:`benchmarks.floors`."""
     port = free_port()
