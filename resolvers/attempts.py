@@ -52,9 +52,10 @@ async def deliver(services: Services, job: Job) -> JobRun:
         answer = await _post(services, delivery, recipient, at=begun_at)
     except NotConcerned:
         return _canceled(services, delivery, why="NOT_CONCERNED")
-    except (InvalidDocument, ForbiddenAddress) as error:
-        attempt = _attempt(delivery, begun_at, error=error.code)
-        return _given_up(services, delivery, attempt, fails=isinstance(error, InvalidDocument))
+    except InvalidDocument as error:
+        return _given_up(services, delivery, _attempt(delivery, begun_at, error=error.code), fails=True)
+    except ForbiddenAddress as error:  # no connection was made; names lead astray for a while, and back
+        return _failed(services, job, delivery, _attempt(delivery, begun_at, error=error.code))
     except OutgoingFailed as error:
         took_s = (services.now() - begun_at).total_seconds()
         return _failed(services, job, delivery, _attempt(delivery, begun_at, took_s=took_s, error=error.reason))
