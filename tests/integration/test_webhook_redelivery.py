@@ -1,10 +1,14 @@
 """Deliveries that are sent again by hand: to whom that can arrive, once, and otherwise with a word on what to do."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from tests.integration.webhook_post import AGAIN, DELETE, Post, sale, update
 from tests.integration.webhook_receiver import Receiver
+from typer.testing import CliRunner
+
+from quittance.server.cli import app
 
 
 async def given_up(post: Post, receiver: Receiver) -> dict[str, Any]:
@@ -79,6 +83,24 @@ async def test_the_same_holds_for_the_address_of_a_payment(post: Post, receiver:
     assert failed["state"] == "FAILED"
     _assert_one_goes_out(answers)
     assert [received.headers["webhook-id"] for received in receiver.received] == [failed["eventId"]]
+
+
+async def test_the_job_of_a_delivery_that_was_given_up_is_not_retried_in_its_place(
+    post: Post, receiver: Receiver, database_url: str, tmp_path: Path
+) -> None:
+    made = await post.endpoint(receiver, eventTypes=["PAYMENT_SETTLED"])
+    failed = await given_up(post, receiver)
+    await update(post, made, enabled=True)
+    before = await post.till.rows("job")
+    (dead,) = [row for row in before if row["state"] == "DEAD"]
+
+    command = ["jobs", "retry", dead["id"], "--database-url", database_url]
+    environment = {"QUITTANCE_STATE_DIR": str(tmp_path)}
+    told = await asyncio.to_thread(CliRunner(env=environment).invoke, app, command)
+
+    assert told.exit_code == 1
+    assert f'redeliverWebhook(deliveryId: "{failed["id"]}")' in told.output
+    assert await post.till.rows("job") == before
 
 
 def _assert_one_goes_out(answers: list[dict[str, Any]]) -> None:
