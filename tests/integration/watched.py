@@ -37,7 +37,7 @@ class WatchedDatabase:
 
     def __init__(self, inner: Any, *, failing: str | None = None) -> None:
         self._inner = inner
-        self._failing = failing
+        self.failing = failing
         self.asked: list[tuple[Statement, Parameters]] = []
         self.rows: list[Any] = []
 
@@ -51,7 +51,7 @@ class WatchedDatabase:
         return await self._inner.scan(lambda transaction: query(_Watching(transaction, self)))
 
     def check(self, statement: Statement, parameters: Parameters) -> None:
-        if self._failing is not None and f"FROM {self._failing}" in statement.sqlite(parameters)[0]:
+        if self.failing is not None and f"FROM {self.failing}" in statement.sqlite(parameters)[0]:
             raise OSError("the disk is gone")
 
     def plans(self) -> dict[str, list[str]]:
