@@ -1,13 +1,20 @@
 """Documents of webhooks: what would fail at an event, and disable its endpoint, is refused when it is saved."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLUnionType, get_named_type
+from tests.integration.watched import WatchedDatabase
 from tests.integration.webhook_post import CREATE, Post, sale, update
 from tests.integration.webhook_receiver import Receiver
 
+from quittance.domain.errors import ProviderUnavailable
+from quittance.gql.limits import DocumentLimits
 from quittance.gql.schema import core_schema
+from quittance.sandbox.clock import SandboxClock
+from quittance.server.access import ServerAccess
+from quittance.server.payloads import GraphQLPayloads
 
 THROUGH_FRAGMENTS = """
 subscription { paymentSettled { ...Told } }
@@ -80,6 +87,34 @@ async def test_a_document_that_was_saved_tells_of_what_it_names(post: Post, rece
     (received,) = receiver.received
     assert made["__typename"] == "CreateWebhookEndpointSuccess"
     assert received.message["data"]["paymentSettled"]["payment"]["id"] == payment_id
+
+
+async def test_a_payload_that_cannot_be_made_just_now_is_tried_again_and_blames_nobody(
+    post: Post, receiver: Receiver, clock: SandboxClock
+) -> None:
+    document = "subscription { paymentSettled { payment { id events(first: 1) { totalCount } } } }"
+    await asked(post, receiver, document)
+    await sale(post)
+    services = post.till.services
+    tools = services.webhooks
+    busy: Any = WatchedDatabase(services.database, failing="payment", error=ProviderUnavailable("lnd"))
+    access = ServerAccess(replace(services, database=busy), post.till.shop.broker, key_used=lambda _: None)
+
+    services.webhook_tools = replace(tools, payloads=GraphQLPayloads(access, limits=DocumentLimits()))
+    await post.tell()
+    (waiting,) = await post.deliveries()
+    (endpoint,) = await post.till.rows("webhook_endpoint")
+    lanes = [row for row in await post.till.rows("job_lane") if row["slow"]]
+    services.webhook_tools = tools
+    clock.advance(6)
+    await post.tell()
+
+    told = {"number": 1, "statusCode": None, "error": "PROVIDER_UNAVAILABLE"}
+    assert (waiting["state"], waiting["attempts"]) == ("PENDING", [told])
+    assert (endpoint["status"], endpoint["failures"]) == ("ENABLED", 0)
+    assert lanes == []  # the receiver was not asked
+    assert [one["state"] for one in await post.deliveries()] == ["DELIVERED"]
+    assert len(receiver.received) == 1
 
 
 def test_no_argument_below_an_event_is_unknown_to_the_check() -> None:

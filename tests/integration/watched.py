@@ -35,8 +35,9 @@ class _Watching(Transaction):
 class WatchedDatabase:
     """Hands every call on; what is read through it is remembered. A read from the table ``failing`` fails."""
 
-    def __init__(self, inner: Any, *, failing: str | None = None) -> None:
+    def __init__(self, inner: Any, *, failing: str | None = None, error: Exception | None = None) -> None:
         self._inner = inner
+        self._error = error or OSError("the disk is gone")
         self.failing = failing
         self.asked: list[tuple[Statement, Parameters]] = []
         self.rows: list[Any] = []
@@ -52,7 +53,7 @@ class WatchedDatabase:
 
     def check(self, statement: Statement, parameters: Parameters) -> None:
         if self.failing is not None and f"FROM {self.failing}" in statement.sqlite(parameters)[0]:
-            raise OSError("the disk is gone")
+            raise self._error
 
     def plans(self) -> dict[str, list[str]]:
         """Return how SQLite finds the rows of each statement that was asked, by its text."""
