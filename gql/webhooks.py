@@ -40,6 +40,10 @@ from quittance.resolvers.endpoints import EndpointChange, EndpointDraft
 _OVERLAP_S_DEFAULT = 86_400
 
 EndpointIdArgument = Annotated[strawberry.ID, strawberry.argument(description="The endpoint.")]
+OverlapArgument = Annotated[
+    int | None,
+    strawberry.argument(description="How long the old secret signs too: 0 to 30 days; a day unless said."),
+]
 
 
 @strawberry.type(description="The endpoint, with the secret that its deliveries are signed with.")
@@ -266,12 +270,11 @@ class WebhookMutations:
         self,
         info: QuittanceInfo,
         id: Id,  # noqa: A002
-        overlap_seconds: Annotated[
-            int, strawberry.argument(description="How long the old secret signs too: 0 to 30 days.")
-        ] = _OVERLAP_S_DEFAULT,
+        overlap_seconds: OverlapArgument = _OVERLAP_S_DEFAULT,
     ) -> RotateWebhookSecretResult | None:
+        overlap_s = _OVERLAP_S_DEFAULT if overlap_seconds is None else overlap_seconds
         made = await endpoints.rotate_secret(
-            info.context.services, info.context.principal, EndpointId(id), overlap_s=overlap_seconds
+            info.context.services, info.context.principal, EndpointId(id), overlap_s=overlap_s
         )
         return RotateWebhookSecretSuccess(endpoint=WebhookEndpoint.from_domain(made.endpoint), secret=made.secret)
 
@@ -282,10 +285,7 @@ class WebhookMutations:
     async def rotate_notify_secret(
         self,
         info: QuittanceInfo,
-        overlap_seconds: Annotated[
-            int | None,
-            strawberry.argument(description="How long the old secret signs too: 0 to 30 days; a day unless said."),
-        ] = _OVERLAP_S_DEFAULT,
+        overlap_seconds: OverlapArgument = _OVERLAP_S_DEFAULT,
     ) -> RotateNotifySecretResult | None:
         overlap_s = _OVERLAP_S_DEFAULT if overlap_seconds is None else overlap_seconds
         secret = await notify.rotate_notify_secret(info.context.services, info.context.principal, overlap_s=overlap_s)

@@ -36,6 +36,7 @@ _REFUSED_PORTS: Final = frozenset(
 _NAME: Final = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
 )
+_PORT: Final = re.compile(r"0|[1-9][0-9]{0,4}")  # what is parsed as a number takes signs, underscores, other digits
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _ANSWER_HEADERS: Final = frozenset({b"retry-after"})
 
@@ -99,6 +100,9 @@ def check_url(url: str, *, rules: OutgoingRules) -> None:
     authority = re.split(r"[/?]", url.partition("://")[2], maxsplit=1)[0]
     if "@" in authority:
         raise ForbiddenAddress("holds a user name or password; leave out everything up to @")
+    _, colon, port = authority.rpartition(":")
+    if colon and "]" not in port and not _PORT.fullmatch(port):
+        raise ForbiddenAddress("has a port that is no plain number; leave the port out, with its colon")
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, ValueError):

@@ -19,7 +19,7 @@ from quittance.domain.job import CRASHED, Job, JobEnd, JobState
 from quittance.domain.webhook import payload, signature_headers
 from quittance.providers.base import OutgoingAnswer, OutgoingFailed
 from quittance.resolvers.jobs import JobRun
-from quittance.resolvers.payloads import NotConcerned
+from quittance.resolvers.payloads import NotConcerned, PayloadUnavailable
 from quittance.resolvers.services import Services
 from quittance.resolvers.signing import SigningKeys, endpoint_keys, notify_keys
 from quittance.store import deliveries, endpoints, events, merchants
@@ -48,13 +48,23 @@ async def deliver(services: Services, job: Job) -> JobRun:
         return JobRun(end=JobEnd(state=JobState.DONE))
     if recipient is None:
         return _canceled(services, delivery, why="ENDPOINT_GONE")
+    return await _tried(services, job, delivery, recipient, begun_at=begun_at)
+
+
+async def _tried(
+    services: Services, job: Job, delivery: WebhookDelivery, recipient: _Recipient, *, begun_at: datetime
+) -> JobRun:
     try:
         answer = await _post(services, delivery, recipient, at=begun_at)
     except NotConcerned:
         return _canceled(services, delivery, why="NOT_CONCERNED")
-    except (InvalidDocument, ForbiddenAddress) as error:
-        attempt = _attempt(delivery, begun_at, error=error.code)
-        return _given_up(services, delivery, attempt, fails=isinstance(error, InvalidDocument))
+    except PayloadUnavailable as error:
+        attempt = _attempt(delivery, begun_at, error=error.reason)
+        return _failed(services, job, delivery, attempt, was_called=False)
+    except InvalidDocument as error:
+        return _given_up(services, delivery, _attempt(delivery, begun_at, error=error.code), fails=True)
+    except ForbiddenAddress as error:  # no connection was made; names lead astray for a while, and back
+        return _failed(services, job, delivery, _attempt(delivery, begun_at, error=error.code))
     except OutgoingFailed as error:
         took_s = (services.now() - begun_at).total_seconds()
         return _failed(services, job, delivery, _attempt(delivery, begun_at, took_s=took_s, error=error.reason))
@@ -185,8 +195,13 @@ def _failed(
     delivery: WebhookDelivery,
     attempt: WebhookAttempt,
     answer: OutgoingAnswer | None = None,
+    *,
+    was_called: bool = True,
 ) -> JobRun:
-    """Plan the next try, later each time and as late as the receiver asks; or give the delivery up."""
+    """Plan the next try, later each time and as late as the receiver asks; or give the delivery up.
+
+    Where nobody ``was_called``, nothing is learnt of whether the receiver answers.
+    """
     delay_s = retry_delay_s(job.attempts, jitter=random.random())  # noqa: S311 - jitter
     if delay_s is None:
         return _given_up(services, delivery, attempt, fails=False)
@@ -206,7 +221,7 @@ def _failed(
         error=attempt.error or f"HTTP {attempt.status_code}",
         again_at=again_at if rests_until is None else max(again_at, rests_until),
         lane_rests_until=rests_until,
-        lane_answers=answer is not None and answer.took_s < SLOW_S,
+        lane_answers=(answer is not None and answer.took_s < SLOW_S) if was_called else None,
     )
     return JobRun(end=end, also=also)
 

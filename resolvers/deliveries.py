@@ -16,6 +16,7 @@ from quittance.domain.endpoint import (
     DeliveryCause,
     DeliveryFilter,
     DeliveryState,
+    EndpointStatus,
     Target,
     WebhookDelivery,
     WebhookEndpoint,
@@ -40,6 +41,8 @@ UNIT_DELIVERIES = 200  # the loop runs a unit in one go on SQLite
 REPLAY_EVENTS_MAX = 10_000
 DRY_RUN_EVENTS = 1_000
 DRY_RUN_RENDERED = 20
+
+_ON_ITS_WAY = "its event is on its way already; wait for what comes of it"
 
 _Told = tuple[Event, Target]
 _Interests = Mapping[tuple[MerchantId, EventKind], Sequence[WebhookEndpoint]]
@@ -171,7 +174,7 @@ async def redeliver(services: Services, principal: Principal, delivery_id: Deliv
 
     Raises:
         PermissionDenied, DeliveryNotFound, RateLimited: nothing changed.
-        InvalidInput: it arrived, or is on its way.
+        InvalidInput: it arrived, or is on its way, or its endpoint is disabled or was deleted.
     """
     merchant_id = principal.require(Scope.ADMIN)
     await services.admit_mutation(principal)
@@ -180,13 +183,15 @@ async def redeliver(services: Services, principal: Principal, delivery_id: Deliv
         found = deliveries.deliveries_by_id(transaction, [delivery_id])[0]
         if found is None or found.merchant_id != merchant_id:
             raise DeliveryNotFound(delivery_id)
+        if found.state is DeliveryState.PENDING:
+            raise InvalidInput("deliveryId", _ON_ITS_WAY)
         if DeliveryState.PENDING not in DELIVERY_NEXT[found.state]:
             raise InvalidInput("deliveryId", f"the delivery is {found.state}; use replayWebhooks to send events again")
-        _check_alone(transaction, found)
+        _check_endpoint(transaction, found)
         if not deliveries.move_delivery(
             transaction, found, DeliveryState.PENDING, attempts=found.attempts, ended_at=None
         ):
-            raise DeliveryNotFound(delivery_id)
+            raise InvalidInput("deliveryId", _ON_ITS_WAY)  # another redelivery was faster
         audit.record(
             transaction,
             services,
@@ -203,13 +208,18 @@ async def redeliver(services: Services, principal: Principal, delivery_id: Deliv
     return again
 
 
-def _check_alone(transaction: Transaction, delivery: WebhookDelivery) -> None:
-    """Refuse to send an event to an endpoint beside another delivery of it; nobody begins one meanwhile."""
-    if delivery.endpoint_id is None or delivery.event_position is None:
+def _check_endpoint(transaction: Transaction, delivery: WebhookDelivery) -> None:
+    """Refuse what would not be sent, or beside another delivery of the same event; nobody begins one meanwhile."""
+    if delivery.endpoint_id is None:
         return
-    endpoints.lock_endpoint(transaction, delivery.endpoint_id)
-    if deliveries.is_pending(transaction, delivery.endpoint_id, delivery.event_position):
-        raise InvalidInput("deliveryId", "its event is on its way to this endpoint already, by another delivery")
+    endpoint = endpoints.lock_endpoint(transaction, delivery.endpoint_id)
+    if endpoint is None or endpoint.deleted_at is not None:
+        raise InvalidInput("deliveryId", "its endpoint was deleted; use replayWebhooks to tell another of its event")
+    if endpoint.status is not EndpointStatus.ENABLED:
+        raise InvalidInput("deliveryId", "its endpoint is disabled; enable it first")
+    position = delivery.event_position
+    if position is not None and deliveries.is_pending(transaction, delivery.endpoint_id, position):
+        raise InvalidInput("deliveryId", _ON_ITS_WAY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,12 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from quittance.domain.ids import JOB, JobId
+from quittance.domain.endpoint import DeliveryState
+from quittance.domain.errors import InvalidInput
+from quittance.domain.ids import JOB, DeliveryId, JobId
 from quittance.domain.job import Job, JobEnd, JobKind, JobState, RunnableJob, owner_of
 from quittance.resolvers.services import Services
-from quittance.store import jobs, lanes
+from quittance.store import deliveries, jobs, lanes
 from quittance.store.jobs import LANE_MAX
 from quittance.store.transaction import Transaction
 
@@ -207,5 +209,23 @@ async def queue_depths(services: Services) -> list[tuple[JobKind, JobState, int]
 
 
 async def retry_job(services: Services, job_id: JobId) -> bool:
-    """Let a job run now, with all its tries; False when it runs already or there is none."""
-    return await services.database.write(lambda transaction: jobs.run_again(transaction, job_id, at=services.now()))
+    """Let a job run now, with all its tries; False when it runs already or there is none.
+
+    Raises:
+        InvalidInput: it is of a delivery that has ended, so a run would do nothing, and the job would be gone.
+    """
+
+    def unit(transaction: Transaction) -> bool:
+        job = jobs.job_by_id(transaction, job_id)
+        if job is not None and job.kind is JobKind.WEBHOOK_DELIVERY:
+            _check_on_its_way(transaction, DeliveryId(job.subject))
+        return jobs.run_again(transaction, job_id, at=services.now())
+
+    return await services.database.write(unit)
+
+
+def _check_on_its_way(transaction: Transaction, delivery_id: DeliveryId) -> None:
+    delivery = deliveries.deliveries_by_id(transaction, [delivery_id])[0]
+    if delivery is not None and delivery.state is not DeliveryState.PENDING:
+        again = f'redeliverWebhook(deliveryId: "{delivery_id}")'
+        raise InvalidInput("jobId", f"its delivery is {delivery.state}; the mutation {again} sends it again")

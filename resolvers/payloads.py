@@ -10,6 +10,14 @@ class NotConcerned(Exception):
     """The document selects other events than this one."""
 
 
+class PayloadUnavailable(Exception):
+    """It cannot be made just now, through no fault of the document; ``reason`` is the code of what is in the way."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"a payload cannot be made just now: {reason}")
+        self.reason = reason
+
+
 class PayloadRenderer(Protocol):
     """Makes what a merchant is told of an event of its own."""
 
@@ -26,6 +34,7 @@ class PayloadRenderer(Protocol):
 
         Raises:
             InvalidDocument: it cannot become a payload of this merchant's, and why.
+            PayloadUnavailable: nothing is known of it just now.
         """
         ...
 
@@ -35,5 +44,6 @@ class PayloadRenderer(Protocol):
         Raises:
             InvalidDocument: the document does not fit the schema any more.
             NotConcerned: the document selects other events.
+            PayloadUnavailable: the same call may succeed later.
         """
         ...

@@ -38,7 +38,7 @@ def jobs_retry(
     job_id: Annotated[str, typer.Argument(help="The job's id, as `jobs list` shows it.")],
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Let a job run now, with all its tries. A delivery that was given up needs `redeliverWebhook` instead."""
+    """Let a job run now, with all its tries. A delivery that was given up is refused: use `redeliverWebhook`."""
     from quittance.domain.ids import JobId
     from quittance.resolvers import jobs
 

@@ -14,12 +14,12 @@ from quittance.gql.context import Access
 from quittance.gql.documents import DocumentStore, GraphQLRequest
 from quittance.gql.execution import Answer, Executor, Prepared
 from quittance.gql.limits import DocumentLimits, operations_of
-from quittance.gql.masking import RequestRefused
+from quittance.gql.masking import INTERNAL, RequestRefused
 from quittance.gql.pages import asked_page
 from quittance.gql.schema import core_schema, schema
 from quittance.gql.streams import EventStream
 from quittance.gql.subscription import PUBLISHED, SETTLED, UPDATED
-from quittance.resolvers.payloads import NotConcerned
+from quittance.resolvers.payloads import NotConcerned, PayloadUnavailable
 
 _PAYMENT: Final = """
   id status statusReason purpose provider description correlationId createdAt expiresAt settledAt
@@ -125,11 +125,12 @@ class _Arguments(Visitor):
 
 
 def _refusal(answer: Answer) -> Exception:
-    """Tell a document that does not fit from a bug of ours, for which no endpoint may be blamed."""
-    told = answer.errors[0]
-    if told["extensions"]["code"] == "INTERNAL":
+    """Tell a document that does not fit from what passes, and from a bug of ours: neither is the endpoint's fault."""
+    codes = [told["extensions"]["code"] for told in answer.errors]
+    if INTERNAL in codes:
         return RuntimeError("a payload could not be made; the log above says why")
-    return InvalidDocument(str(told["message"]))
+    lasting = [told for told in answer.errors if not told["extensions"].get("retryable")]
+    return InvalidDocument(str(lasting[0]["message"])) if lasting else PayloadUnavailable(codes[0])
 
 
 def _thin(event: Event) -> dict[str, object]:

@@ -13,7 +13,7 @@ from tests.integration.webhook_receiver import Receiver, receiving
 
 from quittance.domain.access import ANONYMOUS, Principal, Scope
 from quittance.domain.delivery import ATTEMPTS_MAX
-from quittance.providers.outgoing import OutgoingClient, OutgoingRules
+from quittance.providers.outgoing import LOOPBACK, OutgoingClient, OutgoingRules
 from quittance.resolvers.attempts import GIVEN_UP_MAX
 from quittance.resolvers.deliveries import fan_out
 from quittance.sandbox.clock import SandboxClock
@@ -274,11 +274,38 @@ async def test_h3_a_name_that_turns_private_is_not_called(post: Post, receiver: 
         await post.tell()
 
     assert made["__typename"] == "GenerateInvoiceSuccess"
-    assert asked == ["shop.example"] * 2
+    assert asked == ["shop.example"]  # what waits behind the first try waits for the next
     assert [(one["state"], one["attempts"]) for one in await post.deliveries()] == [
-        ("FAILED", [{"number": 1, "statusCode": None, "error": "FORBIDDEN_ADDRESS"}])
-    ] * 2
+        ("PENDING", [{"number": 1, "statusCode": None, "error": "FORBIDDEN_ADDRESS"}]),
+        ("PENDING", []),
+    ]
     assert receiver.connections == 0
+
+
+async def test_a_name_that_leads_astray_for_a_while_loses_nothing(
+    post: Post, receiver: Receiver, clock: SandboxClock
+) -> None:
+    leads_to = iter(["10.0.0.1", *["127.0.0.1"] * 3])
+
+    async def resolve(host: str, port: int) -> list[str]:
+        del host, port
+        return [next(leads_to)]
+
+    tools = post.till.services.webhooks
+    rules = OutgoingRules(private_networks=LOOPBACK, plain_http=True, timeout_s=2.0)
+    async with OutgoingClient(rules, resolve=resolve) as outgoing:
+        post.till.services.webhook_tools = replace(tools, outgoing=outgoing)
+        await sale(post, notify_url=f"http://shop.example:{receiver.port}/hook")
+        await post.tell()
+        connections = receiver.connections
+        clock.advance(6)
+        await post.tell()
+
+    assert connections == 0
+    told = await post.deliveries()
+    assert [one["state"] for one in told] == ["DELIVERED"] * 3
+    assert [attempt["error"] for attempt in told[0]["attempts"]] == ["FORBIDDEN_ADDRESS", None]
+    assert [received.headers["webhook-id"] for received in receiver.received] == [one["eventId"] for one in told]
 
 
 async def test_what_became_of_it_is_watched_like_any_other_delivery(post: Post, receiver: Receiver) -> None:

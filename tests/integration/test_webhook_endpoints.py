@@ -10,6 +10,7 @@ from tests.integration.webhook_post import (
     DELIVERIES,
     DRY,
     ROTATE,
+    ROTATE_NOTIFY,
     TEST,
     Post,
     fan_out_all,
@@ -188,6 +189,27 @@ async def test_an_endpoint_that_was_mended_is_told_at_once(post: Post, receiver:
 
     assert (at_rest, len(receiver.received)) == (1, 2)
     assert (await post.deliveries())[0]["state"] == "DELIVERED"
+
+
+async def test_an_overlap_that_is_null_is_the_default_for_both_kinds_of_secrets(
+    post: Post, receiver: Receiver, clock: SandboxClock
+) -> None:
+    made = await post.endpoint(receiver)
+    endpoint = {"id": made["endpoint"]["id"], "overlap": None}
+    await post.notify_secret()
+
+    for field, document, asked in (
+        ("rotateWebhookSecret", ROTATE, endpoint),
+        ("rotateNotifySecret", ROTATE_NOTIFY, {"overlap": None}),
+    ):
+        rotated = await post.till.shop.mutate(field, document, asked)
+        early = await post.till.shop.mutate(field, document, asked)
+        clock.advance(86_400)
+        later = await post.till.shop.mutate(field, document, asked)
+
+        assert "secret" in rotated
+        assert (early["code"], early["field"]) == ("INVALID_INPUT", "overlapSeconds")
+        assert "secret" in later
 
 
 async def test_a_rotation_cuts_no_overlap_short_unless_every_older_secret_ends(

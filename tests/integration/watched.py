@@ -35,9 +35,10 @@ class _Watching(Transaction):
 class WatchedDatabase:
     """Hands every call on; what is read through it is remembered. A read from the table ``failing`` fails."""
 
-    def __init__(self, inner: Any, *, failing: str | None = None) -> None:
+    def __init__(self, inner: Any, *, failing: str | None = None, error: Exception | None = None) -> None:
         self._inner = inner
-        self._failing = failing
+        self._error = error or OSError("the disk is gone")
+        self.failing = failing
         self.asked: list[tuple[Statement, Parameters]] = []
         self.rows: list[Any] = []
 
@@ -51,8 +52,8 @@ class WatchedDatabase:
         return await self._inner.scan(lambda transaction: query(_Watching(transaction, self)))
 
     def check(self, statement: Statement, parameters: Parameters) -> None:
-        if self._failing is not None and f"FROM {self._failing}" in statement.sqlite(parameters)[0]:
-            raise OSError("the disk is gone")
+        if self.failing is not None and f"FROM {self.failing}" in statement.sqlite(parameters)[0]:
+            raise self._error
 
     def plans(self) -> dict[str, list[str]]:
         """Return how SQLite finds the rows of each statement that was asked, by its text."""

@@ -53,7 +53,7 @@ query ($filter: WebhookDeliveryFilter) {
 }
 """
 ROTATE = """
-mutation ($id: ID!, $overlap: Int!) {
+mutation ($id: ID!, $overlap: Int) {
   rotateWebhookSecret(id: $id, overlapSeconds: $overlap) {
     ... on RotateWebhookSecretSuccess { secret endpoint { publicKeys } }
     ... on UserError { code } ... on InvalidInputError { field }

@@ -190,6 +190,22 @@ def test_a_url_of_another_form_is_refused(url: str, rules: OutgoingRules) -> Non
         check_url(url, rules=rules)
 
 
+@pytest.mark.parametrize("rules", [STRICT, AT_HOME])
+@pytest.mark.parametrize("host", ["example.com", "8.8.8.8", "[2606:4700::1111]"])
+@pytest.mark.parametrize(
+    "port",
+    ["", "+443", "4_43", "４４３", "٤٤٣", "00443", "0443", "-443", "443.0", "0x1bb", "4e2", "443443"],  # noqa: RUF001 - other digits are the point
+)
+def test_a_port_is_written_in_digits_alone(port: str, host: str, rules: OutgoingRules) -> None:
+    for path in ("", "/hook", "?token=1"):
+        with pytest.raises(ForbiddenAddress) as caught:
+            check_url(f"https://{host}:{port}{path}", rules=rules)
+
+        assert (
+            caught.value.message == "the address has a port that is no plain number; leave the port out, with its colon"
+        )
+
+
 def test_a_url_has_2048_characters_at_most() -> None:
     longest = "https://example.com/".ljust(URL_LENGTH_MAX, "a")
 
