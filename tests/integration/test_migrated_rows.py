@@ -165,7 +165,7 @@ def everything(connection: Connection) -> dict[str, list[dict[str, Any]]]:
     """Return every row of every table, in an order that depends on what it says alone."""
     tables = [table for table in inspect(connection).get_table_names() if table != "alembic_version"]
     rows = {table: connection.execute(text(f'SELECT * FROM "{table}"')).mappings().all() for table in tables}
-    return {table: sorted((dict(sorted(row.items())) for row in held), key=repr) for table, held in rows.items()}
+    return {table: sorted((dict(sorted(dict(row).items())) for row in held), key=repr) for table, held in rows.items()}
 
 
 def remember_a_done_job(connection: Connection) -> None:
