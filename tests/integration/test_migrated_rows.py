@@ -1,14 +1,18 @@
 """Rows that were there before a migration: they keep what they said, and gain what is asked of them now."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
-from tests.integration.webhook_post import Post, fan_out_all, sale
+from tests.integration.callback_door import CallbackDoor
+from tests.integration.webhook_post import Post, fan_out_all, sale, update
 from tests.integration.webhook_receiver import Receiver
 
+from quittance.domain.errors import ProviderUnavailable
+from quittance.sandbox.clock import SandboxClock
 from quittance.store.migrate import SCRIPTS, _config, _on_connection, differences, upgrade
 
 
@@ -89,3 +93,98 @@ async def test_of_deliveries_of_one_event_that_wait_together_the_first_goes_on(
         f"{one['id']}1": ("CANCELED", ended),
     }
     assert await asyncio.to_thread(differences, database_url) is None
+
+
+async def test_checks_become_jobs_and_back_and_nothing_is_lost_but_what_an_older_version_cannot_hold(
+    post: Post, receiver: Receiver, door: CallbackDoor, clock: SandboxClock, database_url: str
+) -> None:
+    options = await fill(post, receiver, door, clock)
+    newest = await told(database_url, everything)
+    assert states_of(newest) == {"provider.check": {"WAITING"}, "webhook.delivery": {"WAITING", "DEAD"}} | {
+        "provider.callback": {"WAITING"}
+    }
+
+    await go_back(database_url, CHECKS_ARE_JOBS)
+    await told(database_url, remember_a_done_job)
+    old = await told(database_url, everything)
+    await asyncio.to_thread(upgrade, database_url)
+    new = await told(database_url, everything)
+    await go_back(database_url, CHECKS_ARE_JOBS)
+    old_again = await told(database_url, everything)
+    await asyncio.to_thread(upgrade, database_url)
+    new_again = await told(database_url, everything)
+
+    checks = {row["id"]: row["check_at_us"] for row in old["payment_option"] if row["check_at_us"] is not None}
+    planned = {row["subject"]: row["due_at_us"] for row in newest["job"] if row["kind"] == "provider.check"}
+    assert checks == planned
+    assert options["open"] in checks
+    assert options["failed"] in {row["id"] for row in old["payment_option"]} - checks.keys()
+    assert states_of(old) == {"webhook.delivery": {"WAITING", "DEAD", "DONE"}}
+    assert states_of(new) == {"provider.check": {"WAITING"}, "webhook.delivery": {"WAITING", "DEAD"}}
+    assert old_again == old | {"job": [row for row in old["job"] if row["state"] != "DONE"]}
+    assert new_again == new
+    assert new | CHANGED == newest | CHANGED
+    assert plans_of(new) == plans_of(newest)
+    assert await asyncio.to_thread(differences, database_url) is None
+
+
+CHECKS_ARE_JOBS = "checks are jobs, lanes know more, done jobs are gone"
+CHANGED: dict[str, Any] = dict.fromkeys(["job", "job_lane", "provider_callback", "provider_callback_body"])
+
+
+async def fill(post: Post, receiver: Receiver, door: CallbackDoor, clock: SandboxClock) -> dict[str, str]:
+    """Make a failed, a settled and an open attempt, jobs that wait and are dead, and callbacks; return the attempts."""
+    await post.till.rails.faults.arm("lnd", "unavailable", method="AddInvoice")
+    with suppress(ProviderUnavailable):
+        await post.till.order()
+    clock.advance(post.till.services.rules.claim_s + 1)
+    await post.till.reconcile()
+    (failed,) = [row["id"] for row in await post.till.rows("payment")]
+    made = await post.endpoint(receiver, eventTypes=["PAYMENT_SETTLED"])
+    await sale(post)
+    await post.tell()
+    settled = await sale(post)
+    receiver.answers = ["410 Gone", "500 Oops"]
+    await post.tell()
+    await update(post, made, enabled=True)
+    await sale(post)
+    await post.tell()
+    await sale(post)
+    await fan_out_all(post)
+    opened = (await post.till.order()).payment.id
+    attempts = {"failed": failed, "settled": settled, "open": opened}
+    found = {name: (await post.till.options(payment_id))[0] for name, payment_id in attempts.items()}
+    assert [one.state for one in found.values()] == ["FAILED", "SETTLED", "OPEN"]
+    await door.hear(found["settled"].reference)
+    await door.work()
+    await door.hear(found["open"].reference, event_id="msg_2")
+    return {name: one.id for name, one in found.items()}
+
+
+def everything(connection: Connection) -> dict[str, list[dict[str, Any]]]:
+    """Return every row of every table, in an order that depends on what it says alone."""
+    tables = [table for table in inspect(connection).get_table_names() if table != "alembic_version"]
+    rows = {table: connection.execute(text(f'SELECT * FROM "{table}"')).mappings().all() for table in tables}
+    return {table: sorted((dict(sorted(dict(row).items())) for row in held), key=repr) for table, held in rows.items()}
+
+
+def remember_a_done_job(connection: Connection) -> None:
+    """Store a job as the older version kept those that were done."""
+    dead = connection.execute(text("SELECT * FROM job WHERE state = 'DEAD'")).mappings().one()
+    delivered = connection.execute(text("SELECT id FROM webhook_delivery WHERE state = 'DELIVERED'")).scalar_one()
+    row = dict(dead) | {"id": "job_done", "subject": delivered, "state": "DONE"}
+    values = ", ".join(f":{name}" for name in row)
+    connection.execute(text(f"INSERT INTO job ({', '.join(row)}) VALUES ({values})"), row)
+
+
+def states_of(rows: dict[str, list[dict[str, Any]]]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for row in rows["job"]:
+        found.setdefault(row["kind"], set()).add(row["state"])
+    return found
+
+
+def plans_of(rows: dict[str, list[dict[str, Any]]]) -> set[tuple[Any, ...]]:
+    """Return which jobs there are and when they are due, but for those of callbacks."""
+    jobs = [row for row in rows["job"] if row["kind"] != "provider.callback"]
+    return {(row["kind"], row["subject"], row["state"], row["due_at_us"]) for row in jobs}
