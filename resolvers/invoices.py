@@ -34,6 +34,7 @@ from quittance.store import idempotency, merchants, options, payments, settlemen
 from quittance.store.transaction import EventDraft, Transaction
 
 _POLL_S = 0.02
+CHECK_PAUSE_MAX = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -347,7 +348,7 @@ def next_check(rules: PaymentRules, *, now: datetime, option: PaymentOption) -> 
     """Return when the provider is asked again: at twice the age each time, and always at expiry."""
     interval = timedelta(seconds=rules.reconcile_interval_s)
     if now >= option.expires_at:  # a node cancels what lapsed within seconds: look soon, then ever less often
-        return now + min(interval / 2, max(timedelta(seconds=1), now - option.expires_at))
+        return now + min(CHECK_PAUSE_MAX, max(timedelta(seconds=1), (now - option.expires_at) / 2))
     return min(now + max(interval, now - option.created_at), option.expires_at)
 
 

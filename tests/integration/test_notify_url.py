@@ -13,6 +13,7 @@ from tests.integration.webhook_receiver import Receiver, receiving
 
 from quittance.domain.access import ANONYMOUS, Principal, Scope
 from quittance.domain.delivery import ATTEMPTS_MAX
+from quittance.domain.job import JobKind
 from quittance.providers.outgoing import LOOPBACK, OutgoingClient, OutgoingRules
 from quittance.resolvers.attempts import GIVEN_UP_MAX
 from quittance.resolvers.deliveries import fan_out
@@ -173,11 +174,11 @@ async def test_a_dead_shop_delays_no_other(post: Post, receiver: Receiver) -> No
     async with receiving() as dead:
         dead.gate = asyncio.Event()
         for _ in range(8):
-            await sale(post, notify_url=dead.url)
+            await sale(post, notify_url=dead.url.replace("127.0.0.1", "localhost"))
         await sale(post, notify_url=receiver.url)
         while (reached := await fan_out(post.till.services, after=post.position)) > post.position:
             post.position = reached
-        lanes = {row["lane"].rpartition("/")[2] for row in await post.till.rows("job")}
+        lanes = {row["lane"] for row in await post.till.rows("job") if row["kind"] == JobKind.WEBHOOK_DELIVERY}
         running = asyncio.create_task(post.runner.run())
 
         await receiver.until(3)
@@ -190,7 +191,7 @@ async def test_a_dead_shop_delays_no_other(post: Post, receiver: Receiver) -> No
             await running
 
         assert 1 <= waiting <= WEBHOOKS_AT_ONCE
-        assert lanes == {f"127.0.0.1:{one.port}" for one in (dead, receiver)}
+        assert len(lanes) == 2
 
 
 async def test_h6_during_a_rotation_both_secrets_verify_and_then_only_the_new_one(
