@@ -75,7 +75,13 @@ class NameResolver:
         told = self._asked[host, port] = asyncio.get_running_loop().create_future()
         self._remember(host, _Standing.SLOW)
         tell = partial(self._tell, host, port, place)
-        threading.Thread(target=self._work, args=(host, port, told.get_loop(), tell), daemon=True).start()
+        thread = threading.Thread(target=self._work, args=(host, port, told.get_loop(), tell), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the machine has no thread left: whoever asks later finds one
+            del self._asked[host, port]
+            place.release()
+            raise OSError(f"no thread is free to ask for {host}") from None
 
     def _work(
         self, host: str, port: int, loop: asyncio.AbstractEventLoop, tell: Callable[[_Answer, float], None]

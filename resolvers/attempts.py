@@ -220,7 +220,7 @@ def _failed(
         state=JobState.WAITING,
         error=attempt.error or f"HTTP {attempt.status_code}",
         again_at=again_at if rests_until is None else max(again_at, rests_until),
-        lane_rests_until=rests_until,
+        lane_rests_until=None if delivery.endpoint_id is None else rests_until,  # other servers share such a lane
         lane_answers=(answer is not None and answer.took_s < SLOW_S) if was_called else None,
     )
     return JobRun(end=end, also=also)

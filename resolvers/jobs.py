@@ -191,7 +191,7 @@ async def give_back(services: Services, held: Sequence[Job]) -> None:
 async def wake_lane(services: Services, lane: str) -> None:
     """Let every job of a lane that waits fall due: a unit for some of them, then one for some more."""
     at = services.now()
-    while await services.database.write(lambda t: jobs.wake_lane(t, lane, at=at, limit=WAKE_JOBS)) == WAKE_JOBS:
+    while await services.database.write(lambda t: jobs.wake_lane(t, lane, at=at, limit=WAKE_JOBS)):
         pass
 
 

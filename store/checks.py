@@ -4,17 +4,15 @@ from datetime import datetime
 
 from quittance.domain.ids import JOB, OPTION, JobId
 from quittance.domain.job import Job, JobKind, JobState
-from quittance.domain.payment import PaymentOption
+from quittance.domain.payment import OptionState, PaymentOption
 from quittance.store import jobs
 from quittance.store.transaction import Transaction
 
 
-def plan_check(
-    transaction: Transaction, option: PaymentOption, *, at: datetime | None, is_unknown: bool = False
-) -> None:
+def plan_check(transaction: Transaction, option: PaymentOption, *, at: datetime | None) -> None:
     """Have the provider asked about an attempt at this time instead of any other; None: never again.
 
-    What became of an attempt that ``is_unknown`` is not asked behind all that is merely still open.
+    An attempt that is UNKNOWN is not asked about behind all that are merely still open.
     """
     if at is None:
         jobs.drop_job(transaction, JobKind.PROVIDER_CHECK, option.id)
@@ -25,7 +23,7 @@ def plan_check(
             id=JobId(JOB + option.id.removeprefix(OPTION)),
             kind=JobKind.PROVIDER_CHECK,
             subject=option.id,
-            lane=f"provider/{option.provider}{'/unknown' if is_unknown else ''}",
+            lane=f"provider/{option.provider}{'/unknown' if option.state is OptionState.UNKNOWN else ''}",
             order_key=None,
             order_place=0,
             state=JobState.WAITING,

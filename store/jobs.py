@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, literal, literal_column, select, union_all, update
+from sqlalchemy import and_, bindparam, delete, func, literal, literal_column, select, union_all, update
 
 from quittance.domain.ids import JobId
 from quittance.domain.job import OWNER_LENGTH, STORED, Job, JobEnd, JobKind, JobState, RunnableJob
@@ -65,7 +65,7 @@ def _heads_of_lanes(kinds: Sequence[JobKind]) -> Any:
     return (
         select(*_JOB.c, found.c.slow)
         .select_from(found.join(_JOB, _JOB.c.id == found.c.id))
-        .order_by(found.c.place, found.c.turn)
+        .order_by(found.c.place, found.c.turn, found.c.slow.desc())  # which are held to half of the places anyway
         .limit(bindparam("limit"))
     )
 
@@ -180,25 +180,24 @@ _AGAIN = Statement(
         .values(state=JobState.WAITING.value, due_at_us=bindparam("due_at_us"), attempts=0, ended_at_us=None)
     )
 )
-_TO_WAKE = _JOB.alias("to_wake")
-_WAKE = Statement(
-    lambda _: (
+
+
+def _woken(_: object) -> Any:
+    """Said twice: a row that is claimed meanwhile is judged again by the outer condition alone."""
+
+    def sleeps(job: Any) -> Any:
+        return and_(job.c.state == literal_column("'WAITING'"), job.c.due_at_us > bindparam("due_at_us"))
+
+    some = _JOB.alias("some")
+    chosen = select(some.c.id).where(some.c.lane == bindparam("of_lane"), _alive(some), sleeps(some))
+    return (
         update(_JOB)
-        .where(
-            _JOB.c.id.in_(
-                select(_TO_WAKE.c.id)
-                .where(
-                    _TO_WAKE.c.lane == bindparam("of_lane"),
-                    _alive(_TO_WAKE),
-                    _TO_WAKE.c.due_at_us > bindparam("due_at_us"),
-                    _TO_WAKE.c.state == literal_column("'WAITING'"),
-                )
-                .limit(bindparam("limit"))
-            )
-        )
+        .where(_JOB.c.id.in_(chosen.limit(bindparam("limit"))), sleeps(_JOB))
         .values(due_at_us=bindparam("due_at_us"))
     )
-)
+
+
+_WAKE = Statement(_woken)
 _GIVE_BACK = Statement(
     lambda _: update(_JOB).where(*_HELD).values(state=JobState.WAITING.value, due_at_us=bindparam("due_at_us"))
 )
@@ -208,7 +207,10 @@ _NEXT_DUE = Statement(
     )
 )
 _NEXT_AWAKE = Statement(
-    lambda _: select(func.min(_LANE.c.paused_until_us)).where(_LANE.c.paused_until_us > bindparam("after_us"))
+    lambda _: select(func.min(_LANE.c.paused_until_us)).where(
+        _LANE.c.paused_until_us > bindparam("after_us"),
+        select(_JOB.c.id).where(_JOB.c.lane == _LANE.c.lane, _JOB.c.kind == bindparam("kind"), _alive(_JOB)).exists(),
+    )
 )
 _RELEASE = Statement(
     lambda _: (
@@ -329,8 +331,8 @@ def release_claims(transaction: Transaction) -> int:
 
 def next_due(transaction: Transaction, kinds: Iterable[JobKind], *, after: datetime) -> datetime | None:
     """Return when the next unfinished job or claim of some kinds falls due, or a lane has rested, after ``after``."""
-    rows = [transaction.first(_NEXT_AWAKE, {"after_us": to_us(after)})]
-    rows += [transaction.first(_NEXT_DUE, {"kind": kind.value, "after_us": to_us(after)}) for kind in kinds]
+    asked = [{"kind": kind.value, "after_us": to_us(after)} for kind in kinds]
+    rows = [transaction.first(statement, one) for statement in (_NEXT_DUE, _NEXT_AWAKE) for one in asked]
     known = [row[0] for row in rows if row is not None and row[0] is not None]
     return from_us(min(known)) if known else None
 

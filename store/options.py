@@ -1,6 +1,7 @@
 """Payment options: the attempts on the rails, and who works on them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -164,7 +165,7 @@ def decide_option(
     """Say what became of an undecided attempt; False, and nothing changed, when somebody decided it first."""
     if transaction.execute(_DECIDE, {"option_id": option.id, "state": state.value}) != 1:
         return False
-    checks.plan_check(transaction, option, at=check_at, is_unknown=state is OptionState.UNKNOWN)
+    checks.plan_check(transaction, replace(option, state=state), at=check_at)
     return True
 
 
@@ -173,7 +174,7 @@ def set_option_state(
 ) -> None:
     """Move an attempt; with ``check_at`` None the provider is never asked about it again."""
     transaction.execute(_SET_STATE, {"option_id": option.id, "state": state.value})
-    checks.plan_check(transaction, option, at=check_at)
+    checks.plan_check(transaction, replace(option, state=state), at=check_at)
 
 
 def check_option_at(transaction: Transaction, option: PaymentOption, check_at: datetime) -> None:

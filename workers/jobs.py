@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -61,12 +61,20 @@ class JobRunner:
     async def begin_due(self) -> int:
         """Claim and begin what is due, as far as there is room; return how many."""
         room = Room(at_once=self.at_once, owner_at_once=self.owner_at_once, running=list(self._running.values()))
-        claimed = await claim_due(self.services, self.work, room)
+        claiming = asyncio.ensure_future(claim_due(self.services, self.work, room))
+        try:
+            claimed = await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            self._begin(await claiming)  # to be given back with what runs
+            raise
+        self._begin(claimed)
+        return len(claimed)
+
+    def _begin(self, claimed: Sequence[RunnableJob]) -> None:
         for one in claimed:
             task = asyncio.create_task(self._one(one))
             self._running[task] = one
             task.add_done_callback(self._ended)
-        return len(claimed)
 
     async def idle(self) -> None:
         """Wait until nothing runs in this process."""
@@ -79,6 +87,8 @@ class JobRunner:
 
     async def _pause_s(self, looked_at: datetime) -> float:
         """Return how long nothing falls due; what was due before and is held back waits for a wake, or the poll."""
+        if len(self._running) >= self.at_once:
+            return POLL_S
         due = await next_due(self.services, self.work, after=looked_at)
         if due is None:
             return POLL_S
@@ -92,7 +102,15 @@ class JobRunner:
         except ClaimLost:
             log.warning("job_claim_lost", job=job.id, kind=job.kind.value)
         except Exception:
-            log.exception("job_not_ended", job=job.id, kind=job.kind.value)  # the claim lapses, and it runs again
+            log.exception("job_not_ended", job=job.id, kind=job.kind.value)
+            await self._crashed(ran)
+
+    async def _crashed(self, ran: RunnableJob) -> None:
+        """Let a run that could not be ended as it should count as a crash; where that cannot be stored, it lapses."""
+        try:
+            await end_run(self.services, ran, self._after_crash(ran.job))
+        except Exception:
+            log.exception("job_not_ended", job=ran.job.id, kind=ran.job.kind.value)
 
     async def _end(self, ran: RunnableJob, run: JobRun | None) -> None:
         if run is not None and not await end_run(self.services, ran, run):

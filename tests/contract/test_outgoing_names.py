@@ -165,3 +165,22 @@ print("ended")
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
 
     assert ended.stdout == "ended\n"
+
+
+async def test_a_machine_without_a_free_thread_fails_one_call_and_no_later_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    system = System()
+    names = NameResolver(system)
+
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    for _ in range(THREADS_EACH + 1):
+        with monkeypatch.context() as full:
+            full.setattr(threading.Thread, "start", no_thread)
+            with pytest.raises(OSError, match="no thread is free"):
+                await names("quick.example", PORT)
+
+    async with asyncio.timeout(5):
+        assert await names("quick.example", PORT) == [ADDRESS]

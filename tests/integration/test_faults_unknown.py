@@ -158,6 +158,7 @@ async def test_u1_a_lookup_that_fails_leaves_the_caller_free_to_retry_at_once(ti
     await rails.faults.arm("lnd", "unavailable", method="LookupInvoice")
     await till.reconcile()
     assert [row["state"] for row in await till.rows("payment_option")] == ["UNKNOWN"]
+    assert [row["lane"] for row in await till.rows("job")] == ["provider/lnd/unknown"]
 
     async with asyncio.timeout(till.services.rules.claim_s / 2):
         again = await till.order(idempotency_key="k")

@@ -1,14 +1,17 @@
 """Lanes: none is called more often than it may be, and those that do not answer leave room to those that do."""
 
 import asyncio
+import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
-from tests.integration.test_jobs import KIND, LANE_AT_ONCE, PLACES, add, begin, busy, done, runner, work
+from sqlalchemy import func, select
+from tests.integration.test_jobs import KIND, LANE_AT_ONCE, PLACES, add, begin, busy, claim, done, runner, work
 
 from quittance.domain.endpoint import NOTIFY_LANES, endpoint_target, notify_target
 from quittance.domain.ids import EndpointId, MerchantId
@@ -17,6 +20,7 @@ from quittance.resolvers.jobs import WAKE_JOBS, JobRun, Room, claim_due, end_run
 from quittance.resolvers.services import Services
 from quittance.sandbox.clock import SandboxClock
 from quittance.store import jobs, lanes
+from quittance.store.statement import Statement
 from quittance.store.transaction import Transaction
 from quittance.workers.work import runners
 
@@ -242,7 +246,7 @@ async def test_a_long_queue_is_woken_in_several_units(services: Services, moment
 
     await wake_lane(replace(services, database=Counting()), "asleep")
 
-    assert woken == [WAKE_JOBS, WAKE_JOBS, 1]
+    assert woken == [WAKE_JOBS, WAKE_JOBS, 1, 0]
     assert {job.due_at for job in await list_jobs(services, JobState.WAITING, limit=count)} == {services.now()}
 
 
@@ -254,3 +258,56 @@ def test_whatever_a_merchant_names_its_payments_have_a_bounded_number_of_lanes()
     assert len({notify_target(merchant, f"https://h{number}.example/").lane for number in range(5_000)}) == NOTIFY_LANES
     assert {owner_of(notify_target(merchant, url).lane) for url in spellings} == {merchant}
     assert owner_of(endpoint_target(merchant, EndpointId("whe_1")).lane) == merchant
+
+
+async def test_a_slow_lane_gets_its_turn_however_much_is_asked_of_those_that_answer(
+    services: Services, moment: Moment
+) -> None:
+    await add(services, "slow", lane="slow")
+    await services.database.write(partial(lanes.mark_lane, lane="slow", slow=True))
+    for number in range(40):
+        await add(services, f"quick-{number:02}", lane=f"quick-{number:02}")
+    running = [one for number in range(7) for one in busy(services, f"busy-{number}")]
+
+    (begun,) = await begin(services, at_once=8, running=running)
+
+    assert begun.job.subject == "slow"
+
+
+async def test_what_rests_in_another_kind_of_lane_wakes_nobody(services: Services, moment: Moment) -> None:
+    await add(services, "a", lane="busy")
+    await services.database.write(lambda t: lanes.rest_lane(t, "busy", until=services.now() + timedelta(seconds=1)))
+    at = services.now()
+
+    mine = await services.database.read(lambda t: jobs.next_due(t, [KIND], after=at))
+    others = await services.database.read(lambda t: jobs.next_due(t, [JobKind.PROVIDER_CHECK], after=at))
+
+    assert (mine, others) == (at + timedelta(seconds=1), None)
+
+
+async def test_waking_a_lane_leaves_alone_what_is_claimed_meanwhile(
+    services: Services, new_services: Callable[[], Services]
+) -> None:
+    """On PostgreSQL, where the row that a claim holds is judged again once that commits."""
+    if services.database.dialect != "postgresql":
+        pytest.skip("SQLite has one writer")
+    job = await add(services, "a", lane="lane")
+    later = services.now() + timedelta(seconds=5)
+    await services.database.write(lambda t: jobs.plan_job(t, replace(job, due_at=later)))
+    held, release = threading.Event(), threading.Event()
+
+    def claim_slowly(transaction: Transaction) -> list[Job]:
+        until = later + timedelta(minutes=1)
+        claimed = jobs.claim_jobs(transaction, [job.id], now=later, until=until)
+        held.set()
+        transaction.all(Statement(lambda _: select(func.pg_sleep(1.0))))
+        release.set()
+        return claimed
+
+    claiming = asyncio.create_task(services.database.write(claim_slowly))
+    await asyncio.to_thread(held.wait, 10)
+    await wake_lane(replace(services, database=new_services().database), "lane")
+    (claimed,) = await claiming
+
+    assert release.is_set()  # the wake waited for the claim
+    assert (claimed.state, await claim(services)) == (JobState.RUNNING, [])

@@ -419,3 +419,42 @@ async def test_a_run_that_has_lost_its_claim_is_broken_off(services: Services) -
     assert broken_off.is_set()
     assert [line["event"] for line in logs] == ["job_claim_lost"]
     assert await state_of(services, job) == (JobState.WAITING, 0, None)
+
+
+async def test_a_run_that_cannot_be_ended_counts_as_a_crash(services: Services, clock: SandboxClock) -> None:
+    job = await add(services, "a")
+
+    def broken(_: Any) -> None:
+        raise Crashed
+
+    async def handler(_: Services, __: Job) -> JobRun:
+        return replace(DONE, also=broken)
+
+    running = runner(services, work(handler))
+    await running.begin_due()
+    await running.idle()
+
+    assert await state_of(services, job) == (JobState.WAITING, 1, "CRASHED")
+
+
+async def test_a_stop_in_the_middle_of_a_claim_gives_back_what_was_claimed(services: Services) -> None:
+    job = await add(services, "a")
+    claiming = asyncio.Event()
+
+    class Slow:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(services.database, name)
+
+        async def write(self, unit: Any) -> Any:
+            claiming.set()
+            written = await services.database.write(unit)
+            await asyncio.sleep(0.1)
+            return written
+
+    running = asyncio.create_task(runner(replace(services, database=Slow()), work()).run())
+    await claiming.wait()
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+    assert await state_of(services, job) == (JobState.WAITING, 0, None)

@@ -40,8 +40,10 @@ def upgrade() -> None:
     op.execute(
         "INSERT INTO job (id, kind, subject, lane, order_key, order_place, state, due_at_us, attempts, fence,"
         " last_error, created_at_us, ended_at_us)"
-        " SELECT 'job' || substr(id, 4), 'provider.check', id, 'provider/' || provider, NULL, 0, 'WAITING',"
-        " check_at_us, 0, 0, NULL, created_at_us, NULL FROM payment_option WHERE check_at_us IS NOT NULL"
+        " SELECT 'job' || substr(id, 4), 'provider.check', id,"
+        " 'provider/' || provider || CASE state WHEN 'UNKNOWN' THEN '/unknown' ELSE '' END,"
+        " NULL, 0, 'WAITING', check_at_us, 0, 0, NULL, created_at_us, NULL"
+        " FROM payment_option WHERE check_at_us IS NOT NULL"
     )
     with op.batch_alter_table("payment_option", schema=None) as option:
         option.drop_index(option.f("ix_payment_option_check_at_us"))
