@@ -170,6 +170,20 @@ async def test_an_address_that_stays_away_is_given_up_and_can_be_told_again_by_h
     )
 
 
+async def test_one_server_that_wants_rest_does_not_rest_others_in_its_lane(post: Post, receiver: Receiver) -> None:
+    async with receiving() as tired:
+        tired.answers = ["503 Away\r\nretry-after: 86400"]
+        await sale(post, notify_url=tired.url)
+        await post.tell()
+
+        await sale(post, notify_url=receiver.url)
+        await post.tell()
+
+        assert len({row["lane"] for row in await post.till.rows("job") if row["kind"] == "webhook.delivery"}) == 1
+        assert len(tired.received) == 1
+        assert len(receiver.received) == 3
+
+
 async def test_a_dead_shop_delays_no_other(post: Post, receiver: Receiver) -> None:
     async with receiving() as dead:
         dead.gate = asyncio.Event()
