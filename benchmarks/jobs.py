@@ -5,7 +5,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +21,13 @@ from quittance.server.app import tune_interpreter
 from quittance.store import jobs
 from quittance.store.database import open_database
 from quittance.store.migrate import upgrade
-from quittance.workers.jobs import AT_ONCE, JobRunner
+from quittance.store.transaction import Transaction
+from quittance.workers.jobs import JobRunner
 
 _KIND = JobKind.WEBHOOK_DELIVERY
+_AT_ONCE = 256
 _LANES = 64
+_MERCHANT = "mer_00000000000000000000000000000000"
 _LANE_AT_ONCE = 4
 _MS_MAX = 0.1
 _DONE = JobRun(end=JobEnd(state=JobState.DONE))
@@ -32,7 +35,8 @@ _DONE = JobRun(end=JobEnd(state=JobState.DONE))
 
 async def measure(plan: Plan, report: Report) -> None:
     services = await _services(plan.home / "jobs")
-    runner = JobRunner(services, {_KIND: JobWork(handler=_nothing, lane_at_once=_LANE_AT_ONCE)})
+    work = {_KIND: JobWork(handler=_nothing, lane_at_once=_LANE_AT_ONCE)}
+    runner = JobRunner(services=services, work=work, at_once=_AT_ONCE, owner_at_once=_AT_ONCE)
     serial: list[tuple[float, float]] = []
     grouped: list[tuple[float, float]] = []
     with _tuned():
@@ -105,21 +109,25 @@ async def _cost(
 
 
 async def _one_by_one(runner: JobRunner, number: int) -> int:
-    await _add(runner.services, number)
+    await _add(runner.services, [number])
     await runner.begin_due()
     await runner.idle()
     return 1
 
 
 async def _together(runner: JobRunner, number: int) -> int:
-    """Add as many as run at once; those that ask meanwhile share commits, as under load."""
-    await asyncio.gather(*(_add(runner.services, number + one) for one in range(AT_ONCE)))
+    """Add as many as run at once by one unit, as the fan-out does; what they come to shares commits, as under load."""
+    await _add(runner.services, range(number, number + _AT_ONCE))
     while await runner.begin_due():
         await runner.idle()
-    return AT_ONCE
+    return _AT_ONCE
 
 
-async def _add(services: Services, number: int) -> None:
-    lane = f"lane-{number % _LANES}"
-    job = new_job(services, _KIND, subject=f"{number}", lane=lane, order=None, due_at=services.now())
-    await services.database.write(lambda transaction: jobs.add_job(transaction, job))
+async def _add(services: Services, numbers: Iterable[int]) -> None:
+    def unit(transaction: Transaction) -> None:
+        for number in numbers:
+            lane = f"{_MERCHANT}/webhook/{number % _LANES}"
+            job = new_job(services, _KIND, subject=f"{number}", lane=lane, order=None, due_at=services.now())
+            jobs.add_job(transaction, job)
+
+    await services.database.write(unit)
