@@ -1,10 +1,14 @@
 """Readers of the tests: they sign with nodes of their own, which no graph knows, and log in through the contract."""
 
+from dataclasses import replace
 from typing import Any
 
 from quittance.domain.access import ANONYMOUS, Principal
+from quittance.domain.ids import PaymentId
+from quittance.domain.payment import Payment
 from quittance.resolvers.access import authenticate
 from quittance.sandbox.lnd.keys import NodeKey
+from quittance.store import payments
 
 CHALLENGE = """
 mutation { createLoginChallenge { __typename ... on CreateLoginChallengeSuccess { nonce expiresAt }
@@ -44,3 +48,12 @@ async def log_in(shop: Any, username: str | None = "alice", *, number: int = 1) 
 
 async def caller(shop: Any, token: str) -> Principal:
     return await authenticate(shop.services, authorization=f"Bearer {token}", client_secret=None)
+
+
+async def bought_by(till: Any, principal: Principal, **more: Any) -> Payment:
+    """Return a payment that a reader has made: as one of the merchant's, but for whom it buys."""
+    made: Payment = (await till.order(**more)).payment
+    payment_id = PaymentId(till.services.new_id("pay"))
+    own: Payment = replace(made, id=payment_id, viewer=str(principal.account_id))
+    await till.services.database.write(lambda transaction: payments.insert_payment(transaction, own))
+    return own

@@ -1,24 +1,21 @@
 """What a reader's token opens and what it does not, and how it ends."""
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from graphql import GraphQLNonNull, GraphQLObjectType
-from tests.integration.readers import ME, caller, log_in
+from tests.integration.readers import ME, bought_by, caller, log_in
 from tests.integration.test_isolation import FROM_THE_START, LISTS, READ, ask, bought, new_article, watch
 
 from quittance.domain.access import ANONYMOUS, Principal
 from quittance.domain.errors import Unauthenticated
-from quittance.domain.ids import PaymentId
-from quittance.domain.payment import Payment
 from quittance.domain.reader import SESSIONS_MAX
 from quittance.gql.schema import core_schema
 from quittance.resolvers.access import still_valid
 from quittance.resolvers.services import ReaderRules
 from quittance.sandbox.clock import SandboxClock
-from quittance.store import payments, readers
+from quittance.store import readers
 
 REVOKE = """
 mutation ($id: ID!) { revokeSession(id: $id) { __typename
@@ -45,15 +42,6 @@ VALUES = {
 async def reader(till: Any, username: str = "alice", *, number: int = 1) -> tuple[Any, Principal]:
     login = await log_in(till.shop, username, number=number)
     return login, await caller(till.shop, login["token"])
-
-
-async def bought_by(till: Any, principal: Principal, **more: Any) -> Payment:
-    """Return a payment that a reader has made: as one of the merchant's, but for whom it buys."""
-    made: Payment = (await till.order(**more)).payment
-    payment_id = PaymentId(till.services.new_id("pay"))
-    own: Payment = replace(made, id=payment_id, viewer=str(principal.account_id))
-    await till.services.database.write(lambda transaction: payments.insert_payment(transaction, own))
-    return own
 
 
 async def sessions(till: Any, principal: Principal) -> list[Any]:
