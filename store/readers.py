@@ -153,9 +153,13 @@ def insert_session(transaction: Transaction, session: Session, *, token: str) ->
     """
     at_us = to_us(session.created_at)
     others = transaction.all(_EVERY_SESSION, {"account_id": session.account_id})
-    for place, (id_, expires_at_us) in enumerate(others, start=1):
-        if place >= SESSIONS_MAX or expires_at_us <= at_us:
-            end_session(transaction, SessionId(id_), account_id=session.account_id)
+    ended = [
+        id_
+        for place, (id_, expires_at_us) in enumerate(others, start=1)
+        if place >= SESSIONS_MAX or expires_at_us <= at_us
+    ]
+    for id_ in sorted(ended):  # in the order in which they are touched, so that neither waits for the other
+        end_session(transaction, SessionId(id_), account_id=session.account_id)
     token_hash = _hash(token)
     transaction.execute(
         _INSERT_SESSION,

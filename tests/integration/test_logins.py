@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 from tests.integration.readers import CHALLENGE, ME, caller, log_in, new_nonce, node, verify
 
-from quittance.domain.access import ANONYMOUS
-from quittance.domain.errors import Unauthenticated
+from quittance.domain.access import ANONYMOUS, Principal
+from quittance.domain.errors import RateLimited, Unauthenticated
+from quittance.gql.context import Credentials
+from quittance.resolvers.access import authenticate
+from quittance.resolvers.merchants import ensure_bootstrap
 from quittance.resolvers.services import ACCOUNT_BUDGET, MUTATION_BUDGET, ReaderRules
 from quittance.sandbox.clock import SandboxClock
 from quittance.sandbox.rails import SandboxRails
+from quittance.server.access import ADDRESS_BUDGET, KEY_BUDGET, ServerAccess
 from quittance.server.limiter import MinuteLimiter
 from quittance.store.models import Row
 
@@ -270,3 +274,29 @@ async def test_a_token_that_was_never_given_is_refused(till: Any, token: str) ->
 
     with pytest.raises(Unauthenticated):
         await caller(till.shop, token)
+
+
+async def test_a_merchants_key_that_a_setting_fixes_may_begin_as_tokens_do(services: Any) -> None:
+    secret = "qr_a-key-that-somebody-chose"
+    key = await ensure_bootstrap(services, name="Shop", secret=secret)
+
+    principal = await authenticate(services, authorization=f"Bearer {secret}", client_secret=None)
+
+    assert (principal.key_id, principal.account_id) == (key.id, None)
+
+
+async def test_readers_count_against_their_address_and_not_each_token_for_itself(till: Any) -> None:
+    used: list[Principal] = []
+    services = replace(till.services, limiter=MinuteLimiter({ADDRESS_BUDGET: 3, KEY_BUDGET: 100}))
+    access = ServerAccess(services, till.shop.broker, key_used=used.append)
+    tokens = [(await log_in(till.shop))["token"] for _ in range(2)]
+    credentials = [Credentials(authorization=f"Bearer {token}", address="192.0.2.1") for token in tokens]
+    callers = [await access.authenticate(one) for one in credentials]
+
+    for number in range(3):
+        await access.admit(callers[number % 2], "192.0.2.1")
+    with pytest.raises(RateLimited):
+        await access.admit(callers[0], "192.0.2.1")
+    await access.admit(callers[0], "192.0.2.2")
+
+    assert used == callers
