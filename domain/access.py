@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from quittance.domain.errors import InvalidInput, PermissionDenied
-from quittance.domain.ids import BOOTSTRAP_MERCHANT, ApiKeyId, MerchantId, PaymentId
+from quittance.domain.errors import InvalidInput, LoginRequired, PermissionDenied
+from quittance.domain.ids import BOOTSTRAP_MERCHANT, AccountId, ApiKeyId, MerchantId, PaymentId, SessionId
 
 _OPERATOR = "admin of the first merchant"
 
@@ -54,7 +54,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """A caller: a merchant's key, the holder of one payment's client secret, or nobody in particular.
+    """A caller: a merchant's key, a reader, the holder of one payment's client secret, or nobody in particular.
 
     ``viewer`` names whose purchases this caller reads; empty for nobody.
     """
@@ -64,15 +64,17 @@ class Principal:
     key_name: str | None = None
     scopes: frozenset[Scope] = frozenset()
     payment_id: PaymentId | None = None
+    account_id: AccountId | None = None
+    session_id: SessionId | None = None
 
     @property
     def viewer(self) -> str:
-        return self.merchant_id or ""
+        return self.merchant_id or self.account_id or ""
 
     @property
     def label(self) -> str:
         """A stable name for rate limits and logs; never a secret."""
-        return self.key_id or self.payment_id or "anonymous"
+        return self.key_id or self.account_id or self.payment_id or "anonymous"
 
     def allows(self, scope: Scope) -> bool:
         return self.merchant_id is not None and (scope in self.scopes or Scope.ADMIN in self.scopes)
@@ -91,6 +93,16 @@ class Principal:
         if merchant_id is None:
             raise PermissionDenied(scope)
         return merchant_id
+
+    def require_account(self) -> AccountId:
+        """Return the account of the reader who calls.
+
+        Raises:
+            LoginRequired: it is no reader.
+        """
+        if self.account_id is None:
+            raise LoginRequired
+        return self.account_id
 
     @property
     def is_operator(self) -> bool:

@@ -205,5 +205,54 @@ class ForbiddenAddress(QuittanceError):
         self.reason = reason
 
 
+class LoginChallengeNotFound(QuittanceError):
+    """The nonce is unknown, used or expired; which of them is not told."""
+
+    code = "LOGIN_CHALLENGE_NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__("this nonce cannot be used (any more); ask for a new one with createLoginChallenge")
+
+
+class InvalidSignature(QuittanceError):
+    code = "INVALID_SIGNATURE"
+
+    def __init__(self) -> None:
+        super().__init__("this is no signature of the nonce; sign the nonce as it is with your node's signmessage")
+
+
+class UsernameRequired(QuittanceError):
+    """A key that has no account yet needs a name for one."""
+
+    code = "USERNAME_REQUIRED"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this key has no account yet; send nonce and signature again with a username of 4 letters or more"
+        )
+
+
+class UsernameTaken(QuittanceError):
+    code = "USERNAME_TAKEN"
+
+    def __init__(self) -> None:
+        super().__init__("another reader has this name; send the same nonce and signature again with another one")
+
+
+class LoginRequired(QuittanceError):
+    code = "LOGIN_REQUIRED"
+
+    def __init__(self) -> None:
+        super().__init__("this call needs a reader's token; log in with createLoginChallenge and verifyLogin")
+
+
+class SessionNotFound(QuittanceError):
+    code = "SESSION_NOT_FOUND"
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__("no such session of this account; viewer { account { sessions { id } } } lists them")
+        self.session_id = session_id
+
+
 class IllegalTransition(Exception):
     """A state change that the table does not allow: a bug, never a caller's mistake."""

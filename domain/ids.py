@@ -16,6 +16,8 @@ EndpointId = NewType("EndpointId", str)
 DeliveryId = NewType("DeliveryId", str)
 AuditEntryId = NewType("AuditEntryId", str)
 CallbackId = NewType("CallbackId", str)
+AccountId = NewType("AccountId", str)
+SessionId = NewType("SessionId", str)
 PaymentHash = NewType("PaymentHash", str)
 Preimage = NewType("Preimage", bytes)
 
@@ -24,6 +26,7 @@ MERCHANT, API_KEY, ARTICLE, PAYMENT, OPTION, EVENT, SETTLEMENT, LEDGER_TRANSACTI
 )  # fmt: skip
 JOB, ENDPOINT, DELIVERY, AUDIT_ENTRY = "job", "whe", "whd", "aud"
 CALLBACK = "cbk"
+ACCOUNT, SESSION = "acc", "ses"
 BOOTSTRAP_MERCHANT = MerchantId(f"{MERCHANT}_{0:032x}")
 ENTROPY_BYTES = 10
 _COUNTER_BITS = 12

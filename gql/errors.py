@@ -126,6 +126,36 @@ class ForbiddenAddressError(UserError):
     reason: str = strawberry.field(description="What is wrong with it.")
 
 
+@strawberry.type(description="The nonce cannot be used: it is unknown, was used or has expired. Ask for a new one.")
+class LoginChallengeNotFoundError(UserError):
+    pass
+
+
+@strawberry.type(description="No key made this signature, or another one than was named; the nonce can still be used.")
+class InvalidSignatureError(UserError):
+    pass
+
+
+@strawberry.type(description="The key has no account yet and needs a name for one; the nonce can still be used.")
+class UsernameRequiredError(UserError):
+    pass
+
+
+@strawberry.type(description="Another reader has this name; the nonce can still be used.")
+class UsernameTakenError(UserError):
+    pass
+
+
+@strawberry.type(description="This needs a reader's token.")
+class LoginRequiredError(UserError):
+    pass
+
+
+@strawberry.type(description="The reader has no such session.")
+class SessionNotFoundError(UserError):
+    session_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
+
+
 class _Handler(Generic[E]):
     """Turns one exception into its GraphQL type; ``extra`` names the members that both carry."""
 
@@ -161,4 +191,10 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.DeliveryNotFound, WebhookDeliveryNotFoundError, "delivery_id"),
     _Handler(errors.InvalidDocument, InvalidDocumentError, "reason"),
     _Handler(errors.ForbiddenAddress, ForbiddenAddressError, "reason"),
+    _Handler(errors.LoginChallengeNotFound, LoginChallengeNotFoundError),
+    _Handler(errors.InvalidSignature, InvalidSignatureError),
+    _Handler(errors.UsernameRequired, UsernameRequiredError),
+    _Handler(errors.UsernameTaken, UsernameTakenError),
+    _Handler(errors.LoginRequired, LoginRequiredError),
+    _Handler(errors.SessionNotFound, SessionNotFoundError, "session_id"),
 )

@@ -1,10 +1,12 @@
 """Queries: null for what is absent, or not this caller's to see."""
 
+from functools import partial
 from typing import Annotated
 
 import strawberry
 
 from quittance.domain import ids, payment
+from quittance.domain.access import Principal
 from quittance.domain.article import ArticleOrder
 from quittance.domain.cursor import decode_key, encode_key
 from quittance.domain.errors import InvalidCursor
@@ -18,22 +20,12 @@ from quittance.gql.merchants import MerchantQueries, merchant_node
 from quittance.gql.pages import PAGE_DEFAULT, asked_page
 from quittance.gql.reports import ReportQueries
 from quittance.gql.types.article import Article, ArticleConnection, ArticleEdge
-from quittance.gql.types.node import Node, PageInfo
-from quittance.gql.types.payment import Payment, PaymentEdge, PaymentFilter
+from quittance.gql.types.node import Node
+from quittance.gql.types.payment import Payment, PaymentConnection, PaymentEdge, PaymentFilter
+from quittance.gql.types.reader import Account
 from quittance.gql.types.server import Provider, ProviderCapability, Rate, Viewer, ViewerKind
 from quittance.gql.webhooks import WebhookQueries, webhook_delivery, webhook_endpoint
-from quittance.resolvers import articles, payments, rates
-
-
-@strawberry.type(description="A page of payments.")
-class PaymentConnection:
-    narrowed: strawberry.Private[Narrowed]
-    edges: list[PaymentEdge] = strawberry.field(description="The payments of this page, the newest first.")
-    page_info: PageInfo = strawberry.field(description="Where this page begins and ends.")
-
-    @strawberry.field(description="How many payments the whole list has.")
-    async def total_count(self, info: QuittanceInfo) -> int:
-        return await payments.count_payments(info.context.services, info.context.principal, narrowed=self.narrowed)
+from quittance.resolvers import accounts, articles, payments, rates
 
 
 @strawberry.type(description="Everything that can be asked.")
@@ -57,13 +49,20 @@ class Query(MerchantQueries, ReportQueries, WebhookQueries, CallbackQueries):
     async def viewer(self, info: QuittanceInfo) -> Viewer:
         principal = info.context.principal
         if principal.merchant_id is None:
-            kind = ViewerKind.ANONYMOUS if principal.payment_id is None else ViewerKind.CLIENT_SECRET
-            return Viewer(kind=kind, merchant=None, key_name=None, scopes=[])
+            account = await accounts.account_of_caller(info.context.services, principal)
+            return Viewer(
+                kind=_kind(principal),
+                merchant=None,
+                key_name=None,
+                scopes=[],
+                account=None if account is None else Account.from_domain(account),
+            )
         return Viewer(
             kind=ViewerKind.MERCHANT,
             merchant=await merchant_node(info, principal.merchant_id),
             key_name=principal.key_name,
             scopes=sorted(principal.scopes),
+            account=None,
         )
 
     @strawberry.field(description="An article; null when there is none, or it is hidden from this caller.")
@@ -125,7 +124,8 @@ class Query(MerchantQueries, ReportQueries, WebhookQueries, CallbackQueries):
         )
         await load_for_payments(info, found[: asked.size])
         page = asked.of(found, lambda one: PaymentEdge(cursor=encode_key("payment", one.id), node=_primed(info, one)))
-        return PaymentConnection(narrowed=narrowed, edges=page.edges, page_info=page.page_info)
+        count = partial(payments.count_payments, info.context.services, info.context.principal, narrowed=narrowed)
+        return PaymentConnection(count=count, edges=page.edges, page_info=page.page_info)
 
     @strawberry.field(description="The payment that this idempotency key was first used for.")
     async def payment_by_idempotency_key(
@@ -173,6 +173,12 @@ async def _payment(info: QuittanceInfo, payment_id: PaymentId, client_secret: st
     if found is None or not payments.may_see(info.context.services, info.context.principal, found, client_secret):
         return None
     return Payment.from_domain(found)
+
+
+def _kind(principal: Principal) -> ViewerKind:
+    if principal.account_id is not None:
+        return ViewerKind.READER
+    return ViewerKind.ANONYMOUS if principal.payment_id is None else ViewerKind.CLIENT_SECRET
 
 
 def _primed(info: QuittanceInfo, found: payment.Payment) -> Payment:

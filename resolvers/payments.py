@@ -21,8 +21,10 @@ _WATCHED = frozenset({OptionState.PENDING, OptionState.UNKNOWN, OptionState.OPEN
 
 
 def may_see(services: Services, principal: Principal, payment: Payment, client_secret: str | None) -> bool:
-    """Tell whether this caller may read the payment: its merchant, or a holder of its client secret."""
+    """Tell whether this caller may read the payment: its merchant, its reader, or a holder of its client secret."""
     if principal.allows(Scope.PAYMENTS_READ) and payment.merchant_id == principal.merchant_id:
+        return True
+    if principal.account_id is not None and payment.viewer == principal.account_id:
         return True
     opened = {principal.payment_id}
     if client_secret is not None:

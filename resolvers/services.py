@@ -36,6 +36,14 @@ class PaymentRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderRules:
+    """How long what readers log in with is valid, in seconds."""
+
+    challenge_s: int = 300
+    session_s: int = 30 * 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookTools:
     """What telling merchants takes. ``wake`` says that there is something to deliver."""
 
@@ -45,6 +53,7 @@ class WebhookTools:
 
 
 MUTATION_BUDGET = "mutations"
+ACCOUNT_BUDGET = "new_accounts"
 
 
 class Limiter(Protocol):
@@ -72,6 +81,7 @@ class Services:
     limiter: Limiter
     public_url: str
     rules: PaymentRules = field(default_factory=PaymentRules)
+    readers: ReaderRules = field(default_factory=ReaderRules)
     callbacks: Mapping[str, ReadsCallbacks] = field(default_factory=dict)
     webhook_tools: WebhookTools | None = None
     reconciling: asyncio.Lock = field(default_factory=asyncio.Lock)

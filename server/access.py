@@ -30,14 +30,14 @@ class ServerAccess:
         except Unauthenticated:
             await self._services.limiter.hit(ADDRESS_BUDGET, credentials.address)  # guessing is counted too
             raise
-        if principal.key_id is not None:
+        if principal.key_id is not None or principal.session_id is not None:
             self._key_used(principal)
         return principal
 
     async def admit(self, principal: Principal, address: str) -> None:
         if principal.key_id is not None:
             await self._services.limiter.hit(KEY_BUDGET, principal.key_id)
-        else:
+        else:  # readers too: whoever signs has as many accounts and tokens as they like
             await self._services.limiter.hit(ADDRESS_BUDGET, address)
 
     async def still_valid(self, principal: Principal) -> bool:

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from quittance.domain.access import Principal
 from quittance.domain.errors import ProviderMisconfigured
-from quittance.domain.ids import EVENT, ApiKeyId, new_id
+from quittance.domain.ids import EVENT, ApiKeyId, SessionId, new_id
 from quittance.domain.secrets import SecretDeriver
 from quittance.domain.webhook import read_secrets
 from quittance.gql.limits import DocumentLimits
@@ -26,7 +26,14 @@ from quittance.providers.hints import SignedHints
 from quittance.providers.lnd.channel import LndConnection, open_channel
 from quittance.providers.lnd.provider import LndProvider
 from quittance.providers.rates.base import RateSource
-from quittance.resolvers.services import MUTATION_BUDGET, PaymentRules, Services, WebhookTools
+from quittance.resolvers.services import (
+    ACCOUNT_BUDGET,
+    MUTATION_BUDGET,
+    PaymentRules,
+    ReaderRules,
+    Services,
+    WebhookTools,
+)
 from quittance.sandbox.clock import SandboxClock
 from quittance.sandbox.coordinates import LndCoordinates, SandboxCoordinates
 from quittance.server.access import ADDRESS_BUDGET, KEY_BUDGET, ServerAccess
@@ -36,7 +43,7 @@ from quittance.server.outgoing import OutgoingOnDemand
 from quittance.server.payloads import GraphQLPayloads
 from quittance.server.secret_key import SecretKeyDamaged, load_deriver
 from quittance.server.settings import Settings
-from quittance.store import instance, jobs, leases, merchants, options
+from quittance.store import instance, jobs, leases, merchants, options, readers
 from quittance.store.database import Database, is_said_by_database, open_database, sqlite_path
 from quittance.workers.jobs import JobRunner
 from quittance.workers.loop import for_ever
@@ -112,6 +119,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             limiter=_limiter(settings),
             public_url=settings.base_url,
             rules=_rules(settings),
+            readers=ReaderRules(challenge_s=settings.login_challenge_s, session_s=settings.session_s),
             callbacks=_callbacks(settings),
         )
         with telling_of_the_database():
@@ -306,6 +314,7 @@ def _limiter(settings: Settings) -> MinuteLimiter:
     return MinuteLimiter(
         {
             MUTATION_BUDGET: settings.mutations_per_minute,
+            ACCOUNT_BUDGET: settings.new_accounts_per_minute,
             KEY_BUDGET: settings.requests_per_minute_per_key,
             ADDRESS_BUDGET: settings.requests_per_minute_per_address,
         }
@@ -324,19 +333,27 @@ def _rules(settings: Settings) -> PaymentRules:
 
 
 class _KeyUses:
-    """Remembers which keys were used, and writes that down now and then instead of at every request."""
+    """Remembers which keys and tokens were used, and writes that down now and then instead of at every request."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._used: set[ApiKeyId] = set()
+        self._keys: set[ApiKeyId] = set()
+        self._sessions: set[SessionId] = set()
 
     def add(self, principal: Principal) -> None:
         if principal.key_id is not None:
-            self._used.add(principal.key_id)
+            self._keys.add(principal.key_id)
+        if principal.session_id is not None:
+            self._sessions.add(principal.session_id)
 
     async def flush(self) -> None:
         await asyncio.sleep(KEY_USE_FLUSH_S)
-        used, self._used = sorted(self._used), set()
-        if used:
-            at = self._services.now()
-            await self._services.database.write(lambda transaction: merchants.touch_keys(transaction, used, at=at))
+        keys, self._keys = sorted(self._keys), set()
+        sessions, self._sessions = sorted(self._sessions), set()
+        at = self._services.now()
+        if keys:
+            await self._services.database.write(lambda transaction: merchants.touch_keys(transaction, keys, at=at))
+        if sessions:
+            await self._services.database.write(
+                lambda transaction: readers.touch_sessions(transaction, sessions, at=at)
+            )

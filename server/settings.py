@@ -60,6 +60,11 @@ class Settings(BaseSettings):
     requests_per_minute_per_key: Positive = Field(600_000, description="Requests a minute with one key.")
     requests_per_minute_per_address: Positive = Field(6_000, description="Requests a minute without a key, by address.")
 
+    # readers
+    login_challenge_s: Positive = Field(300, le=3_600, description="How long a nonce can be signed and sent back.")
+    session_s: Positive = Field(30 * 86_400, description="How long a reader stays logged in.")
+    new_accounts_per_minute: Positive = Field(600, description="Accounts that readers may make in a minute, together.")
+
     # calls to addresses that merchants and readers give
     outgoing_private_networks: Annotated[list[IPvAnyNetwork], NoDecode] = Field(
         default_factory=list, description="Networks that may be called although they are private, such as "

@@ -90,6 +90,7 @@ class PaymentRow(Row, table=True):
         Index(None, "merchant_id", "status", "id"),
         Index(None, "merchant_id", "correlation_id"),
         Index(None, "article_id", "viewer", "purpose", "status"),
+        Index("ix_payment_of_reader", "viewer", "id", **only_where("viewer <> merchant_id")),  # not the merchant's own
     )
 
     id: str = Field(sa_type=Text, primary_key=True)

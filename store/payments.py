@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
 
-from quittance.domain.ids import ArticleId, MerchantId, PaymentId
+from quittance.domain.ids import AccountId, ArticleId, MerchantId, PaymentId
 from quittance.domain.money import Asset, Money
 from quittance.domain.payment import Payment, PaymentFilter, PaymentOption, PaymentPurpose, PaymentStatus
 from quittance.domain.text import is_storable
@@ -65,6 +65,9 @@ _LISTING = Listing(
     _PAYMENT,
     narrowed_by=[_PAYMENT.c.merchant_id, _PAYMENT.c.status, _PAYMENT.c.article_id, _PAYMENT.c.correlation_id],
 )
+_OF_READER = Listing(
+    _PAYMENT, narrowed_by=[_PAYMENT.c.viewer], within=[_PAYMENT.c.viewer != _PAYMENT.c.merchant_id]
+)  # what a partial index holds
 
 
 def insert_payment(transaction: Transaction, payment: Payment) -> None:
@@ -167,6 +170,18 @@ def list_payments(
 
 def count_payments(transaction: Transaction, *, merchant_id: MerchantId, narrowed: PaymentFilter) -> int:
     return _LISTING.count(transaction, _narrowing(narrowed, merchant_id))
+
+
+def list_payments_of_reader(
+    transaction: Transaction, *, account_id: AccountId, after_id: str | None, limit: int
+) -> list[Payment]:
+    """Return the payments that buy something for this reader, the newest first, after the last one seen."""
+    rows = _OF_READER.page(transaction, {"viewer": account_id}, after_id=after_id, limit=limit)
+    return [_to_domain(row) for row in rows]
+
+
+def count_payments_of_reader(transaction: Transaction, *, account_id: AccountId) -> int:
+    return _OF_READER.count(transaction, {"viewer": account_id})
 
 
 def _narrowing(narrowed: PaymentFilter, merchant_id: MerchantId) -> Narrowing:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -250,6 +251,17 @@ def _status_of(told: list[WebhookDelivery]) -> PaymentDeliveryStatus:
 class PaymentEdge:
     cursor: str = strawberry.field(description="Where this payment stands in the list.")
     node: Payment = strawberry.field(description="The payment.")
+
+
+@strawberry.type(description="A page of payments.")
+class PaymentConnection:
+    count: strawberry.Private[Callable[[], Awaitable[int]]]
+    edges: list[PaymentEdge] = strawberry.field(description="The payments of this page, the newest first.")
+    page_info: PageInfo = strawberry.field(description="Where this page begins and ends.")
+
+    @strawberry.field(description="How many payments the whole list has.")
+    async def total_count(self) -> int:
+        return await self.count()
 
 
 @strawberry.input(description="What a list of payments is narrowed to.")

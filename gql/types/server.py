@@ -10,6 +10,7 @@ from quittance.domain.ledger import AccountKind
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.types.merchant import Merchant
 from quittance.gql.types.money import Money
+from quittance.gql.types.reader import Account
 from quittance.resolvers import ledger, rails
 
 
@@ -18,6 +19,7 @@ class ViewerKind(StrEnum):
     ANONYMOUS = "ANONYMOUS"
     CLIENT_SECRET = "CLIENT_SECRET"  # noqa: S105 - a kind of caller
     MERCHANT = "MERCHANT"
+    READER = "READER"
 
 
 @strawberry.enum(description="What a rail can do.")
@@ -33,6 +35,7 @@ class Viewer:
     merchant: Merchant | None = strawberry.field(description="The merchant of the API key.")
     key_name: str | None = strawberry.field(description="The name of the API key.")
     scopes: list[str] = strawberry.field(description="What the API key may do.")
+    account: Account | None = strawberry.field(description="The account of the reader's token.")
 
     @strawberry.field(description="What is booked to the merchant, one amount per asset.")
     async def balances(self, info: QuittanceInfo) -> list[Money]:

@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import coincurve
 
-from quittance.sandbox.lnd import zbase32
+from quittance.domain import zbase32
 
 _PREFIX = b"Lightning Signed Message:"
 _COMPRESSED = 27 + 4

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.integration.readers import bought_by, caller, log_in
 from tests.integration.watched import WatchedDatabase
 
 from quittance.domain.export import ExportFilter, ExportKind
@@ -23,6 +24,9 @@ query ($after: String) {
 }
 """
 
+OF_READER = """
+query ($after: String) { viewer { account { payments(first: 2, after: $after) { totalCount edges { cursor } } } } }
+"""
 LOG = """
 query ($filter: AuditLogFilter, $after: String) {
   auditLog(filter: $filter, after: $after) { totalCount edges { cursor node { action actorId subjectId } } }
@@ -94,3 +98,16 @@ async def test_a_narrowed_audit_log_is_read_by_an_index(till: Any, narrowed: str
     index = f"ix_audit_entry_merchant_id_{narrowed}_id (merchant_id=? AND {narrowed}=?"
     assert slow(found) == []
     assert [any(index in step for step in steps) for steps in found] == [True, True]
+
+
+async def test_a_readers_payments_are_listed_by_an_index_that_holds_no_others(till: Any) -> None:
+    principal = await caller(till.shop, (await log_in(till.shop))["token"])
+    for _ in range(3):
+        await bought_by(till, principal)
+    after = (await till.shop.run(OF_READER, as_=principal))["viewer"]["account"]["payments"]["edges"][-1]["cursor"]
+
+    found = await plans(till, OF_READER, of="payment", as_=principal)
+    resumed = await plans(till, OF_READER, of="payment", as_=principal, variables={"after": after})
+
+    assert slow(found + resumed) == []
+    assert [any("ix_payment_of_reader" in step for step in steps) for steps in found + resumed] == [True] * 4

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quittance.sandbox.lnd import zbase32
+from quittance.domain import zbase32
 from quittance.sandbox.lnd.keys import NodeKey, recover_signer
 
 
