@@ -15,6 +15,7 @@ from typing import IO, Any
 API_KEY = "qk_of_the_benchmark_and_of_nobody_else"
 START_S = 60.0
 STOP_S = 15.0
+_LAST_WORDS_MAX = 500
 _NO_LIMIT = "1000000000"
 _HERE = Path(__file__).resolve().parent.parent
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -100,7 +101,7 @@ async def rails_process(directory: Path) -> AsyncIterator[Rails]:
         assert process.stdout is not None
         line = await asyncio.wait_for(process.stdout.readline(), START_S)
         if not line:
-            raise BenchmarkFailed(f"the rails did not start; see {directory}/log")
+            raise BenchmarkFailed(f"the rails did not start: {_last_words(directory)}")
         yield Rails(process, json.loads(line))
 
 
@@ -140,6 +141,11 @@ def _log_in(directory: Path) -> IO[bytes]:
     return (directory / "log").open("ab")
 
 
+def _last_words(directory: Path) -> str:
+    """Return the end of a process's log, which goes when the benchmark ends."""
+    return (directory / "log").read_text(errors="replace")[-_LAST_WORDS_MAX:].strip()
+
+
 @asynccontextmanager
 async def _running(
     command: list[str],
@@ -173,7 +179,9 @@ async def until_answering(process: asyncio.subprocess.Process, port: int, path: 
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         if process.returncode is not None:
-            raise BenchmarkFailed(f"a process ended with {process.returncode}; see {directory}/log")
+            raise BenchmarkFailed(
+                f"a process ended with {process.returncode}, and its last words were: {_last_words(directory)}"
+            )
         with suppress(OSError):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
@@ -185,4 +193,4 @@ async def until_answering(process: asyncio.subprocess.Process, port: int, path: 
             finally:
                 writer.close()
         await asyncio.sleep(0.01)
-    raise BenchmarkFailed(f"nothing answered within {START_S:.0f} s; see {directory}/log")
+    raise BenchmarkFailed(f"nothing answered within {START_S:.0f} s: {_last_words(directory)}")

@@ -141,14 +141,19 @@ class JobRunner:
         Raises:
             ClaimLost: it was not renewed in time, or the job was planned anew; what ran is broken off.
         """
-        held = asyncio.timeout(None)
+        held, loop = asyncio.timeout(None), asyncio.get_running_loop()
+        third_s = self.services.rules.job_claim_s / 3
+        renewing: list[asyncio.Task[None]] = []
 
-        async def later() -> None:
-            await asyncio.sleep(self.services.rules.job_claim_s / 3)
+        async def once() -> None:
             if not await renew(self.services, job):
                 held.reschedule(0)
+            await asyncio.sleep(third_s)
 
-        task = asyncio.create_task(for_ever("jobs/claim", later))
+        def begin() -> None:
+            renewing.append(asyncio.create_task(for_ever("jobs/claim", once)))
+
+        waiting = loop.call_later(third_s, begin)  # most jobs have ended by then, and need no task
         try:
             async with held:
                 yield
@@ -157,9 +162,10 @@ class JobRunner:
                 raise ClaimLost from None
             raise
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            waiting.cancel()
+            for task in renewing:
+                task.cancel()
+            await asyncio.gather(*renewing, return_exceptions=True)
 
 
 class ClaimLost(Exception):
