@@ -24,8 +24,8 @@ from quittance.sandbox.clock import SandboxClock
 
 NewServer = Callable[..., Any]
 
-LIVES_SQLITE = int(os.environ.get("TEST_KILLS", "28"))
-LIVES_POSTGRESQL = int(os.environ.get("TEST_KILLS_POSTGRESQL", "14"))
+LIVES_SQLITE = int(os.environ.get("TEST_KILLS", "20"))
+LIVES_POSTGRESQL = int(os.environ.get("TEST_KILLS_POSTGRESQL", "10"))
 CLAIM_S = PaymentRules().job_claim_s
 WAIT_S = 30.0
 RANDOM_S_MAX = 0.25

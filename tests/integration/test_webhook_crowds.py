@@ -110,29 +110,33 @@ async def begin_until(post: Post, crowd: Crowd, others: int) -> None:
 async def test_one_endpoint_of_a_thousand_that_hangs_delays_no_other(
     patient: Post, crowd: Crowd, clock: SandboxClock
 ) -> None:
-    crowd.hanging = {500}
-    ids = await listen(patient, crowd, 1_000)
+    count = (
+        1_000 if patient.till.services.database.dialect == "sqlite" else 250
+    )  # each costs PostgreSQL a round trip more
+    hung = count // 2
+    crowd.hanging = {hung}
+    ids = await listen(patient, crowd, count)
     for _ in range(3):
         await sale(patient)
     await fan_out_all(patient)
 
-    await begin_until(patient, crowd, 999 * 3)
+    await begin_until(patient, crowd, (count - 1) * 3)
     await crowd.until_open(3)
-    still_open, before = crowd.open[500], await patient.deliveries(endpointId=ids[500])
+    still_open, before = crowd.open[hung], await patient.deliveries(endpointId=ids[hung])
     crowd.hang_up()
     crowd.hanging.clear()
     await patient.runner.idle()
-    after = await patient.deliveries(endpointId=ids[500])
+    after = await patient.deliveries(endpointId=ids[hung])
     clock.advance(FIRST_RETRY_S)
     await patient.tell()
-    in_the_end = await patient.deliveries(endpointId=ids[500])
+    in_the_end = await patient.deliveries(endpointId=ids[hung])
 
     assert still_open == 3
-    assert crowd.arrived == Counter(dict.fromkeys(range(1_000), 3))
+    assert crowd.arrived == Counter(dict.fromkeys(range(count), 3))
     assert [(one["state"], len(one["attempts"])) for one in before] == [("PENDING", 0)] * 3
     assert [(one["state"], len(one["attempts"])) for one in after] == [("PENDING", 1)] * 3
     assert [(one["state"], len(one["attempts"])) for one in in_the_end] == [("DELIVERED", 2)] * 3
-    assert Counter(crowd.ids[500]) == Counter({one["eventId"]: 2 for one in before})
+    assert Counter(crowd.ids[hung]) == Counter({one["eventId"]: 2 for one in before})
 
 
 async def test_a_hundred_of_three_hundred_endpoints_that_hang_hold_up_no_other(
