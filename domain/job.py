@@ -48,15 +48,15 @@ class Job:
     kind: JobKind
     subject: str
     lane: str
-    order_key: str | None
-    order_place: int
-    state: JobState
+    order_key: str | None = None
+    order_place: int = 0
+    state: JobState = JobState.WAITING
     due_at: datetime
-    attempts: int
-    fence: int
-    last_error: str | None
+    attempts: int = 0
+    fence: int = 0
+    last_error: str | None = None
     created_at: datetime
-    ended_at: datetime | None
+    ended_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

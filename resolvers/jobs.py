@@ -78,13 +78,8 @@ def new_job(
         lane=lane,
         order_key=order_key,
         order_place=order_place,
-        state=JobState.WAITING,
         due_at=due_at,
-        attempts=0,
-        fence=0,
-        last_error=None,
         created_at=services.now(),
-        ended_at=None,
     )
 
 

@@ -11,7 +11,7 @@ from quittance.domain.ids import CallbackId, PaymentId
 from quittance.store.listing import Listing
 from quittance.store.models import table_of
 from quittance.store.models_operations import ProviderCallbackBodyRow, ProviderCallbackRow
-from quittance.store.statement import Statement
+from quittance.store.statement import Statement, every_column
 from quittance.store.transaction import Transaction, from_us, from_us_or_none, to_us
 
 _CALLBACK = table_of(ProviderCallbackRow)
@@ -20,11 +20,11 @@ _BODY = table_of(ProviderCallbackBodyRow)
 _INSERT = Statement(
     lambda d: (
         d.insert(_CALLBACK)
-        .values({column.name: bindparam(column.name) for column in _CALLBACK.c})
+        .values(every_column(_CALLBACK))
         .on_conflict_do_nothing(index_elements=["provider", "event_id"])
     )
 )
-_INSERT_BODY = Statement(lambda _: insert(_BODY).values({column.name: bindparam(column.name) for column in _BODY.c}))
+_INSERT_BODY = Statement(lambda _: insert(_BODY).values(every_column(_BODY)))
 _BY_ID = Statement(lambda _: select(*_CALLBACK.c).where(_CALLBACK.c.id == bindparam("id")))
 _BY_EVENT = Statement(
     lambda _: (

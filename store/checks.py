@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from quittance.domain.ids import JOB, OPTION, JobId
-from quittance.domain.job import Job, JobKind, JobState
+from quittance.domain.job import Job, JobKind
 from quittance.domain.payment import OptionState, PaymentOption
 from quittance.store import jobs
 from quittance.store.transaction import Transaction
@@ -24,14 +24,7 @@ def plan_check(transaction: Transaction, option: PaymentOption, *, at: datetime 
             kind=JobKind.PROVIDER_CHECK,
             subject=option.id,
             lane=f"provider/{option.provider}{'/unknown' if option.state is OptionState.UNKNOWN else ''}",
-            order_key=None,
-            order_place=0,
-            state=JobState.WAITING,
             due_at=at,
-            attempts=0,
-            fence=0,
-            last_error=None,
             created_at=option.created_at,
-            ended_at=None,
         ),
     )

@@ -12,13 +12,13 @@ from quittance.domain.money import Asset, Money
 from quittance.domain.payment import OptionState, PaymentOption
 from quittance.store import checks
 from quittance.store.models import PaymentOptionRow, table_of
-from quittance.store.statement import BatchStatement, Statement
+from quittance.store.statement import BatchStatement, Statement, every_column
 from quittance.store.transaction import Transaction, from_us, to_us
 
 _OPTION = table_of(PaymentOptionRow)
 _UNDECIDED = or_(_OPTION.c.state == OptionState.PENDING.value, _OPTION.c.state == OptionState.UNKNOWN.value)
 
-_INSERT = Statement(lambda _: insert(_OPTION).values({column.name: bindparam(column.name) for column in _OPTION.c}))
+_INSERT = Statement(lambda _: insert(_OPTION).values(every_column(_OPTION)))
 _OF_PAYMENTS = BatchStatement(
     lambda _, keys: (
         select(*_OPTION.c).where(_OPTION.c.payment_id.in_(keys)).order_by(_OPTION.c.created_at_us, _OPTION.c.id)

@@ -14,8 +14,6 @@ CRASHES_MAX = 10
 WEBHOOKS_AT_ONCE = 4  # to one endpoint, from one process
 LOOKUPS_AT_ONCE = 8
 LOOKUPS_PER_SECOND = 200  # the feed tells of almost everything first: ten thousand open invoices must not busy the node
-
-
 WEBHOOKS_IN_ALL, WEBHOOKS_OF_ONE = 256, 128  # of one merchant
 LOOKUPS_IN_ALL = 32
 
