@@ -65,7 +65,7 @@ async def receive(
     said = _read(services, reader, headers=headers, body=body)
     receipt = await services.database.write(lambda t: _store(t, services, said, provider=provider, body=body))
     if receipt is Receipt.STORED and said.reference is not None:
-        services.webhooks.wake()
+        services.wake_jobs()
     return said, receipt
 
 

@@ -76,7 +76,7 @@ async def fan_out(services: Services, *, after: int) -> int:
     moved = await services.database.write(
         lambda transaction: _send_all(transaction, services, told, after=after, reached=reached)
     )
-    services.webhooks.wake()
+    services.wake_jobs()
     return reached if moved else await position_told(services)
 
 
@@ -165,7 +165,7 @@ async def send_test(services: Services, principal: Principal, endpoint_id: Endpo
         return test
 
     sent = await services.database.write(unit)
-    services.webhooks.wake()
+    services.wake_jobs()
     return sent
 
 
@@ -204,7 +204,7 @@ async def redeliver(services: Services, principal: Principal, delivery_id: Deliv
         return replace(found, state=DeliveryState.PENDING, ended_at=None)
 
     again = await services.database.write(unit)
-    services.webhooks.wake()
+    services.wake_jobs()
     return again
 
 
@@ -257,7 +257,7 @@ async def replay(services: Services, principal: Principal, endpoint_id: Endpoint
         page = found[begin : begin + UNIT_DELIVERIES]
         asked = None if begin else f"{len(found)} behind {encode_position(after)}"
         sent += await services.database.write(partial(_send_again, services, principal, endpoint, page, asked))
-    services.webhooks.wake()
+    services.wake_jobs()
     return Replay(sent=sent, already_pending=len(found) - sent)
 
 

@@ -142,7 +142,7 @@ async def update_endpoint(
     changed = await services.database.write(unit)
     if change.enabled or change.url is not None:
         await wake_lane(services, changed.target.lane)  # what kept them waiting may be mended
-    services.webhooks.wake()
+    services.wake_jobs()
     return changed
 
 

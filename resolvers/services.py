@@ -45,11 +45,10 @@ class ReaderRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookTools:
-    """What telling merchants takes. ``wake`` says that there is something to deliver."""
+    """What telling merchants takes."""
 
     outgoing: Outgoing
     payloads: PayloadRenderer
-    wake: Callable[[], None] = lambda: None
 
 
 MUTATION_BUDGET = "mutations"
@@ -70,7 +69,7 @@ class Limiter(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Services:
-    """The store, the rails, the clock and the rules."""
+    """The store, the rails, the clock and the rules. ``wake_jobs`` says that a job may have fallen due."""
 
     database: Database
     rails: Mapping[str, ReceivingProvider]
@@ -84,6 +83,7 @@ class Services:
     readers: ReaderRules = field(default_factory=ReaderRules)
     callbacks: Mapping[str, ReadsCallbacks] = field(default_factory=dict)
     webhook_tools: WebhookTools | None = None
+    wake_jobs: Callable[[], None] = lambda: None
     reconciling: asyncio.Lock = field(default_factory=asyncio.Lock)
     entropy: Callable[[int], bytes] = os.urandom
     ids: IdSequence = field(default_factory=IdSequence)

@@ -132,14 +132,14 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
         stack.push_async_callback(outgoing.aclose)
         telling, asking = runners(services, webhooks_per_second=settings.webhooks_per_second)
 
-        def wake() -> None:
+        def wake_jobs() -> None:
             telling.wake.set()
             asking.wake.set()
 
+        services.wake_jobs = wake_jobs
         services.webhook_tools = WebhookTools(
             outgoing=outgoing,
             payloads=GraphQLPayloads(access, limits=DocumentLimits()),
-            wake=wake,
         )
         runtime = Runtime(
             settings=settings,

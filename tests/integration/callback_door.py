@@ -18,7 +18,7 @@ from quittance.domain.webhook import signature_headers
 from quittance.gql.limits import TransportLimits
 from quittance.providers.base import ReadsCallbacks
 from quittance.providers.hints import SignedHints
-from quittance.resolvers.services import Services, WebhookTools
+from quittance.resolvers.services import Services
 from quittance.server.http.callbacks import callback_routes
 from quittance.server.http.door import DoorSettings
 from quittance.workers.jobs import JobRunner
@@ -127,8 +127,7 @@ async def new_door(till: Any, post: Any, new_services: Callable[[], Services]) -
                 **more,
             )
             runner = runner_of(services, JobKind.PROVIDER_CALLBACK)
-            tools: WebhookTools = till.services.webhooks
-            services.webhook_tools = replace(tools, wake=runner.wake.set)
+            services.wake_jobs = runner.wake.set
             registry = CollectorRegistry()
             settings = DoorSettings(limits=TransportLimits(body_bytes_max=BODY_BYTES_MAX))
             app = Starlette(routes=callback_routes(services, settings, registry))
