@@ -154,6 +154,17 @@ class InvoiceRejected(QuittanceError):
         self.provider = provider
 
 
+class SendRefused(QuittanceError):
+    """The provider did not begin to pay; nothing moved."""
+
+    code = "SEND_REFUSED"
+
+    def __init__(self, provider: str, reason: str) -> None:
+        super().__init__(f"provider {provider!r} refused to pay: {reason}")
+        self.provider = provider
+        self.reason = reason
+
+
 class UnknownProvider(QuittanceError):
     code = "UNKNOWN_PROVIDER"
 

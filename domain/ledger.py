@@ -11,11 +11,16 @@ from quittance.domain.policy import Decision
 
 
 class AccountKind(StrEnum):
-    """PROVIDER: money a rail holds for us. MERCHANT: owed to a merchant. REFUNDABLE: owed back to payers."""
+    """PROVIDER: money a rail holds for us. MERCHANT: owed to a merchant. REFUNDABLE: owed back to payers.
+
+    READER: owed to a reader. RESERVED: of its owner's money, what is set aside for money on its way out.
+    """
 
     PROVIDER = "PROVIDER"
     MERCHANT = "MERCHANT"
     REFUNDABLE = "REFUNDABLE"
+    READER = "READER"
+    RESERVED = "RESERVED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

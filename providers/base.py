@@ -117,6 +117,128 @@ class ReceivingProvider(Protocol):
         ...
 
 
+@runtime_checkable
+class HoldsInvoices(Protocol):
+    """A rail whose invoices can be held: the payer's money is locked until we take it or give it back."""
+
+    async def create_held_invoice(self, request: InvoiceRequest) -> Invoice:
+        """Make an invoice that is not settled when it is paid; as ``create_invoice`` otherwise.
+
+        The provider learns the hash of the preimage alone.
+        """
+        ...
+
+    async def settle_invoice(self, preimage: Preimage) -> Invoice:
+        """Take what a held invoice holds, and return how it stands afterwards; one that is final stays as it is.
+
+        Raises:
+            ProviderUnavailable: the outcome is unknown; look up the reference.
+            ProviderMisconfigured: the operator must act.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendRequest:
+    """An invoice to pay. ``amount`` is given for an invoice that names none, and for no other."""
+
+    payment_request: str
+    amount: Money | None
+    fee_max: Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysendRequest:
+    """Money for a node that made no invoice. ``destination`` is its public key in hex; ``preimage`` is ours."""
+
+    destination: str
+    amount: Money
+    fee_max: Money
+    preimage: Preimage = field(repr=False)
+
+
+class SentStatus(StrEnum):
+    """How an outgoing payment stands at the provider.
+
+    SUCCEEDED and FAILED are final. MISSING: it was never begun. All else may still move money.
+    """
+
+    IN_FLIGHT = "IN_FLIGHT"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    MISSING = "MISSING"
+
+
+class SendFailure(StrEnum):
+    """Why a payment failed. After the first three another try may succeed."""
+
+    NO_ROUTE = "NO_ROUTE"
+    TIMEOUT = "TIMEOUT"
+    INSUFFICIENT_BALANCE = "INSUFFICIENT_BALANCE"
+    REFUSED_BY_PAYEE = "REFUSED_BY_PAYEE"
+    CANCELED = "CANCELED"
+    OTHER = "OTHER"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentPayment:
+    """An outgoing payment as the provider holds it. ``reference`` is the payment hash in lower-case hex.
+
+    A success has ``amount`` (what the payee got), ``fee`` (what it cost besides) and the ``preimage``, which was
+    checked against the hash; a failure has ``failure``.
+    """
+
+    reference: str
+    status: SentStatus
+    amount: Money | None = None
+    fee: Money | None = None
+    preimage: Preimage | None = field(default=None, repr=False)
+    failure: SendFailure | None = None
+
+
+@runtime_checkable
+class SendingProvider(Protocol):
+    """A rail that pays. What it was asked once it never pays twice: a reference is paid at most once."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def asset(self) -> Asset:
+        """The asset and scale that this rail pays in."""
+        ...
+
+    async def send(self, request: SendRequest) -> SentPayment:
+        """Pay an invoice, and return how that stands when it is final, or when we waited long enough.
+
+        An invoice that is being paid or was paid before is not paid again: the answer says how that stands.
+
+        Raises:
+            ProviderUnavailable: the outcome is unknown; look up the reference, and do not send again before that.
+            SendRefused: the provider did not begin, and nothing moved.
+            ProviderMisconfigured: likewise, and the operator must act.
+        """
+        ...
+
+    async def lookup_sent(self, reference: str) -> SentPayment:
+        """Return how a payment stands now; status MISSING when the provider never began it.
+
+        Raises:
+            ProviderUnavailable: no answer.
+            ProviderMisconfigured: the operator must act; the outcome stays unknown.
+        """
+        ...
+
+
+@runtime_checkable
+class SendsKeysend(Protocol):
+    """A rail that pays a node without an invoice."""
+
+    async def keysend(self, request: KeysendRequest) -> SentPayment:
+        """Pay a node; the same preimage again pays nothing. As ``SendingProvider.send`` otherwise."""
+        ...
+
+
 class SettlementFeed(Protocol):
     """A rail that reports settlements as they happen."""
 
@@ -160,6 +282,17 @@ class Outgoing(Protocol):
 
         Raises:
             ForbiddenAddress: it may not be called, and what to give instead.
+        """
+        ...
+
+    async def get(self, url: str, *, headers: Mapping[str, str], body_bytes_max: int | None = None) -> OutgoingAnswer:
+        """Fetch what stands at an address. A redirect is not followed: its status is the answer.
+
+        ``body_bytes_max`` is how much of it is wanted; a body that is longer is cut.
+
+        Raises:
+            ForbiddenAddress: no connection was made.
+            OutgoingFailed: no answer, or not in time.
         """
         ...
 

@@ -212,19 +212,24 @@ class OutgoingClient:
             ForbiddenAddress: no connection was made.
             OutgoingFailed: no answer, or not in time.
         """
-        return await self._call("POST", url, body=body, headers=headers, excerpt_s=EXCERPT_S)
+        return await self._call(
+            "POST", url, body=body, headers=headers, excerpt_s=EXCERPT_S, size_max=self._rules.answer_bytes_max
+        )
 
-    async def get(self, url: str, *, headers: Mapping[str, str]) -> OutgoingAnswer:
+    async def get(self, url: str, *, headers: Mapping[str, str], body_bytes_max: int | None = None) -> OutgoingAnswer:
         """Ask once, under the same rules as ``post``; the body is waited for as long as a call may take.
 
         Raises:
             ForbiddenAddress: no connection was made.
             OutgoingFailed: no answer, or not in time.
         """
-        return await self._call("GET", url, body=None, headers=headers, excerpt_s=self._rules.timeout_s)
+        size_max = self._rules.answer_bytes_max if body_bytes_max is None else body_bytes_max
+        return await self._call(
+            "GET", url, body=None, headers=headers, excerpt_s=self._rules.timeout_s, size_max=size_max
+        )
 
     async def _call(
-        self, method: str, url: str, *, body: bytes | None, headers: Mapping[str, str], excerpt_s: float
+        self, method: str, url: str, *, body: bytes | None, headers: Mapping[str, str], excerpt_s: float, size_max: int
     ) -> OutgoingAnswer:
         self.check(url)
         clock = asyncio.get_running_loop().time
@@ -236,7 +241,7 @@ class OutgoingClient:
                 response = await self._http.send(request, stream=True)
         except TimeoutError:
             raise OutgoingFailed("timeout") from None
-        excerpt, is_whole = await self._read(response, until_s=min(ends_s, clock() + excerpt_s))
+        excerpt, is_whole = await self._read(response, until_s=min(ends_s, clock() + excerpt_s), size_max=size_max)
         return OutgoingAnswer(
             status_code=response.status_code,
             headers=dict(response.headers),
@@ -245,13 +250,13 @@ class OutgoingClient:
             took_s=clock() - begun_s,
         )
 
-    async def _read(self, response: httpx.Response, *, until_s: float) -> tuple[bytes, bool]:
+    async def _read(self, response: httpx.Response, *, until_s: float, size_max: int) -> tuple[bytes, bool]:
         """Read as the bytes come: unpacking could make a megabyte of a kilobyte.
 
         A body that breaks off, or does not end in time, is cut like one that is too long: what the other side decided
         stood in the status, and a message that they took must not be taken for lost.
         """
-        content, size_max = bytearray(), self._rules.answer_bytes_max
+        content = bytearray()
         with contextlib.suppress(OutgoingFailed, TimeoutError):
             async with contextlib.aclosing(response), asyncio.timeout_at(until_s):
                 async for chunk in response.aiter_raw():

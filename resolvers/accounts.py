@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from quittance.domain.access import Principal
 from quittance.domain.ids import AccountId
+from quittance.domain.ledger import AccountKind
 from quittance.domain.money import Money
 from quittance.domain.payment import Payment
 from quittance.domain.reader import Account, check_lightning_address, check_wallet_address
@@ -55,9 +56,9 @@ async def update_account(services: Services, principal: Principal, change: Accou
 
 
 async def balances(services: Services, account_id: AccountId) -> list[Money]:
-    """Return what is owed to this reader, one amount for each of their accounts in the ledger."""
+    """Return what this reader can have paid out, one amount per asset; what is on its way out is not among it."""
     found = await services.database.read(lambda transaction: ledger.balances(transaction, account_id))
-    return [Money(-balance.value, balance.asset) for _, balance in found]
+    return [Money(-balance.value, balance.asset) for account, balance in found if account.kind is AccountKind.READER]
 
 
 async def list_payments(

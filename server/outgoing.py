@@ -24,12 +24,18 @@ class OutgoingOnDemand:
 
         check_url(url, rules=outgoing_rules(self._settings))
 
+    async def get(self, url: str, *, headers: Mapping[str, str], body_bytes_max: int | None = None) -> OutgoingAnswer:
+        return await self._opened().get(url, headers=headers, body_bytes_max=body_bytes_max)
+
     async def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> OutgoingAnswer:
+        return await self._opened().post(url, body=body, headers=headers)
+
+    def _opened(self) -> "OutgoingClient":
         if self._client is None:
             from quittance.providers.outgoing import OutgoingClient
 
             self._client = OutgoingClient(outgoing_rules(self._settings))
-        return await self._client.post(url, body=body, headers=headers)
+        return self._client
 
     async def aclose(self) -> None:
         if self._client is not None:

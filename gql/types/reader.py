@@ -53,7 +53,7 @@ class Account:
     wallet_address: str | None = strawberry.field(description="Where the reader is paid over Interledger.")
     created_at: datetime = strawberry.field(description="When the reader first logged in.")
 
-    @strawberry.field(description="What the ledger owes the reader, one amount per asset; nothing is posted yet.")
+    @strawberry.field(description="What the reader can have paid out, one amount per asset.")
     async def balances(self, info: QuittanceInfo) -> list[Money]:
         found = await accounts.balances(info.context.services, AccountId(self.id))
         return [Money.from_domain(one) for one in found]

@@ -24,7 +24,8 @@ from quittance.store.settlements import BookedSettlement
 strawberry.enum(
     AccountKind,
     name="LedgerAccountKind",
-    description="What an account counts. PROVIDER: held by a rail. MERCHANT: owed to it. REFUNDABLE: owed to payers.",
+    description="What an account counts. PROVIDER: held by a rail. MERCHANT: owed to it. REFUNDABLE: owed to payers. "
+    "READER: owed to a reader. RESERVED: set aside for money on its way out.",
 )
 strawberry.enum(Disposition, name="SettlementDisposition", description="What was done with money that arrived.")
 strawberry.enum(

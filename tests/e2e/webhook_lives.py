@@ -48,6 +48,9 @@ class Held:
     def check(self, url: str) -> None:
         self._inside.check(url)
 
+    async def get(self, url: str, *, headers: Mapping[str, str], body_bytes_max: int | None = None) -> OutgoingAnswer:
+        return await self._inside.get(url, headers=headers, body_bytes_max=body_bytes_max)
+
     async def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> OutgoingAnswer:
         self._left -= 1
         is_it = self._left == 0

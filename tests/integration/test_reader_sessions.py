@@ -321,7 +321,7 @@ async def test_other_addresses_are_refused(till: Any, field: str, address: str) 
 async def test_a_reader_sees_what_the_ledger_owes_them_and_not_what_it_owes_others(till: Any) -> None:
     _, alice = await reader(till)
     _, bob = await reader(till, "bobby", number=2)
-    account = Account(kind=AccountKind.MERCHANT, owner=str(alice.account_id), asset=BTC_MSAT)
+    account = Account(kind=AccountKind.READER, owner=str(alice.account_id), asset=BTC_MSAT)
     rail = Account(kind=AccountKind.PROVIDER, owner="lnd", asset=BTC_MSAT)
     lines = [Entry(account=rail, value=1_234), Entry(account=account, value=-1_234)]
     await till.services.database.write(
