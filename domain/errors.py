@@ -165,6 +165,16 @@ class SendRefused(QuittanceError):
         self.reason = reason
 
 
+class CannotPayFrom(QuittanceError):
+    """The rail is connected to receive, and was given no credential to pay with."""
+
+    code = "CANNOT_PAY_FROM"
+
+    def __init__(self, provider: str) -> None:
+        super().__init__(f"provider {provider!r} may not pay; the operator gives it the means in the settings")
+        self.provider = provider
+
+
 class UnknownProvider(QuittanceError):
     code = "UNKNOWN_PROVIDER"
 

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Protocol
 
 from quittance.domain.access import Principal
-from quittance.domain.errors import UnknownProvider
+from quittance.domain.errors import CannotPayFrom, UnknownProvider
 from quittance.domain.ids import ENTROPY_BYTES, IdSequence, PaymentId
 from quittance.domain.payment import Standing
 from quittance.domain.secrets import SecretDeriver
-from quittance.providers.base import Outgoing, ProviderHealth, ReadsCallbacks, ReceivingProvider
+from quittance.providers.base import Outgoing, ProviderHealth, ReadsCallbacks, ReceivingProvider, SendingProvider
 from quittance.providers.rates.base import RateSource
 from quittance.resolvers.payloads import PayloadRenderer
 from quittance.store.database import Database
@@ -81,6 +81,7 @@ class Services:
     public_url: str
     rules: PaymentRules = field(default_factory=PaymentRules)
     readers: ReaderRules = field(default_factory=ReaderRules)
+    payers: Mapping[str, SendingProvider] = field(default_factory=dict)
     callbacks: Mapping[str, ReadsCallbacks] = field(default_factory=dict)
     webhook_tools: WebhookTools | None = None
     wake_jobs: Callable[[], None] = lambda: None
@@ -118,3 +119,14 @@ class Services:
             return self.rails[name]
         except KeyError:
             raise UnknownProvider(name) from None
+
+    def payer(self, name: str) -> SendingProvider:
+        """Return a rail that may pay.
+
+        Raises:
+            CannotPayFrom: none of this name was given the means to.
+        """
+        try:
+            return self.payers[name]
+        except KeyError:
+            raise CannotPayFrom(name) from None
