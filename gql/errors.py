@@ -8,8 +8,9 @@ from typing import Any, Generic, TypeVar
 
 import strawberry
 
-from quittance.domain import errors
+from quittance.domain import errors, money
 from quittance.gql.types.enums import PaymentStatus
+from quittance.gql.types.money import Money
 
 E = TypeVar("E", bound=errors.QuittanceError)
 
@@ -156,6 +157,32 @@ class SessionNotFoundError(UserError):
     session_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
 
 
+@strawberry.type(description="Nobody can be paid by what was given; nothing moved.")
+class InvalidDestinationError(UserError):
+    flaw: str = strawberry.field(description="MALFORMED, NETWORK, EXPIRED, AMOUNT, USED or UNSUPPORTED.")
+    reason: str = strawberry.field(description="What is wrong with it.")
+
+
+@strawberry.type(description="The balance does not cover the amount and its fee cap; nothing moved.")
+class InsufficientBalanceError(UserError):
+    available: Money = strawberry.field(description="What can be paid out, its fee cap on top.")
+
+
+@strawberry.type(description="More would go back than came in; nothing moved.")
+class RefundTooLargeError(UserError):
+    left: Money = strawberry.field(description="What can be refunded.")
+
+
+@strawberry.type(description="Nothing of the payment is left to go back, or owed to its payer.")
+class NothingToRefundError(UserError):
+    pass
+
+
+@strawberry.type(description="The rail was given no means to pay; nothing moved.")
+class CannotPayFromError(UserError):
+    provider: str = strawberry.field(description="The provider in question.")
+
+
 class _Handler(Generic[E]):
     """Turns one exception into its GraphQL type; ``extra`` names the members that both carry."""
 
@@ -166,8 +193,12 @@ class _Handler(Generic[E]):
 
     def handle(self, exception: E, *, field: Any, info: Any) -> UserError:
         del field, info
-        members = {name: getattr(exception, name) for name in self._extra}
+        members = {name: _on_the_wire(getattr(exception, name)) for name in self._extra}
         return self.error_type(code=exception.code, message=exception.message, retryable=exception.retryable, **members)
+
+
+def _on_the_wire(member: object) -> object:
+    return Money.from_domain(member) if isinstance(member, money.Money) else member
 
 
 EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
@@ -197,4 +228,9 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.UsernameTaken, UsernameTakenError),
     _Handler(errors.LoginRequired, LoginRequiredError),
     _Handler(errors.SessionNotFound, SessionNotFoundError, "session_id"),
+    _Handler(errors.InvalidDestination, InvalidDestinationError, "flaw", "reason"),
+    _Handler(errors.InsufficientBalance, InsufficientBalanceError, "available"),
+    _Handler(errors.RefundTooLarge, RefundTooLargeError, "left"),
+    _Handler(errors.NothingToRefund, NothingToRefundError),
+    _Handler(errors.CannotPayFrom, CannotPayFromError, "provider"),
 )

@@ -12,7 +12,9 @@ from quittance.domain.errors import CannotPayFrom, UnknownProvider
 from quittance.domain.ids import ENTROPY_BYTES, IdSequence, PaymentId
 from quittance.domain.payment import Standing
 from quittance.domain.secrets import SecretDeriver
+from quittance.domain.transfer import FeeRule
 from quittance.providers.base import Outgoing, ProviderHealth, ReadsCallbacks, ReceivingProvider, SendingProvider
+from quittance.providers.payees import PayeeDirectory
 from quittance.providers.rates.base import RateSource
 from quittance.resolvers.payloads import PayloadRenderer
 from quittance.store.database import Database
@@ -41,6 +43,14 @@ class ReaderRules:
 
     challenge_s: int = 300
     session_s: int = 30 * 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferRules:
+    """Limits of money on its way out. ``fee``: the most that the way of a transfer may cost, unless it says less."""
+
+    fee: FeeRule = field(default_factory=FeeRule)
+    payout_msat_min: int = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +91,9 @@ class Services:
     public_url: str
     rules: PaymentRules = field(default_factory=PaymentRules)
     readers: ReaderRules = field(default_factory=ReaderRules)
+    transfers: TransferRules = field(default_factory=TransferRules)
     payers: Mapping[str, SendingProvider] = field(default_factory=dict)
+    payee_directory: PayeeDirectory | None = None
     callbacks: Mapping[str, ReadsCallbacks] = field(default_factory=dict)
     webhook_tools: WebhookTools | None = None
     wake_jobs: Callable[[], None] = lambda: None
@@ -93,6 +105,13 @@ class Services:
 
     def new_id(self, prefix: str) -> str:
         return self.ids.new_id(prefix, at=self.now(), entropy=self.entropy(ENTROPY_BYTES))
+
+    @property
+    def payees(self) -> PayeeDirectory:
+        """Who finds payees by their addresses; commands that only need the database have none."""
+        if self.payee_directory is None:
+            raise RuntimeError("this process was not given what asking payees takes")
+        return self.payee_directory
 
     @property
     def webhooks(self) -> WebhookTools:

@@ -130,11 +130,11 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
         access = ServerAccess(services, broker, key_used=(uses := _KeyUses(services)).add)
         outgoing = OutgoingOnDemand(settings)
         stack.push_async_callback(outgoing.aclose)
-        telling, asking = runners(services, webhooks_per_second=settings.webhooks_per_second)
+        working = runners(services, webhooks_per_second=settings.webhooks_per_second)
 
         def wake_jobs() -> None:
-            telling.wake.set()
-            asking.wake.set()
+            for runner in working:
+                runner.wake.set()
 
         services.wake_jobs = wake_jobs
         services.webhook_tools = WebhookTools(
@@ -148,7 +148,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             access=access,
             sandbox=sandbox,
             feeds=feeds,
-            runners=[telling, asking],
+            runners=working,
             fan_out=FanOut(services=services),
         )
         broker.listen(lambda _: runtime.fan_out.wake.set())
