@@ -13,6 +13,7 @@ from quittance.domain.ids import ENTROPY_BYTES, IdSequence, PaymentId
 from quittance.domain.payment import Standing
 from quittance.domain.secrets import SecretDeriver
 from quittance.providers.base import Outgoing, ProviderHealth, ReadsCallbacks, ReceivingProvider, SendingProvider
+from quittance.providers.payees import PayeeDirectory
 from quittance.providers.rates.base import RateSource
 from quittance.resolvers.payloads import PayloadRenderer
 from quittance.store.database import Database
@@ -84,6 +85,7 @@ class Services:
     payers: Mapping[str, SendingProvider] = field(default_factory=dict)
     callbacks: Mapping[str, ReadsCallbacks] = field(default_factory=dict)
     webhook_tools: WebhookTools | None = None
+    payee_directory: PayeeDirectory | None = None
     wake_jobs: Callable[[], None] = lambda: None
     reconciling: asyncio.Lock = field(default_factory=asyncio.Lock)
     entropy: Callable[[int], bytes] = os.urandom
@@ -100,6 +102,13 @@ class Services:
         if self.webhook_tools is None:
             raise RuntimeError("this process was not given what webhooks take")
         return self.webhook_tools
+
+    @property
+    def payees(self) -> PayeeDirectory:
+        """What finds payees by their addresses; commands that only need the database have none."""
+        if self.payee_directory is None:
+            raise RuntimeError("this process was not given what finding payees takes")
+        return self.payee_directory
 
     async def admit_mutation(self, principal: Principal) -> None:
         """Count one mutation of this caller.
