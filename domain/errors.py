@@ -326,5 +326,58 @@ class SessionNotFound(QuittanceError):
         self.session_id = session_id
 
 
+class InvalidPayee(QuittanceError):
+    """What was given cannot be paid: it is no payee, or what it leads to offers no payment. ``reason`` says why."""
+
+    code = "INVALID_PAYEE"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the payee {reason}")
+        self.reason = reason
+
+
+class PayeeUnavailable(QuittanceError):
+    """The payee's server gave no answer; nothing was paid, so retrying is safe."""
+
+    code = "PAYEE_UNAVAILABLE"
+    retryable = True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the payee's server gave no answer ({reason}); nothing was paid, so try again")
+        self.reason = reason
+
+
+class PayeeRefused(QuittanceError):
+    """The payee's server answered with an error. ``reason`` is its own, made short and printable."""
+
+    code = "PAYEE_REFUSED"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the payee's server refused: {reason}")
+        self.reason = reason
+
+
+class AmountOutOfBounds(QuittanceError):
+    """The payee does not take this amount; the bounds are in millisatoshi."""
+
+    code = "AMOUNT_OUT_OF_BOUNDS"
+
+    def __init__(self, *, amount_msat_min: int, amount_msat_max: int) -> None:
+        super().__init__(f"the payee takes {amount_msat_min} to {amount_msat_max} millisatoshi at once")
+        self.amount_msat_min = amount_msat_min
+        self.amount_msat_max = amount_msat_max
+
+
+class PayeeInvoiceMismatch(QuittanceError):
+    """The payee's server gave an invoice that is not the one asked for; it must not be paid. ``flaw`` is stable."""
+
+    code = "PAYEE_INVOICE_MISMATCH"
+
+    def __init__(self, flaw: str, reason: str) -> None:
+        super().__init__(f"the invoice that the payee's server gave is not paid: {reason}")
+        self.flaw = flaw
+        self.reason = reason
+
+
 class IllegalTransition(Exception):
     """A state change that the table does not allow: a bug, never a caller's mistake."""

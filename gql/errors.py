@@ -9,7 +9,8 @@ from typing import Any, Generic, TypeVar
 import strawberry
 
 from quittance.domain import errors, money
-from quittance.gql.types.enums import PaymentStatus
+from quittance.gql.scalars import BigInt
+from quittance.gql.types.enums import InvoiceFlaw, PaymentStatus
 from quittance.gql.types.money import Money
 
 E = TypeVar("E", bound=errors.QuittanceError)
@@ -183,6 +184,33 @@ class CannotPayFromError(UserError):
     provider: str = strawberry.field(description="The provider in question.")
 
 
+@strawberry.type(description="The payee is no Lightning Address or LNURL, or leads to something that cannot be paid.")
+class InvalidPayeeError(UserError):
+    reason: str = strawberry.field(description="What is wrong with it.")
+
+
+@strawberry.type(description="The payee's server gave no answer; nothing was paid.")
+class PayeeUnavailableError(UserError):
+    reason: str = strawberry.field(description="What happened instead.")
+
+
+@strawberry.type(description="The payee's server answered with an error; nothing was paid.")
+class PayeeRefusedError(UserError):
+    reason: str = strawberry.field(description="What it says, made short and printable.")
+
+
+@strawberry.type(description="The payee does not take this amount; nothing was paid.")
+class AmountOutOfBoundsError(UserError):
+    amount_msat_min: BigInt = strawberry.field(description="The least that it takes, in millisatoshi.")
+    amount_msat_max: BigInt = strawberry.field(description="The most that it takes, in millisatoshi.")
+
+
+@strawberry.type(description="The payee's server gave another invoice than the one asked for; it is not paid.")
+class PayeeInvoiceMismatchError(UserError):
+    flaw: InvoiceFlaw = strawberry.field(description="In what it differs.")
+    reason: str = strawberry.field(description="The same in words.")
+
+
 class _Handler(Generic[E]):
     """Turns one exception into its GraphQL type; ``extra`` names the members that both carry."""
 
@@ -233,4 +261,9 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.RefundTooLarge, RefundTooLargeError, "left"),
     _Handler(errors.NothingToRefund, NothingToRefundError),
     _Handler(errors.CannotPayFrom, CannotPayFromError, "provider"),
+    _Handler(errors.InvalidPayee, InvalidPayeeError, "reason"),
+    _Handler(errors.PayeeUnavailable, PayeeUnavailableError, "reason"),
+    _Handler(errors.PayeeRefused, PayeeRefusedError, "reason"),
+    _Handler(errors.AmountOutOfBounds, AmountOutOfBoundsError, "amount_msat_min", "amount_msat_max"),
+    _Handler(errors.PayeeInvoiceMismatch, PayeeInvoiceMismatchError, "flaw", "reason"),
 )

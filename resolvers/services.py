@@ -96,6 +96,7 @@ class Services:
     payee_directory: PayeeDirectory | None = None
     callbacks: Mapping[str, ReadsCallbacks] = field(default_factory=dict)
     webhook_tools: WebhookTools | None = None
+    payee_directory: PayeeDirectory | None = None
     wake_jobs: Callable[[], None] = lambda: None
     reconciling: asyncio.Lock = field(default_factory=asyncio.Lock)
     entropy: Callable[[int], bytes] = os.urandom
@@ -119,6 +120,13 @@ class Services:
         if self.webhook_tools is None:
             raise RuntimeError("this process was not given what webhooks take")
         return self.webhook_tools
+
+    @property
+    def payees(self) -> PayeeDirectory:
+        """What finds payees by their addresses; commands that only need the database have none."""
+        if self.payee_directory is None:
+            raise RuntimeError("this process was not given what finding payees takes")
+        return self.payee_directory
 
     async def admit_mutation(self, principal: Principal) -> None:
         """Count one mutation of this caller.

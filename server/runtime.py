@@ -39,7 +39,7 @@ from quittance.sandbox.coordinates import LndCoordinates, SandboxCoordinates
 from quittance.server.access import ADDRESS_BUDGET, KEY_BUDGET, ServerAccess
 from quittance.server.broker import EventBroker
 from quittance.server.limiter import MinuteLimiter
-from quittance.server.outgoing import OutgoingOnDemand
+from quittance.server.outgoing import OutgoingOnDemand, payee_directory
 from quittance.server.payloads import GraphQLPayloads
 from quittance.server.secret_key import SecretKeyDamaged, load_deriver
 from quittance.server.settings import Settings
@@ -141,6 +141,8 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             outgoing=outgoing,
             payloads=GraphQLPayloads(access, limits=DocumentLimits()),
         )
+        network = settings.lnd_network if coordinates is None else coordinates.lnd.network
+        services.payee_directory = payee_directory(outgoing, settings, network=network, now=clock)
         runtime = Runtime(
             settings=settings,
             services=services,

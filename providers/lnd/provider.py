@@ -6,6 +6,7 @@ from typing import Final
 
 import grpc.aio
 
+from quittance.domain.bolt11 import NETWORK_PREFIXES
 from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, QuittanceError
 from quittance.domain.ids import Preimage
 from quittance.domain.money import BTC_MSAT, Asset
@@ -25,14 +26,6 @@ from quittance.providers.lnd.invoices import memo_of, missing, moment, read_paym
 from quittance.providers.lnd.node import Node
 
 _PREIMAGE_BYTES: Final = 32
-_PREFIXES: Final[Mapping[str, str]] = {
-    "mainnet": "bc",
-    "testnet": "tb",
-    "testnet4": "tb",
-    "signet": "tbs",
-    "simnet": "sb",
-    "regtest": "bcrt",
-}
 _MAY_NOT_RECEIVE: Final = "the macaroon may not receive; it needs invoices:read and invoices:write"
 _NOT_ACTIVE: Final[Mapping[int, str]] = {
     staterpc_pb2.NON_EXISTING: "the node has no wallet; create one",
@@ -49,8 +42,8 @@ class LndProvider:
     asset: Asset = BTC_MSAT
 
     def __init__(self, channel: grpc.aio.Channel, *, network: str, name: str = "lnd", timeout_s: float = 10.0) -> None:
-        if network not in _PREFIXES:
-            raise ValueError(f"{network!r} is not one of {', '.join(_PREFIXES)}")
+        if network not in NETWORK_PREFIXES:
+            raise ValueError(f"{network!r} is not one of {', '.join(NETWORK_PREFIXES)}")
         self.name = name
         self._network = network
         self._channel = channel
@@ -106,7 +99,7 @@ class LndProvider:
     def _verified(self, payment_request: str, *, reference: str, amount_msat: int) -> Invoice:
         """Return the invoice if it asks for this payment on our network, and for this amount."""
         decoded = read_payment_request(payment_request, provider=self.name)
-        if decoded.prefix != _PREFIXES[self._network]:
+        if decoded.prefix != NETWORK_PREFIXES[self._network]:
             raise ProviderMisconfigured(self.name, f"the node makes invoices for another network than {self._network}")
         if decoded.payment_hash != reference:
             raise ProviderMisconfigured(self.name, "the node made an invoice with another payment hash")
@@ -211,7 +204,7 @@ class LndProvider:
         invoice = await newest_invoice(self._node)
         if invoice is None:
             return ProviderHealth(ready=True, detail="network not verified: macaroon lacks info:read")
-        if invoice.prefix != _PREFIXES[self._network]:
+        if invoice.prefix != NETWORK_PREFIXES[self._network]:
             detail = f"the node makes invoices for another network than {self._network}"
             return ProviderHealth(ready=False, detail=detail, wrong_network=True)
         return ProviderHealth(ready=True, detail=f"makes invoices for {self._network}; macaroon lacks info:read")
