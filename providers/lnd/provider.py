@@ -21,18 +21,10 @@ from quittance.providers.lnd import feed
 from quittance.providers.lnd._proto import invoicesrpc_pb2, lnrpc_pb2, staterpc_pb2
 from quittance.providers.lnd.errors import Fault, NodeRefusal, NodeUnavailable
 from quittance.providers.lnd.identity import newest_invoice
-from quittance.providers.lnd.invoices import memo_of, missing, moment, read_payment_request, to_invoice
+from quittance.providers.lnd.invoices import PREFIXES, memo_of, missing, moment, read_payment_request, to_invoice
 from quittance.providers.lnd.node import Node
 
 _PREIMAGE_BYTES: Final = 32
-_PREFIXES: Final[Mapping[str, str]] = {
-    "mainnet": "bc",
-    "testnet": "tb",
-    "testnet4": "tb",
-    "signet": "tbs",
-    "simnet": "sb",
-    "regtest": "bcrt",
-}
 _MAY_NOT_RECEIVE: Final = "the macaroon may not receive; it needs invoices:read and invoices:write"
 _NOT_ACTIVE: Final[Mapping[int, str]] = {
     staterpc_pb2.NON_EXISTING: "the node has no wallet; create one",
@@ -49,8 +41,8 @@ class LndProvider:
     asset: Asset = BTC_MSAT
 
     def __init__(self, channel: grpc.aio.Channel, *, network: str, name: str = "lnd", timeout_s: float = 10.0) -> None:
-        if network not in _PREFIXES:
-            raise ValueError(f"{network!r} is not one of {', '.join(_PREFIXES)}")
+        if network not in PREFIXES:
+            raise ValueError(f"{network!r} is not one of {', '.join(PREFIXES)}")
         self.name = name
         self._network = network
         self._channel = channel
@@ -106,7 +98,7 @@ class LndProvider:
     def _verified(self, payment_request: str, *, reference: str, amount_msat: int) -> Invoice:
         """Return the invoice if it asks for this payment on our network, and for this amount."""
         decoded = read_payment_request(payment_request, provider=self.name)
-        if decoded.prefix != _PREFIXES[self._network]:
+        if decoded.prefix != PREFIXES[self._network]:
             raise ProviderMisconfigured(self.name, f"the node makes invoices for another network than {self._network}")
         if decoded.payment_hash != reference:
             raise ProviderMisconfigured(self.name, "the node made an invoice with another payment hash")
@@ -211,7 +203,7 @@ class LndProvider:
         invoice = await newest_invoice(self._node)
         if invoice is None:
             return ProviderHealth(ready=True, detail="network not verified: macaroon lacks info:read")
-        if invoice.prefix != _PREFIXES[self._network]:
+        if invoice.prefix != PREFIXES[self._network]:
             detail = f"the node makes invoices for another network than {self._network}"
             return ProviderHealth(ready=False, detail=detail, wrong_network=True)
         return ProviderHealth(ready=True, detail=f"makes invoices for {self._network}; macaroon lacks info:read")
