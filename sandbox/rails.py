@@ -34,6 +34,7 @@ _MACAROONS: Final = {
     "admin.macaroon": permissions.ADMIN,
     "invoice.macaroon": permissions.INVOICE,
     "receive.macaroon": permissions.RECEIVE,
+    "spend.macaroon": permissions.SPEND,
 }
 
 
@@ -110,12 +111,13 @@ class SandboxRails:
         return SandboxCoordinates(pid=os.getpid(), lnd=self.lnd, prices_url=self.prices_url)
 
     def node_coordinates(self, node: str, macaroon: str = "admin.macaroon") -> LndCoordinates:
-        """Return how to reach one node with one of its macaroons: admin, invoice or receive."""
+        """Return how to reach one node with one of its macaroons: admin, invoice, receive or spend."""
         home = self._home_of(node)
         return LndCoordinates(
             address=f"127.0.0.1:{self._servers[node].port}",
             tls_cert_path=home / "tls.cert",
             macaroon_path=home / macaroon,
+            spend_macaroon_path=home / "spend.macaroon",
         )
 
     async def pay(
@@ -220,6 +222,9 @@ class SandboxRails:
         async def drop(_: ArmedFault) -> None:
             self.nodes[MERCHANT].listeners.drop_all()
 
+        async def drop_payments(_: ArmedFault) -> None:
+            self.nodes[MERCHANT].listeners.drop_payments()
+
         async def restart(fault: ArmedFault) -> None:
             await self._servers[MERCHANT].restart(after_s=fault.seconds)
 
@@ -232,7 +237,7 @@ class SandboxRails:
         self.faults.offer(*prices.KINDS, methods=prices.METHODS)
         self.faults.offer(*payees.KINDS, methods=payees.METHODS)
         actions = {"release_pending": release, "fail_pending": fail, "dropped_stream": drop, "restart": restart}
-        self.faults.perform(kinds.RAIL, actions | {"index_reset": reset})
+        self.faults.perform(kinds.RAIL, actions | {"dropped_payments": drop_payments, "index_reset": reset})
 
     def _earlier_ports(self) -> Mapping[str, int]:
         """Return the ports of the last run, so that a client that reconnects finds the rails again."""

@@ -12,6 +12,14 @@ from quittance.domain.money import msat
 from quittance.providers.base import FeedPosition, Invoice, InvoiceStatus, Settlement
 from quittance.providers.lnd._proto import lnrpc_pb2
 
+PREFIXES: Final[Mapping[str, str]] = {
+    "mainnet": "bc",
+    "testnet": "tb",
+    "testnet4": "tb",
+    "signet": "tbs",
+    "simnet": "sb",
+    "regtest": "bcrt",
+}
 _STATUS: Final[Mapping[int, InvoiceStatus]] = {
     lnrpc_pb2.Invoice.OPEN: InvoiceStatus.OPEN,
     lnrpc_pb2.Invoice.SETTLED: InvoiceStatus.SETTLED,
@@ -33,7 +41,7 @@ def read_payment_request(text: str, *, provider: str) -> Bolt11:
         ProviderMisconfigured: it is no valid invoice.
     """
     try:
-        return decode(text, recover=_signer)
+        return decode(text, recover=signer)
     except MalformedInvoice as error:
         raise ProviderMisconfigured(provider, f"the node made a broken invoice: {error.reason}") from error
 
@@ -90,5 +98,5 @@ def moment(seconds: int, *, provider: str) -> datetime:
         raise ProviderMisconfigured(provider, "the node reports a time that is in no calendar") from error
 
 
-def _signer(digest: bytes, signature: bytes) -> bytes:
+def signer(digest: bytes, signature: bytes) -> bytes:
     return PublicKey.from_signature_and_message(signature, digest, hasher=None).format()

@@ -22,7 +22,7 @@ from quittance.providers.lnd import feed
 from quittance.providers.lnd._proto import invoicesrpc_pb2, lnrpc_pb2, staterpc_pb2
 from quittance.providers.lnd.errors import Fault, NodeRefusal, NodeUnavailable
 from quittance.providers.lnd.identity import newest_invoice
-from quittance.providers.lnd.invoices import memo_of, missing, moment, read_payment_request, to_invoice
+from quittance.providers.lnd.invoices import PREFIXES, memo_of, missing, moment, read_payment_request, to_invoice
 from quittance.providers.lnd.node import Node
 
 _PREIMAGE_BYTES: Final = 32
