@@ -8,7 +8,7 @@ from coincurve import PublicKey
 
 from quittance.domain.bolt11 import DESCRIPTION_BYTES_MAX, Bolt11, MalformedInvoice, decode
 from quittance.domain.errors import ProviderMisconfigured
-from quittance.domain.money import msat
+from quittance.domain.money import Asset, Money
 from quittance.providers.base import FeedPosition, Invoice, InvoiceStatus, Settlement
 from quittance.providers.lnd._proto import lnrpc_pb2
 
@@ -38,8 +38,8 @@ def read_payment_request(text: str, *, provider: str) -> Bolt11:
         raise ProviderMisconfigured(provider, f"the node made a broken invoice: {error.reason}") from error
 
 
-def to_invoice(message: lnrpc_pb2.Invoice, *, provider: str) -> Invoice:
-    """Return how the node holds an invoice; what counts is the state and the millisatoshi that came.
+def to_invoice(message: lnrpc_pb2.Invoice, *, provider: str, asset: Asset) -> Invoice:
+    """Return how the node holds an invoice; what counts is the state and the thousandths that came.
 
     Raises:
         ProviderMisconfigured: the message makes no sense.
@@ -52,16 +52,18 @@ def to_invoice(message: lnrpc_pb2.Invoice, *, provider: str) -> Invoice:
         reference=message.r_hash.hex(),
         status=status,
         payment_request=message.payment_request or None,
-        received=msat(message.amt_paid_msat) if settled else None,
+        received=Money(message.amt_paid_msat, asset) if settled else None,
         expires_at=moment(message.creation_date + message.expiry, provider=provider),
         settled_at=moment(message.settle_date, provider=provider) if settled else None,
     )
 
 
-def to_settlement(message: lnrpc_pb2.Invoice, *, provider: str, position: FeedPosition | None) -> Settlement:
+def to_settlement(
+    message: lnrpc_pb2.Invoice, *, provider: str, asset: Asset, position: FeedPosition | None
+) -> Settlement:
     return Settlement(
         reference=message.r_hash.hex(),
-        received=msat(message.amt_paid_msat),
+        received=Money(message.amt_paid_msat, asset),
         settled_at=moment(message.settle_date, provider=provider),
         position=position,
     )
