@@ -11,14 +11,6 @@ from quittance.domain.errors import QuittanceError
 from quittance.domain.money import MONEY_VALUE_MAX
 
 DESCRIPTION_BYTES_MAX: Final = 639
-NETWORK_PREFIXES: Final[Mapping[str, str]] = {
-    "mainnet": "bc",
-    "testnet": "tb",
-    "testnet4": "tb",
-    "signet": "tbs",
-    "simnet": "sb",
-    "regtest": "bcrt",
-}
 _TEXT_MAX: Final = 7_089  # what the largest QR code holds; LND's limit too
 _TIMESTAMP_SYMBOLS: Final = 7
 _SIGNATURE_SYMBOLS: Final = 104

@@ -5,14 +5,19 @@ from typing import Annotated
 import strawberry
 
 from quittance.gql.errors import (
+    AmountOutOfBoundsError,
     CannotPayFromError,
+    ForbiddenAddressError,
     IdempotencyConflictError,
     InsufficientBalanceError,
     InvalidAmountError,
     InvalidDestinationError,
     InvalidInputError,
+    InvalidPayeeError,
     LoginRequiredError,
     NothingToRefundError,
+    PayeeInvoiceMismatchError,
+    PayeeRefusedError,
     PaymentNotFoundError,
     PermissionDeniedError,
     RateLimitedError,
@@ -46,6 +51,11 @@ RefundPaymentResult = Annotated[
     | InvalidAmountError
     | InvalidInputError
     | InvalidDestinationError
+    | InvalidPayeeError
+    | ForbiddenAddressError
+    | PayeeRefusedError
+    | AmountOutOfBoundsError
+    | PayeeInvoiceMismatchError
     | IdempotencyConflictError
     | CannotPayFromError
     | RateLimitedError,
@@ -60,6 +70,11 @@ ClaimRefundResult = Annotated[
     | InvalidAmountError
     | InvalidInputError
     | InvalidDestinationError
+    | InvalidPayeeError
+    | ForbiddenAddressError
+    | PayeeRefusedError
+    | AmountOutOfBoundsError
+    | PayeeInvoiceMismatchError
     | IdempotencyConflictError
     | CannotPayFromError
     | RateLimitedError,
@@ -73,6 +88,11 @@ RequestPayoutResult = Annotated[
     | InvalidAmountError
     | InvalidInputError
     | InvalidDestinationError
+    | InvalidPayeeError
+    | ForbiddenAddressError
+    | PayeeRefusedError
+    | AmountOutOfBoundsError
+    | PayeeInvoiceMismatchError
     | IdempotencyConflictError
     | CannotPayFromError
     | RateLimitedError,

@@ -22,6 +22,7 @@ from quittance.domain.transfer import (
 from quittance.providers.base import SendingProvider
 from quittance.resolvers.audit import record
 from quittance.resolvers.payees import check_invoice, check_reachable, read_payable
+from quittance.resolvers.sending import ask_payee
 from quittance.resolvers.services import Services
 from quittance.resolvers.transfers import TransferOrder, check_texts, found_again, set_aside
 from quittance.store import ledger, readers, transfers
@@ -82,6 +83,8 @@ async def request_payout(services: Services, principal: Principal, order: Payout
     Raises:
         LoginRequired, PermissionDenied, InsufficientBalance, InvalidAmount, InvalidInput, InvalidDestination,
         IdempotencyConflict, CannotPayFrom, RateLimited: nothing moved.
+        InvalidPayee, ForbiddenAddress, PayeeRefused, AmountOutOfBounds, PayeeInvoiceMismatch: likewise, and the
+            transfer is there to see, FAILED.
     """
     owner = owner_of_payouts(principal, Scope.PAYOUTS_WRITE)
     check_texts(
@@ -100,7 +103,7 @@ async def request_payout(services: Services, principal: Principal, order: Payout
             record(transaction, services, principal, action=AuditAction.PAYOUT_REQUESTED, subject_id=payout.id)
         return payout
 
-    payout = await services.database.write(unit)
+    payout = await ask_payee(services, await services.database.write(unit))
     services.wake_jobs()
     return payout
 

@@ -7,6 +7,7 @@ from quittance.domain.payment import Payment
 from quittance.domain.transfer import RefundReason, Transfer
 from quittance.resolvers.payments import find_payment, may_see
 from quittance.resolvers.refunds import RefundOrder, begin_refund
+from quittance.resolvers.sending import ask_payee
 from quittance.resolvers.services import Services
 from quittance.resolvers.transfers import check_texts
 from quittance.store import payments, transfers
@@ -32,7 +33,7 @@ async def claim_refund(
             raise PaymentNotFound(order.payment_id)
         return begin_refund(transaction, services, payment, order, reason=RefundReason.CLAIMED)[0]
 
-    refund = await services.database.write(unit)
+    refund = await ask_payee(services, await services.database.write(unit))
     services.wake_jobs()
     return refund
 

@@ -35,6 +35,7 @@ from quittance.domain.transfer import (
 from quittance.providers.base import SendingProvider
 from quittance.resolvers.audit import record
 from quittance.resolvers.payees import check_invoice, check_reachable, read_payable
+from quittance.resolvers.sending import ask_payee
 from quittance.resolvers.services import Services
 from quittance.resolvers.transfers import TransferOrder, check_texts, found_again, set_aside
 from quittance.store import ledger, payments, refund_totals, transfers
@@ -86,6 +87,8 @@ async def refund_payment(services: Services, principal: Principal, order: Refund
     Raises:
         PermissionDenied, PaymentNotFound, NothingToRefund, RefundTooLarge, InsufficientBalance, InvalidAmount,
         InvalidInput, InvalidDestination, IdempotencyConflict, CannotPayFrom, RateLimited: nothing moved.
+        InvalidPayee, ForbiddenAddress, PayeeRefused, AmountOutOfBounds, PayeeInvoiceMismatch: likewise, and the
+            transfer is there to see, FAILED.
     """
     merchant_id = principal.require(Scope.REFUNDS_WRITE)
     check_texts(
@@ -102,7 +105,7 @@ async def refund_payment(services: Services, principal: Principal, order: Refund
             record(transaction, services, principal, action=AuditAction.PAYMENT_REFUNDED, subject_id=refund.id)
         return refund
 
-    refund = await services.database.write(unit)
+    refund = await ask_payee(services, await services.database.write(unit))
     services.wake_jobs()
     return refund
 

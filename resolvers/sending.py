@@ -14,7 +14,7 @@ from quittance.domain.errors import (
     SendRefused,
 )
 from quittance.domain.ids import TransferId
-from quittance.domain.job import Job, JobEnd, JobState
+from quittance.domain.job import Job, JobEnd, JobKind, JobState
 from quittance.domain.transfer import (
     FINAL,
     AttemptState,
@@ -35,8 +35,8 @@ from quittance.providers.base import (
 from quittance.resolvers.jobs import JobRun
 from quittance.resolvers.payees import Prepared, prepare, shown
 from quittance.resolvers.services import Services
-from quittance.resolvers.transfers import announce, give_back, pay_out
-from quittance.store import transfers
+from quittance.resolvers.transfers import ASKED, announce, give_back, pay_out, transfer_job
+from quittance.store import jobs, transfers
 from quittance.store.transaction import Transaction
 
 log = structlog.get_logger("quittance.sending")
@@ -76,32 +76,75 @@ def _found(transaction: Transaction, transfer_id: TransferId) -> tuple[Transfer 
     return transfer, transfers.live_attempt(transaction, transfer_id)
 
 
+async def ask_payee(services: Services, transfer: Transfer) -> Transfer:
+    """Ask the payee of a new transfer for an invoice while its caller waits, so that they hear at once what is wrong.
+
+    A try is written down with what the payee gave, and a job sends it. A payee that does not answer is asked again
+    by the job.
+
+    Raises:
+        InvalidDestination, InvalidPayee, ForbiddenAddress, PayeeRefused, AmountOutOfBounds, PayeeInvoiceMismatch:
+            the transfer has FAILED, and what was set aside is given back.
+    """
+    if transfer.state is not TransferState.PENDING or transfer.attempts or transfer.destination.kind not in ASKED:
+        return transfer
+    try:
+        prepared = await prepare(services, transfer, services.payer(transfer.provider))
+    except QuittanceError as error:
+        if error.retryable:
+            return transfer
+        code = error.code
+        await services.database.write(lambda t: _refuse(t, services, transfer, code))
+        raise
+
+    def unit(transaction: Transaction) -> Transfer | None:
+        begun = _written_down(transaction, services, transfer, prepared)
+        if begun is not None:
+            jobs.plan_job(transaction, transfer_job(services, transfer, due_at=services.now()))
+        return None if begun is None else begun[0]
+
+    return await services.database.write(unit) or transfer
+
+
+def _refuse(transaction: Transaction, services: Services, transfer: Transfer, code: str) -> None:
+    """Fail a transfer of which nothing was sent, unless its job has begun to work on it."""
+    current = transfers.transfers_by_id(transaction, [transfer.id])[0]
+    if current is None or current.state is not TransferState.PENDING or current.attempts:
+        return
+    jobs.drop_job(transaction, JobKind.TRANSFER, transfer.id)
+    _ended(services, current, None, reason=code).also(transaction)
+
+
 async def _begin(services: Services, transfer: Transfer, payer: SendingProvider) -> JobRun:
     """Write a try down, then send; what was written but not sent is found by the next look."""
     try:
         prepared = await prepare(services, transfer, payer)
-    except ProviderUnavailable as error:
-        return _later(services, RETRY_DELAYS_S[0], error=error.code)
     except QuittanceError as error:
         return _unprepared(services, transfer, error)
+    begun = await services.database.write(lambda t: _written_down(t, services, transfer, prepared))
+    if begun is None:
+        return _ended(services, transfer, None, reason="ALREADY_PAID_BY_ANOTHER")
+    sending, attempt = begun
+    return await _send(services, _Try(transfer=sending, attempt=attempt, payer=payer), prepared)
+
+
+def _written_down(
+    transaction: Transaction, services: Services, transfer: Transfer, prepared: Prepared
+) -> tuple[Transfer, TransferAttempt] | None:
+    """Write down that a rail is about to be asked; None where the same invoice is paid for another transfer.
+
+    Raises:
+        RuntimeError: another run was faster, and holds the claim; nothing is stored.
+    """
     begun_at = services.now()
     attempt = _attempt(transfer, prepared, begun_at=begun_at)
-
-    def unit(transaction: Transaction) -> Transfer | None:
-        sending = replace(
-            transfer, state=TransferState.SENDING, state_reason=None, attempts=attempt.number, modified_at=begun_at
-        )
-        if not transfers.begin_attempt(transaction, attempt):
-            return None
-        if not transfers.change_transfer(transaction, transfer, sending):
-            raise RuntimeError(f"transfer {transfer.id} has no try and changed all the same")
-        announce(transaction, sending)
-        return sending
-
-    sending = await services.database.write(unit)
-    if sending is None:
-        return _ended(services, transfer, None, reason="ALREADY_PAID_BY_ANOTHER")
-    return await _send(services, _Try(transfer=sending, attempt=attempt, payer=payer), prepared)
+    if not transfers.begin_attempt(transaction, attempt):
+        return None
+    sending = replace(
+        transfer, state=TransferState.SENDING, state_reason=None, attempts=attempt.number, modified_at=begun_at
+    )
+    _move(transaction, transfer, sending)
+    return sending, attempt
 
 
 def _attempt(transfer: Transfer, prepared: Prepared, *, begun_at: datetime) -> TransferAttempt:
@@ -308,8 +351,13 @@ def _state_mover(
     services: Services, one: _Try, to: TransferState, *, reason: str | None
 ) -> Callable[[Transaction], None]:
     now = services.now()
-    after = replace(one.transfer, state=to, state_reason=reason, modified_at=now)
-    return lambda transaction: _move(transaction, one.transfer, after)
+    state = AttemptState.UNKNOWN if to is TransferState.UNKNOWN else AttemptState.SENDING
+
+    def also(transaction: Transaction) -> None:
+        _end_attempt(transaction, one.attempt, replace(one.attempt, state=state))
+        _move(transaction, one.transfer, replace(one.transfer, state=to, state_reason=reason, modified_at=now))
+
+    return also
 
 
 def _look_again(services: Services, one: _Try, *, error: str | None, also: Callable[[Transaction], None]) -> JobRun:

@@ -93,7 +93,6 @@ class Services:
     readers: ReaderRules = field(default_factory=ReaderRules)
     transfers: TransferRules = field(default_factory=TransferRules)
     payers: Mapping[str, SendingProvider] = field(default_factory=dict)
-    payee_directory: PayeeDirectory | None = None
     callbacks: Mapping[str, ReadsCallbacks] = field(default_factory=dict)
     webhook_tools: WebhookTools | None = None
     payee_directory: PayeeDirectory | None = None
@@ -106,13 +105,6 @@ class Services:
 
     def new_id(self, prefix: str) -> str:
         return self.ids.new_id(prefix, at=self.now(), entropy=self.entropy(ENTROPY_BYTES))
-
-    @property
-    def payees(self) -> PayeeDirectory:
-        """Who finds payees by their addresses; commands that only need the database have none."""
-        if self.payee_directory is None:
-            raise RuntimeError("this process was not given what asking payees takes")
-        return self.payee_directory
 
     @property
     def webhooks(self) -> WebhookTools:

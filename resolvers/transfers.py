@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from quittance.domain.errors import IdempotencyConflict, InsufficientBalance, InvalidDestination, InvalidInput
 from quittance.domain.event import EventKind
 from quittance.domain.ids import LEDGER_TRANSACTION, MerchantId, PaymentId, TransferId
-from quittance.domain.job import JobKind
+from quittance.domain.job import Job, JobKind
 from quittance.domain.ledger import Entry
 from quittance.domain.money import Money
 from quittance.domain.text import is_storable
 from quittance.domain.transfer import (
     Destination,
+    DestinationKind,
     RefundReason,
     Transfer,
     TransferPurpose,
@@ -29,6 +31,9 @@ from quittance.store import jobs, ledger, refund_totals, transfers
 from quittance.store.transaction import EventDraft, Transaction
 
 COMMENT_MAX = 500
+ASK_S = 30  # longer than asking a payee may take
+ASKED = frozenset({DestinationKind.ADDRESS, DestinationKind.LNURL})
+BY_POLICY = frozenset({RefundReason.LATE, RefundReason.UNDERPAID, RefundReason.SURPLUS})
 _EVENTS = {
     TransferPurpose.REFUND: EventKind.REFUND_UPDATED,
     TransferPurpose.PAYOUT: EventKind.PAYOUT_UPDATED,
@@ -81,6 +86,8 @@ def found_again(transaction: Transaction, *, owner_id: str, key: str, fingerprin
 def set_aside(transaction: Transaction, services: Services, order: TransferOrder) -> Transfer:
     """Begin a transfer: its amount and its fee cap leave what can be spent, and a job is to send it.
 
+    Where somebody waits, the job for a payee that must be asked first leaves them time to hear what is wrong.
+
     Raises:
         InsufficientBalance, InvalidDestination: nothing was begun.
     """
@@ -101,17 +108,17 @@ def set_aside(transaction: Transaction, services: Services, order: TransferOrder
             refunded=transfer.taken_from_payment.value,
         )
     _post(transaction, services, transfer, entries_of_reservation(transfer))
-    job = new_job(
-        services,
-        JobKind.TRANSFER,
-        subject=transfer.id,
-        lane=f"{transfer.owner_id}/transfers",
-        order=None,
-        due_at=services.now(),
-    )
-    jobs.add_job(transaction, job)
+    waited_for = order.reason not in BY_POLICY and transfer.destination.kind in ASKED
+    due_at = services.now() + timedelta(seconds=ASK_S if waited_for else 0)
+    jobs.add_job(transaction, transfer_job(services, transfer, due_at=due_at))
     announce(transaction, transfer)
     return transfer
+
+
+def transfer_job(services: Services, transfer: Transfer, *, due_at: datetime) -> Job:
+    """Return the job that sends a transfer; its owner's share the places of the owner."""
+    lane = f"{transfer.owner_id}/transfers"
+    return new_job(services, JobKind.TRANSFER, subject=transfer.id, lane=lane, order=None, due_at=due_at)
 
 
 def pay_out(transaction: Transaction, services: Services, transfer: Transfer, *, sent: Money, fee: Money) -> None:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import IO, Final
 
@@ -20,6 +21,7 @@ from quittance.sandbox.faults import ArmedFault, Faults
 from quittance.sandbox.files import write_private
 from quittance.sandbox.http import LoopbackServer
 from quittance.sandbox.lnd import certificates, kinds, macaroons, paying, permissions
+from quittance.sandbox.lnd.invoices import HASH_BYTES, InvoiceOrder
 from quittance.sandbox.lnd.network import MERCHANT, Network
 from quittance.sandbox.lnd.node import SandboxNode
 from quittance.sandbox.lnd.refusals import Refused
@@ -149,6 +151,30 @@ class SandboxRails:
             raise SandboxRefused(self._why(order, final.failure_reason))
         return final.preimage
 
+    def new_invoice(self, node: str, *, amount_msat: int | None, expiry_s: int = 3_600, memo: str = "") -> str:
+        """Return a BOLT11 invoice of a node, to be paid by anybody; one without an amount leaves it to the payer.
+
+        Raises:
+            SandboxRefused: the node would not make it.
+            KeyError: no such node.
+        """
+        preimage = os.urandom(HASH_BYTES)
+        order = InvoiceOrder(
+            memo=memo,
+            value=0,
+            value_msat=amount_msat or 0,
+            description_hash=b"",
+            expiry_s=expiry_s,
+            cltv_expiry=0,
+            private=False,
+            payment_hash=sha256(preimage).digest(),
+            preimage=preimage,
+        )
+        try:
+            return self._network.add_invoice(self.nodes[node], order).payment_request
+        except Refused as refusal:
+            raise SandboxRefused(refusal.text) from refusal
+
     def sign_message(self, message: bytes, *, node: str) -> tuple[str, str]:
         """Return a node's signature over ``message`` in zbase32, and the node's public key in hex."""
         signer = self.nodes[node]
@@ -192,7 +218,8 @@ class SandboxRails:
         sweeper = asyncio.create_task(self._sweep(), name="sandbox-sweep")
         stack.push_async_callback(_end, sweeper)
         stack.callback(self.clock.on_advance(self._network.sweep))
-        ports = {name: server.port for name, server in (*self._servers.items(), *self._listeners().items())}
+        ports = {name: server.port for name, server in self._servers.items()}
+        ports |= {name: listener.port for name, listener in self._listeners().items()}
         write_private(self._directory / "ports.json", json.dumps(ports).encode())
         self.coordinates.save(self._directory)
         stack.callback(SandboxCoordinates.forget, self._directory)

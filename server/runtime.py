@@ -44,7 +44,7 @@ from quittance.server.limiter import MinuteLimiter
 from quittance.server.outgoing import OutgoingOnDemand, payee_directory
 from quittance.server.payloads import GraphQLPayloads
 from quittance.server.secret_key import SecretKeyDamaged, load_deriver
-from quittance.server.settings import Settings
+from quittance.server.settings import PREFIX, Settings
 from quittance.store import instance, jobs, leases, merchants, options, readers
 from quittance.store.database import Database, is_said_by_database, open_database, sqlite_path
 from quittance.workers.jobs import JobRunner
@@ -290,7 +290,8 @@ async def _check_networks(rails: Mapping[str, ReceivingProvider]) -> None:
         except TimeoutError:
             continue
         if health.wrong_network:
-            raise StartRefused(f"{name}: {health.detail}; set QUITTANCE_LND_NETWORK to the node's network")
+            setting = f"{PREFIX}{name.upper().replace('-', '_')}_NETWORK"
+            raise StartRefused(f"{name}: {health.detail}; connect another node, or set {setting} to this one's network")
 
 
 def _channel(lnd: LndCoordinates, *, macaroon_path: Path) -> grpc.aio.Channel:

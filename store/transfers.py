@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, or_, select, update
 
 from quittance.domain.ids import MerchantId, PaymentId, TransferId
 from quittance.domain.money import Asset, Money
@@ -63,7 +63,7 @@ _END = Statement(
         .where(
             _ATTEMPT.c.transfer_id == bindparam("of_transfer"),
             _ATTEMPT.c.number == bindparam("of_number"),
-            _ATTEMPT.c.state.in_([AttemptState.SENDING.value, AttemptState.UNKNOWN.value]),
+            or_(_ATTEMPT.c.state == AttemptState.SENDING.value, _ATTEMPT.c.state == AttemptState.UNKNOWN.value),
         )
         .values({name: bindparam(name) for name in ("state", "failure", "fee_value", "ended_at_us")})
     )
@@ -163,7 +163,7 @@ def has_failed(transaction: Transaction, provider: str, reference: str) -> bool:
 
 
 def end_attempt(transaction: Transaction, attempt: TransferAttempt, ended: TransferAttempt) -> bool:
-    """Store how a try ended; False when that was known before."""
+    """Store how a try ended, or that its outcome is unknown; False when its end was known before."""
     which: dict[str, object] = {"of_transfer": attempt.transfer_id, "of_number": attempt.number}
     columns = _attempt_columns(ended)
     changed = {name: columns[name] for name in ("state", "failure", "fee_value", "ended_at_us")}

@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
+from quittance.domain.money import BTC_MSAT, Asset
 from quittance.providers.lnd._proto import invoicesrpc_pb2, lnrpc_pb2, staterpc_pb2
 from quittance.providers.lnd._proto.invoicesrpc_pb2_grpc import InvoicesStub
 from quittance.providers.lnd._proto.lnrpc_pb2_grpc import LightningStub
@@ -25,10 +26,11 @@ InvoiceStream: TypeAlias = "grpc.aio.UnaryStreamCall[lnrpc_pb2.InvoiceSubscripti
 
 
 class Node:
-    """One LND node behind a channel."""
+    """One LND node behind a channel. ``asset`` is what its amounts in "msat" count."""
 
-    def __init__(self, channel: grpc.aio.Channel, *, name: str, timeout_s: float) -> None:
+    def __init__(self, channel: grpc.aio.Channel, *, name: str, timeout_s: float, asset: Asset = BTC_MSAT) -> None:
         self.name = name
+        self.asset = asset
         self.lightning = LightningStub(channel)
         self.invoices = InvoicesStub(channel)
         self._state = StateStub(channel)

@@ -11,12 +11,13 @@ import grpc.aio
 
 from quittance.domain.bolt11 import Bolt11, MalformedInvoice, decode, without_scheme
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable, QuittanceError, SendRefused
-from quittance.domain.money import BTC_MSAT, Asset, Money
+from quittance.domain.money import Asset, Money
 from quittance.providers.base import KeysendRequest, ProviderHealth, SendRequest, SentPayment, SentStatus
+from quittance.providers.lightning import signer
 from quittance.providers.lnd._proto import lnrpc_pb2, routerrpc_pb2
 from quittance.providers.lnd._proto.routerrpc_pb2_grpc import RouterStub
+from quittance.providers.lnd.currencies import BITCOIN, Currency
 from quittance.providers.lnd.errors import Fault, NodeRefusal, NodeUnavailable
-from quittance.providers.lnd.invoices import PREFIXES, signer
 from quittance.providers.lnd.node import wire_errors
 from quittance.providers.lnd.payments import (
     FINAL,
@@ -45,8 +46,6 @@ _Tracking: TypeAlias = "grpc.aio.UnaryStreamCall[routerrpc_pb2.TrackPaymentReque
 class LndPayer:
     """The router of an LND node. The macaroon needs offchain:read and offchain:write, and nothing else."""
 
-    asset: Asset = BTC_MSAT
-
     def __init__(
         self,
         channel: grpc.aio.Channel,
@@ -55,10 +54,13 @@ class LndPayer:
         name: str = "lnd",
         timeout_s: float = 10.0,
         wait_s: float = SEND_WAIT_S,
+        currency: Currency = BITCOIN,
     ) -> None:
-        if network not in PREFIXES:
-            raise ValueError(f"{network!r} is not one of {', '.join(PREFIXES)}")
+        if network not in currency.prefixes:
+            raise ValueError(f"{network!r} is not one of {', '.join(currency.prefixes)}")
         self.name = name
+        self.asset: Asset = currency.asset
+        self._prefix = currency.prefixes[network]
         self._network = network
         self._channel = channel
         self._router = RouterStub(channel)
@@ -68,6 +70,18 @@ class LndPayer:
     async def aclose(self) -> None:
         """Close the channel; payments that are on their way stay there."""
         await self._channel.close(grace=None)
+
+    def read_invoice(self, payment_request: str) -> Bolt11:
+        """Return what an invoice says, its signature verified.
+
+        Raises:
+            MalformedInvoice: it is none.
+            SendRefused: it is not for the network that this node pays on.
+        """
+        invoice = decode(payment_request, recover=signer)
+        if invoice.prefix != self._prefix:
+            raise SendRefused(self.name, f"the invoice is for another network than {self._network}")
+        return invoice
 
     async def send(self, request: SendRequest) -> SentPayment:
         """Pay an invoice, and return how that stands when it is final, or when we waited long enough.
@@ -80,10 +94,10 @@ class LndPayer:
             ProviderMisconfigured: likewise, and the operator must act.
         """
         invoice = self._checked(request)
-        message = _order(request.fee_max)
+        message = self._order(request.fee_max)
         message.payment_request = without_scheme(request.payment_request)
         if request.amount is not None:
-            message.amt_msat = request.amount.rescaled_exactly(BTC_MSAT).value
+            message.amt_msat = request.amount.rescaled_exactly(self.asset).value
         return await self._sent(message, reference=invoice.payment_hash)
 
     async def keysend(self, request: KeysendRequest) -> SentPayment:
@@ -94,7 +108,7 @@ class LndPayer:
             destination = b""
         if len(destination) != _PUBKEY_BYTES:
             raise SendRefused(self.name, "the payee is no public key of a node")
-        message = _order(request.fee_max)
+        message = self._order(request.fee_max)
         message.dest = destination
         message.amt_msat = self._positive(request.amount)
         message.payment_hash = sha256(request.preimage).digest()
@@ -154,11 +168,9 @@ class LndPayer:
             SendRefused: it is none, not for our network, or its amount and the given one do not go together.
         """
         try:
-            invoice = decode(request.payment_request, recover=signer)
+            invoice = self.read_invoice(request.payment_request)
         except MalformedInvoice as error:
             raise SendRefused(self.name, f"the invoice is broken: {error.reason}") from error
-        if invoice.prefix != PREFIXES[self._network]:
-            raise SendRefused(self.name, f"the invoice is for another network than {self._network}")
         if invoice.amount_msat is not None and request.amount is not None:
             raise SendRefused(self.name, "the invoice names an amount, and another was given")
         if invoice.amount_msat is None:
@@ -168,7 +180,7 @@ class LndPayer:
         return invoice
 
     def _positive(self, amount: Money) -> int:
-        amount_msat = amount.rescaled_exactly(BTC_MSAT).value
+        amount_msat = amount.rescaled_exactly(self.asset).value
         if amount_msat <= 0:
             raise SendRefused(self.name, "an amount to pay is positive")
         return amount_msat
@@ -238,19 +250,18 @@ class LndPayer:
         if news is None:  # grpcio's way to say that the bytes are no such message
             raise otherwise(self.name, "what answers does not speak LND's protocol")
         try:
-            return to_sent(news, reference=reference, provider=self.name)
+            return to_sent(news, reference=reference, provider=self.name, asset=self.asset)
         except ProviderMisconfigured as error:
             raise otherwise(self.name, error.reason) from error
 
-
-def _order(fee_max: Money) -> routerrpc_pb2.SendPaymentRequest:
-    """Return what every order says. A cap of zero is sent as it is, and lets only free routes pass."""
-    fee_msat_max = fee_max.rescaled_exactly(BTC_MSAT).value
-    if fee_msat_max < 0:
-        raise ValueError("a fee cap is never negative")
-    return routerrpc_pb2.SendPaymentRequest(
-        timeout_seconds=TRIES_S,
-        fee_limit_msat=fee_msat_max,
-        no_inflight_updates=True,
-        allow_self_payment=True,
-    )
+    def _order(self, fee_max: Money) -> routerrpc_pb2.SendPaymentRequest:
+        """Return what every order says. A cap of zero is sent as it is, and lets only free routes pass."""
+        fee_msat_max = fee_max.rescaled_exactly(self.asset).value
+        if fee_msat_max < 0:
+            raise ValueError("a fee cap is never negative")
+        return routerrpc_pb2.SendPaymentRequest(
+            timeout_seconds=TRIES_S,
+            fee_limit_msat=fee_msat_max,
+            no_inflight_updates=True,
+            allow_self_payment=True,
+        )

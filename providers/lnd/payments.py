@@ -10,7 +10,7 @@ import structlog
 
 from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, QuittanceError, SendRefused
 from quittance.domain.ids import Preimage
-from quittance.domain.money import msat
+from quittance.domain.money import Asset, Money
 from quittance.providers.base import SendFailure, SentPayment, SentStatus
 from quittance.providers.lnd._proto import lnrpc_pb2
 from quittance.providers.lnd.errors import NodeUnavailable, to_quittance_error
@@ -63,7 +63,7 @@ class NeverBegun(Exception):
     """The node's one proof that it holds no payment with this hash."""
 
 
-def to_sent(message: lnrpc_pb2.Payment, *, reference: str, provider: str) -> SentPayment:
+def to_sent(message: lnrpc_pb2.Payment, *, reference: str, provider: str, asset: Asset) -> SentPayment:
     """Return how the node says that a payment stands; a success has to be proved.
 
     Raises:
@@ -84,8 +84,8 @@ def to_sent(message: lnrpc_pb2.Payment, *, reference: str, provider: str) -> Sen
     return SentPayment(
         reference=reference,
         status=status,
-        amount=msat(message.value_msat),
-        fee=msat(message.fee_msat),
+        amount=Money(message.value_msat, asset),
+        fee=Money(message.fee_msat, asset),
         preimage=_proof(message, reference=reference, provider=provider),
     )
 
