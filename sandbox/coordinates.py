@@ -1,6 +1,7 @@
 """Where running rails are found by other processes."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -21,11 +22,33 @@ class LndCoordinates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClnCoordinates:
+    """How to reach the merchant's Core Lightning node. The one rune can receive and read, the other can pay."""
+
+    url: str
+    ca_path: Path
+    rune_path: Path
+    spend_rune_path: Path
+    network: str = "regtest"
+
+    @classmethod
+    def read(cls, content: Mapping[str, str]) -> "ClnCoordinates":
+        return cls(
+            url=content["url"],
+            ca_path=Path(content["ca_path"]),
+            rune_path=Path(content["rune_path"]),
+            spend_rune_path=Path(content["spend_rune_path"]),
+            network=content["network"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxCoordinates:
     """What a process needs to use rails that another one runs."""
 
     pid: int
     lnd: LndCoordinates
+    cln: ClnCoordinates
     prices_url: str
 
     @classmethod
@@ -39,6 +62,7 @@ class SandboxCoordinates:
         lnd = content["lnd"]
         return cls(
             pid=content["pid"],
+            cln=ClnCoordinates.read(content["cln"]),
             prices_url=content["prices_url"],
             lnd=LndCoordinates(
                 address=lnd["address"],

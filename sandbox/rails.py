@@ -1,4 +1,4 @@
-"""The sandbox as a whole: four LND nodes and a price source, started, found, told to fail, and stopped."""
+"""The sandbox as a whole: nodes of two kinds and a price source, started, found, told to fail, and stopped."""
 
 import asyncio
 import fcntl
@@ -14,13 +14,17 @@ from typing import IO, Final
 from quittance.providers.lnd._proto import lnrpc_pb2 as ln
 from quittance.providers.lnd._proto import routerrpc_pb2 as router
 from quittance.sandbox import prices
+from quittance.sandbox.cln import certificates as cln_certificates
+from quittance.sandbox.cln import kinds as cln_kinds
+from quittance.sandbox.cln import runes
+from quittance.sandbox.cln.server import ClnServer
 from quittance.sandbox.clock import SandboxClock
-from quittance.sandbox.coordinates import LndCoordinates, SandboxCoordinates
+from quittance.sandbox.coordinates import ClnCoordinates, LndCoordinates, SandboxCoordinates
 from quittance.sandbox.faults import ArmedFault, Faults
 from quittance.sandbox.files import write_private
 from quittance.sandbox.http import LoopbackServer
 from quittance.sandbox.lnd import certificates, kinds, macaroons, paying, permissions
-from quittance.sandbox.lnd.network import MERCHANT, Network
+from quittance.sandbox.lnd.network import CLN, MERCHANT, Network
 from quittance.sandbox.lnd.node import SandboxNode
 from quittance.sandbox.lnd.refusals import Refused
 from quittance.sandbox.lnd.server import NodeServer
@@ -34,6 +38,11 @@ _MACAROONS: Final = {
     "admin.macaroon": permissions.ADMIN,
     "invoice.macaroon": permissions.INVOICE,
     "receive.macaroon": permissions.RECEIVE,
+}
+_RUNES: Final[Mapping[str, tuple[str, ...]]] = {
+    "admin.rune": (),
+    "receive.rune": ("getinfo", "invoice", "listinvoices", "delinvoice", "waitanyinvoice"),
+    "spend.rune": ("xpay", "listpays"),
 }
 
 
@@ -59,6 +68,7 @@ class SandboxRails:
         self._network = network
         self._directory = directory
         self._servers: dict[str, NodeServer] = {}
+        self._cln: ClnServer | None = None
         self._prices = LoopbackServer(prices.PriceSource(clock=clock, faults=network.faults).app())
         self._stack = AsyncExitStack()
 
@@ -100,12 +110,23 @@ class SandboxRails:
         return self.node_coordinates(MERCHANT, "receive.macaroon")
 
     @property
+    def cln(self) -> ClnCoordinates:
+        assert self._cln is not None, "rails that were started have it"
+        home = self._directory / "cln"
+        return ClnCoordinates(
+            url=f"https://127.0.0.1:{self._cln.port}",
+            ca_path=home / "ca.pem",
+            rune_path=home / "receive.rune",
+            spend_rune_path=home / "spend.rune",
+        )
+
+    @property
     def prices_url(self) -> str:
         return f"http://127.0.0.1:{self._prices.port}{prices.ROOT}"
 
     @property
     def coordinates(self) -> SandboxCoordinates:
-        return SandboxCoordinates(pid=os.getpid(), lnd=self.lnd, prices_url=self.prices_url)
+        return SandboxCoordinates(pid=os.getpid(), lnd=self.lnd, cln=self.cln, prices_url=self.prices_url)
 
     def node_coordinates(self, node: str, macaroon: str = "admin.macaroon") -> LndCoordinates:
         """Return how to reach one node with one of its macaroons: admin, invoice or receive."""
@@ -153,7 +174,7 @@ class SandboxRails:
     def status(self) -> dict[str, object]:
         """Return what GET /sandbox says."""
         return {
-            "rails": [kinds.RAIL, prices.RAIL],
+            "rails": [kinds.RAIL, cln_kinds.RAIL, prices.RAIL],
             "nodes": [
                 {
                     "name": node.name,
@@ -175,7 +196,7 @@ class SandboxRails:
         self._offer_faults()
         earlier = self._earlier_ports()
         for node in self.nodes.values():
-            server = self._serve(node)
+            server = self._serve_cln(node) if node.name == CLN else self._serve(node)
             await server.start(earlier.get(node.name, 0))
             stack.push_async_callback(server.stop)
         await self._prices.start(earlier.get(prices.RAIL, 0))
@@ -184,6 +205,7 @@ class SandboxRails:
         stack.push_async_callback(_end, sweeper)
         stack.callback(self.clock.on_advance(self._network.sweep))
         ports = {name: server.port for name, server in self._servers.items()} | {prices.RAIL: self._prices.port}
+        ports[CLN] = self._cln.port if self._cln is not None else 0
         write_private(self._directory / "ports.json", json.dumps(ports).encode())
         self.coordinates.save(self._directory)
         stack.callback(SandboxCoordinates.forget, self._directory)
@@ -198,6 +220,25 @@ class SandboxRails:
                 write_private(home / name, macaroons.bake(node.record.root_key, granted))
         server = NodeServer(network=self._network, node=node, certificate=certificate, key=key)
         self._servers[node.name] = server
+        return server
+
+    def _serve_cln(self, node: SandboxNode) -> ClnServer:
+        home = self._directory / "cln"
+        cln_certificates.load_or_make(home, now=datetime.now(UTC))
+        for number, (name, methods) in enumerate(_RUNES.items()):
+            if not (home / name).exists():
+                rune = runes.create(node.record.root_key, number=number, methods=methods)
+                write_private(home / name, rune.encode())
+        server = self._cln = ClnServer(network=self._network, node=node, home=home)
+
+        async def restart(fault: ArmedFault) -> None:
+            await server.restart(after_s=fault.seconds)
+
+        async def reset(fault: ArmedFault) -> None:
+            await server.reset(after_s=fault.seconds)
+
+        self.faults.offer(*cln_kinds.KINDS, methods=cln_kinds.METHODS)
+        self.faults.perform(cln_kinds.RAIL, {"restart": restart, "index_reset": reset})
         return server
 
     def _offer_faults(self) -> None:

@@ -16,16 +16,17 @@ from quittance.sandbox.lnd.kinds import RAIL, SETTLEMENT
 from quittance.sandbox.lnd.node import Change, SandboxNode
 from quittance.sandbox.lnd.records import InvoiceRecord, NodeRecord, PaymentRecord
 from quittance.sandbox.lnd.refusals import Refused
-from quittance.sandbox.lnd.storage import Storage
+from quittance.sandbox.lnd.storage import Kept, Record, Storage
 
 MERCHANT: Final = "merchant"
-NAMES: Final = (MERCHANT, "alice", "bob", "carol")
+CLN: Final = "cln"  # the merchant's other node, which speaks Core Lightning's protocol
+NAMES: Final = (MERCHANT, "alice", "bob", "carol", CLN)
 _START_MSAT: Final = 10 * 10**11
 _KEY_BYTES: Final = 32
 
 
 class Network:
-    """Four nodes over one memory. Everything happens on one event loop, between two awaits."""
+    """Five nodes over one memory. Everything happens on one event loop, between two awaits."""
 
     def __init__(self, *, path: Path | None, clock: SandboxClock, faults: Faults) -> None:
         self.clock = clock
@@ -167,6 +168,13 @@ class Network:
         for node in self.nodes.values():
             yield from [payment for payment in node.payments.values() if payment.stuck]
 
+    def remember(self, *records: Record) -> None:
+        """Write what one kind of node knows besides what all of them do."""
+        self._storage.save(*records)
+
+    def recall(self, kind: type[Kept]) -> Iterator[Kept]:
+        return self._storage.load(kind)
+
     def close(self) -> None:
         self._storage.close()
 
@@ -191,7 +199,7 @@ class Network:
 
 
 def _new_node(name: str) -> NodeRecord:
-    balance_msat = 0 if name == MERCHANT else _START_MSAT
+    balance_msat = 0 if name in {MERCHANT, CLN} else _START_MSAT
     return NodeRecord(name=name, secret=_new_secret(), root_key=os.urandom(_KEY_BYTES), balance_msat=balance_msat)
 
 

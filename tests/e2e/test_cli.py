@@ -265,7 +265,7 @@ def test_sandbox_is_controlled_from_a_terminal(server: Any) -> None:
     assert armed.exit_code == 0, armed.stderr
     assert unknown.exit_code == 1
     assert "GET /sandbox lists them" in unknown.stderr
-    assert [node["name"] for node in json.loads(status.stdout)["nodes"]] == ["merchant", "alice", "bob", "carol"]
+    assert [node["name"] for node in json.loads(status.stdout)["nodes"]] == ["merchant", "alice", "bob", "carol", "cln"]
 
 
 def test_doctor_and_migrate_agree_about_the_database(new_server: NewServer) -> None:
