@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Final
 
 from quittance.domain.errors import ProviderMisconfigured
 from quittance.domain.money import Money, msat
 from quittance.providers.base import FeedPosition, Invoice, InvoiceStatus, Settlement
 from quittance.providers.cln.rows import InvoiceRow
-from quittance.providers.lightning import moment
+from quittance.providers.lightning import memo_of, moment
 
 _LABEL: Final = "quittance-"
 _STATUS: Final[Mapping[str, InvoiceStatus]] = {
@@ -16,6 +17,14 @@ _STATUS: Final[Mapping[str, InvoiceStatus]] = {
     "paid": InvoiceStatus.SETTLED,
     "expired": InvoiceStatus.CANCELED,
 }
+
+
+_ESCAPED_BY_NUMBER: Final = {code: " " for code in range(32) if chr(code) not in "\b\t\n\f\r"}
+
+
+def description_of(text: str) -> str:
+    """Return as much of a description as an invoice holds, without what JSON escapes by number: the node refuses it."""
+    return memo_of(text.translate(_ESCAPED_BY_NUMBER))
 
 
 def label_of(reference: str) -> str:
@@ -27,7 +36,7 @@ def to_invoice(row: InvoiceRow, *, provider: str) -> Invoice:
     """Return how the node holds an invoice; what counts is the status and the millisatoshi that came.
 
     Raises:
-        ProviderMisconfigured: a time is in no calendar.
+        ProviderMisconfigured: the time of the payment is in no calendar.
     """
     settled = row.paid_at is not None and row.status == "paid"
     return Invoice(
@@ -35,9 +44,17 @@ def to_invoice(row: InvoiceRow, *, provider: str) -> Invoice:
         status=_STATUS[row.status],
         payment_request=row.bolt11,
         received=_received(row, provider=provider) if settled else None,
-        expires_at=moment(row.expires_at, provider=provider),
+        expires_at=_expiry(row),
         settled_at=moment(row.paid_at or 0, provider=provider) if settled else None,
     )
+
+
+def _expiry(row: InvoiceRow) -> datetime | None:
+    """Return when an invoice expires; None if that is in no calendar, as others may have asked for."""
+    try:
+        return datetime.fromtimestamp(row.expires_at, tz=UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 def canceled(invoice: Invoice) -> Invoice:

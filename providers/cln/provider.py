@@ -12,10 +12,10 @@ from quittance.domain.money import BTC_MSAT, Asset
 from quittance.providers.base import FeedPosition, Invoice, InvoiceRequest, InvoiceStatus, ProviderHealth, Settlement
 from quittance.providers.cln import feed
 from quittance.providers.cln.errors import Fault, NodeRefusal
-from quittance.providers.cln.invoices import canceled, label_of, to_invoice
+from quittance.providers.cln.invoices import canceled, description_of, label_of, to_invoice
 from quittance.providers.cln.node import Node
 from quittance.providers.cln.rows import InvoiceRow, InvoiceRows, NewInvoice, Nothing
-from quittance.providers.lightning import NodeUnavailable, Terms, asked_amount, memo_of, missing, verified
+from quittance.providers.lightning import NodeUnavailable, Terms, asked_amount, missing, verified
 
 NETWORKS: Final[Mapping[str, tuple[str, str]]] = {  # what the node calls it, and what its invoices begin with
     "mainnet": ("bitcoin", "bc"),
@@ -64,7 +64,7 @@ class ClnProvider:
         question = {
             "amount_msat": amount_msat,
             "label": label_of(reference),
-            "description": memo_of(request.description),
+            "description": description_of(request.description),
             "expiry": request.expires_in_s,
             "preimage": request.preimage.hex(),
         }

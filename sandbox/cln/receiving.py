@@ -29,6 +29,8 @@ _EXPIRY_S: Final = 604_800
 _CLTV: Final = 80
 _WAIT_S_MAX: Final = 86_400
 
+_ESCAPED_BY_NUMBER: Final = frozenset(chr(code) for code in range(32)) - frozenset("\b\t\n\f\r")
+
 Answer = dict[str, Any]
 
 
@@ -47,6 +49,8 @@ class Receiving:
         value_msat = 0 if amount == "any" else number(given, "amount_msat", default=0)
         if amount != "any" and value_msat == 0:
             raise Refused(WRONG_PARAMETERS, f"amount_msat: should be positive msat or 'any': invalid token '{amount}'")
+        if any(code in description for code in _ESCAPED_BY_NUMBER):
+            raise Refused(WRONG_PARAMETERS, "description: should be a string (without \\u): invalid token")
         size = len(description.encode())
         if size > DESCRIPTION_BYTES_MAX:
             raise Refused(

@@ -83,6 +83,15 @@ async def test_long_description_is_cut_between_characters(till: Till, descriptio
     assert 637 <= len(memo.encode()) <= 639
 
 
+@pytest.mark.parametrize("description", ["nul\x00 and bell\x07", 'a "quoted"\\ line\nand a tab\t', "\N{BELL}✓", ""])
+async def test_every_description_makes_an_invoice(till: Till, description: str) -> None:
+    made = await till.provider.create_invoice(order(description=description))
+
+    assert made.status is InvoiceStatus.OPEN
+    memo = till.node.invoices[bytes.fromhex(REFERENCE)].memo
+    assert memo.translate({0: " ", 7: " "}) == description.translate({0: " ", 7: " "})
+
+
 @pytest.mark.parametrize("value", [0, -1])
 async def test_amount_that_lets_the_payer_choose_is_never_asked(till: Till, value: int) -> None:
     with pytest.raises(InvoiceRejected):
