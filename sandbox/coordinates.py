@@ -13,7 +13,7 @@ _FILE: Final = "rails.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LndCoordinates:
-    """How to reach the merchant's node. The macaroon can receive and read, never spend."""
+    """How to reach a merchant's node. The macaroon can receive and read, never spend."""
 
     address: str
     tls_cert_path: Path
@@ -49,6 +49,7 @@ class SandboxCoordinates:
     pid: int
     lnd: LndCoordinates
     cln: ClnCoordinates
+    lnd_ltc: LndCoordinates
     prices_url: str
 
     @classmethod
@@ -59,17 +60,12 @@ class SandboxCoordinates:
             FileNotFoundError: none have run there yet.
         """
         content = json.loads((directory / _FILE).read_bytes())
-        lnd = content["lnd"]
         return cls(
             pid=content["pid"],
             cln=ClnCoordinates.read(content["cln"]),
             prices_url=content["prices_url"],
-            lnd=LndCoordinates(
-                address=lnd["address"],
-                tls_cert_path=Path(lnd["tls_cert_path"]),
-                macaroon_path=Path(lnd["macaroon_path"]),
-                network=lnd["network"],
-            ),
+            lnd=_read_lnd(content["lnd"]),
+            lnd_ltc=_read_lnd(content["lnd_ltc"]),
         )
 
     def save(self, directory: Path) -> None:
@@ -83,3 +79,12 @@ class SandboxCoordinates:
     def forget(directory: Path) -> None:
         """Take the note away: the rails have stopped."""
         (directory / _FILE).unlink(missing_ok=True)
+
+
+def _read_lnd(content: Mapping[str, str]) -> LndCoordinates:
+    return LndCoordinates(
+        address=content["address"],
+        tls_cert_path=Path(content["tls_cert_path"]),
+        macaroon_path=Path(content["macaroon_path"]),
+        network=content["network"],
+    )

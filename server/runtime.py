@@ -24,6 +24,7 @@ from quittance.gql.limits import DocumentLimits
 from quittance.providers.base import ReadsCallbacks, ReceivingProvider, SettlementFeed
 from quittance.providers.hints import SignedHints
 from quittance.providers.lnd.channel import LndConnection, open_channel
+from quittance.providers.lnd.currencies import BITCOIN, LITECOIN, Currency
 from quittance.providers.lnd.provider import LndProvider
 from quittance.providers.rates.base import RateSource
 from quittance.resolvers.services import (
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("quittance.runtime")
 
 LND = "lnd"
+LND_LTC = "lnd-ltc"
+CURRENCIES: Mapping[str, Currency] = {LND: BITCOIN, LND_LTC: LITECOIN}
 KEY_USE_FLUSH_S = 30.0
 NETWORK_CHECK_S = 3.0
 HTTP_TIMEOUT_S = 10.0
@@ -107,12 +110,12 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
     async with AsyncExitStack() as stack:
         clock, sandbox, coordinates = await _open_sandbox(settings, stack)
         database = await _open_database(settings, stack, now=clock)
-        rails, feeds = await _open_rails(settings, stack, coordinates)
+        rails = await _open_rails(settings, stack, coordinates)
         await _check_networks(rails)
         services = Services(
             database=database,
             rails=rails,
-            default_provider=LND,
+            default_provider=settings.default_rail,
             rates=await _open_rates(stack, coordinates),
             now=clock,
             derive=_deriver(settings),
@@ -147,7 +150,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             broker=broker,
             access=access,
             sandbox=sandbox,
-            feeds=feeds,
+            feeds=dict(rails),
             runners=[telling, asking],
             fan_out=FanOut(services=services),
         )
@@ -230,21 +233,44 @@ async def _release_claims_if_alone(database: Database, lock: IO[str]) -> None:
 
 async def _open_rails(
     settings: Settings, stack: AsyncExitStack, coordinates: SandboxCoordinates | None
-) -> tuple[dict[str, ReceivingProvider], dict[str, SettlementFeed]]:
+) -> dict[str, LndProvider]:
+    """Return the nodes that are set, or the sandbox's."""
+    nodes = _nodes(settings, coordinates)
+    if not nodes:
+        raise StartRefused("no rail is set: set QUITTANCE_LND_ADDRESS, or QUITTANCE_SANDBOX=true to try it out")
+    rails: dict[str, LndProvider] = {}
+    for name, where in nodes.items():
+        rails[name] = LndProvider(
+            _channel(where),
+            network=where.network,
+            name=name,
+            timeout_s=settings.lnd_timeout_s,
+            currency=CURRENCIES[name],
+        )
+        stack.push_async_callback(rails[name].aclose)
+    return rails
+
+
+def _nodes(settings: Settings, coordinates: SandboxCoordinates | None) -> dict[str, LndCoordinates]:
+    """Return where the node of each rail is found."""
+    if coordinates is not None:
+        return {LND: coordinates.lnd, LND_LTC: coordinates.lnd_ltc}
+    nodes: dict[str, LndCoordinates] = {}
     if settings.lnd_address is not None and settings.lnd_tls_cert_path and settings.lnd_macaroon_path:
-        lnd = LndCoordinates(
+        nodes[LND] = LndCoordinates(
             address=settings.lnd_address,
             tls_cert_path=settings.lnd_tls_cert_path,
             macaroon_path=settings.lnd_macaroon_path,
             network=settings.lnd_network,
         )
-    elif coordinates is not None:
-        lnd = coordinates.lnd
-    else:
-        raise StartRefused("no rail is set: set QUITTANCE_LND_ADDRESS, or QUITTANCE_SANDBOX=true to try it out")
-    provider = LndProvider(_channel(lnd), network=lnd.network, name=LND, timeout_s=settings.lnd_timeout_s)
-    stack.push_async_callback(provider.aclose)
-    return {LND: provider}, {LND: provider}
+    if settings.lnd_ltc_address is not None and settings.lnd_ltc_tls_cert_path and settings.lnd_ltc_macaroon_path:
+        nodes[LND_LTC] = LndCoordinates(
+            address=settings.lnd_ltc_address,
+            tls_cert_path=settings.lnd_ltc_tls_cert_path,
+            macaroon_path=settings.lnd_ltc_macaroon_path,
+            network=settings.lnd_ltc_network,
+        )
+    return nodes
 
 
 def _callbacks(settings: Settings) -> dict[str, ReadsCallbacks]:
@@ -325,6 +351,7 @@ def _limiter(settings: Settings) -> MinuteLimiter:
 def _rules(settings: Settings) -> PaymentRules:
     return PaymentRules(
         amount_msat_max=settings.amount_msat_max,
+        amount_litoshi_max=settings.amount_litoshi_max,
         upvote_msat_min=settings.upvote_msat_min,
         expires_in_s_default=settings.expires_in_s_default,
         expires_in_s_max=settings.expires_in_s_max,

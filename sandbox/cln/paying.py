@@ -21,7 +21,6 @@ from quittance.sandbox.lnd.network import Network
 from quittance.sandbox.lnd.node import SandboxNode
 from quittance.sandbox.lnd.records import PaymentRecord
 
-_PREFIX: Final = "bcrt"
 _FEE_MSAT_MIN: Final = 5_000
 _STATUS: Final = {ln.Payment.SUCCEEDED: "complete", ln.Payment.FAILED: "failed", ln.Payment.IN_FLIGHT: "pending"}
 _NO_PART: Final = frozenset({ln.FAILURE_REASON_NO_ROUTE, ln.FAILURE_REASON_INSUFFICIENT_BALANCE})
@@ -73,7 +72,7 @@ class Paying:
             invoice = paying.read_invoice(text(given, "invstring"))
         except refusals.Refused as refusal:
             raise Refused(WRONG_PARAMETERS, f"Invalid bolt11 invoice: {refusal.text}") from refusal
-        if invoice.prefix != _PREFIX:
+        if invoice.prefix != self._network.chain.prefix:
             raise Refused(WRONG_PARAMETERS, f"Invalid bolt11 invoice: Prefix {invoice.prefix} is not for regtest")
         amount_msat = _amount(invoice, number(given, "amount_msat", default=0))
         overdue_s = self._network.now_s() - invoice.expires_at_s

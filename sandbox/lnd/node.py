@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from quittance.sandbox.lnd.chains import Chain
 from quittance.sandbox.lnd.invoices import Invoices
 from quittance.sandbox.lnd.keys import NodeKey
 from quittance.sandbox.lnd.records import InvoiceRecord, NodeRecord, PaymentRecord
@@ -12,17 +13,23 @@ from quittance.sandbox.lnd.streams import Listeners
 class SandboxNode:
     """What a node knows. Only the network changes it, and only together with what it wrote down."""
 
-    def __init__(self, record: NodeRecord) -> None:
+    def __init__(self, record: NodeRecord, *, chain: Chain) -> None:
+        self.chain = chain
         self.key = NodeKey(record.secret)
         self.listeners = Listeners()
         self.on_invoice: Callable[[InvoiceRecord], None] | None = None
         self._record = record
-        self._invoices = Invoices(node=record.name, key=self.key)
+        self._invoices = Invoices(node=record.name, key=self.key, prefix=chain.prefix)
         self._payments: dict[bytes, PaymentRecord] = {}
 
     @property
     def name(self) -> str:
         return self._record.name
+
+    @property
+    def earns(self) -> bool:
+        """Whether this is the node of its chain that merchants are paid at; the faults meet it alone."""
+        return self.name == self.chain.merchant
 
     @property
     def pubkey(self) -> str:

@@ -12,9 +12,9 @@ import grpc
 from quittance.domain import bolt11
 from quittance.providers.lnd._proto import lnrpc_pb2 as ln
 from quittance.providers.lnd._proto import routerrpc_pb2 as router
-from quittance.sandbox.lnd.invoices import HASH_BYTES, PREFIX, amount_msat
+from quittance.sandbox.lnd.chains import NETWORK, Chain
+from quittance.sandbox.lnd.invoices import HASH_BYTES, amount_msat
 from quittance.sandbox.lnd.keys import recover
-from quittance.sandbox.lnd.kinds import RAIL
 from quittance.sandbox.lnd.network import Network
 from quittance.sandbox.lnd.node import Change, SandboxNode
 from quittance.sandbox.lnd.records import InvoiceRecord, PaymentRecord
@@ -22,7 +22,6 @@ from quittance.sandbox.lnd.refusals import Refused
 
 _FEE_BASE_MSAT: Final = 1_000
 _FEE_PPM: Final = 1
-_NETWORK: Final = "regtest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +54,18 @@ def read_invoice(payment_request: str) -> bolt11.Bolt11:
         raise Refused(error.reason) from error
 
 
-def order_from(request: router.SendPaymentRequest, *, now_s: int) -> PaymentOrder:
-    """Read SendPaymentV2's request.
+def check_network(invoice: bolt11.Bolt11, chain: Chain) -> None:
+    """Accept an invoice of this chain.
+
+    Raises:
+        Refused: it is of another.
+    """
+    if invoice.prefix != chain.prefix:
+        raise Refused(f"invoice not for current active network '{NETWORK}'")
+
+
+def order_from(request: router.SendPaymentRequest, *, chain: Chain, now_s: int) -> PaymentOrder:
+    """Read SendPaymentV2's request to a node of ``chain``.
 
     Raises:
         Refused: LND would not start it.
@@ -69,8 +78,7 @@ def order_from(request: router.SendPaymentRequest, *, now_s: int) -> PaymentOrde
         if getattr(request, name):
             raise Refused(f"{name} and payment_request cannot appear together")
     invoice = read_invoice(request.payment_request)
-    if invoice.prefix != PREFIX:
-        raise Refused(f"invoice not for current active network '{_NETWORK}'")
+    check_network(invoice, chain)
     if invoice.expires_at_s < now_s:
         raise Refused(f"invoice expired. Valid until {datetime.fromtimestamp(invoice.expires_at_s, UTC)}")
     if invoice.amount_msat is not None and value_msat:
@@ -139,7 +147,7 @@ def start(network: Network, payer: SandboxNode, order: PaymentOrder) -> PaymentR
         return payment
     account = replace(account, balance_msat=account.balance_msat - order.amount_msat - fee_msat)
     change = Change(nodes={payer.name: account})
-    if network.faults.take(RAIL, "pending_forever", method="SendPaymentV2") is not None:
+    if network.faults.take(network.chain.rail, "pending_forever", method="SendPaymentV2") is not None:
         change.payments.append(replace(payment, stuck=True))
         network.apply(change)
     else:
