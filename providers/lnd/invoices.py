@@ -33,7 +33,7 @@ def read_payment_request(text: str, *, provider: str) -> Bolt11:
         ProviderMisconfigured: it is no valid invoice.
     """
     try:
-        return decode(text, recover=_signer)
+        return decode(text, recover=signer)
     except MalformedInvoice as error:
         raise ProviderMisconfigured(provider, f"the node made a broken invoice: {error.reason}") from error
 
@@ -92,5 +92,5 @@ def moment(seconds: int, *, provider: str) -> datetime:
         raise ProviderMisconfigured(provider, "the node reports a time that is in no calendar") from error
 
 
-def _signer(digest: bytes, signature: bytes) -> bytes:
+def signer(digest: bytes, signature: bytes) -> bytes:
     return PublicKey.from_signature_and_message(signature, digest, hasher=None).format()
