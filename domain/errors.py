@@ -142,6 +142,7 @@ class ProviderMisconfigured(QuittanceError):
     def __init__(self, provider: str, reason: str) -> None:
         super().__init__(f"provider {provider!r}: {reason}")
         self.provider = provider
+        self.reason = reason
 
 
 class InvoiceRejected(QuittanceError):

@@ -25,7 +25,8 @@ from quittance.gql.types.payment import Payment, PaymentConnection, PaymentEdge,
 from quittance.gql.types.reader import Account
 from quittance.gql.types.server import Provider, ProviderCapability, Rate, Viewer, ViewerKind
 from quittance.gql.webhooks import WebhookQueries, webhook_delivery, webhook_endpoint
-from quittance.resolvers import accounts, articles, payments, rates
+from quittance.resolvers import accounts, articles, payments, rails, rates
+from quittance.resolvers.services import Services
 
 
 @strawberry.type(description="Everything that can be asked.")
@@ -155,10 +156,19 @@ class Query(MerchantQueries, ReportQueries, WebhookQueries, CallbackQueries):
                 name=rail.name,
                 asset_code=rail.asset.code,
                 asset_scale=rail.asset.scale,
-                capabilities=list(ProviderCapability),
+                capabilities=_capabilities(info.context.services, name),
             )
-            for rail in info.context.services.rails.values()
+            for name, rail in info.context.services.rails.items()
         ]
+
+
+def _capabilities(services: Services, name: str) -> list[ProviderCapability]:
+    found = [ProviderCapability.RECEIVE, ProviderCapability.CANCEL, ProviderCapability.SETTLEMENT_FEED]
+    if rails.may_hold(services, name):
+        found.append(ProviderCapability.HOLD)
+    if rails.may_pay(services, name):
+        found.append(ProviderCapability.SEND)
+    return found
 
 
 async def _article(info: QuittanceInfo, article_id: ArticleId) -> Article | None:

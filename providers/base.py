@@ -239,6 +239,15 @@ class SendsKeysend(Protocol):
         ...
 
 
+@runtime_checkable
+class TellsOfPaying(Protocol):
+    """A rail that can be asked whether it may pay, without paying."""
+
+    async def paying_health(self) -> ProviderHealth:
+        """Tell whether the rail may pay now; never raises."""
+        ...
+
+
 class SettlementFeed(Protocol):
     """A rail that reports settlements as they happen."""
 

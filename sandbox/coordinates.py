@@ -13,11 +13,12 @@ _FILE: Final = "rails.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LndCoordinates:
-    """How to reach a merchant's node. The macaroon can receive and read, never spend."""
+    """How to reach a merchant's node. The one macaroon can receive and read, the other can spend and nothing else."""
 
     address: str
     tls_cert_path: Path
     macaroon_path: Path
+    spend_macaroon_path: Path | None = None
     network: str = "regtest"
 
 
@@ -86,5 +87,6 @@ def _read_lnd(content: Mapping[str, str]) -> LndCoordinates:
         address=content["address"],
         tls_cert_path=Path(content["tls_cert_path"]),
         macaroon_path=Path(content["macaroon_path"]),
+        spend_macaroon_path=Path(content["spend_macaroon_path"]),
         network=content["network"],
     )

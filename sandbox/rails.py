@@ -38,6 +38,7 @@ _MACAROONS: Final = {
     "admin.macaroon": permissions.ADMIN,
     "invoice.macaroon": permissions.INVOICE,
     "receive.macaroon": permissions.RECEIVE,
+    "spend.macaroon": permissions.SPEND,
 }
 
 
@@ -133,12 +134,13 @@ class SandboxRails:
         return next(network for network in self._networks if network.chain == chain)
 
     def node_coordinates(self, node: str, macaroon: str = "admin.macaroon") -> LndCoordinates:
-        """Return how to reach one node with one of its macaroons: admin, invoice or receive."""
+        """Return how to reach one node with one of its macaroons: admin, invoice, receive or spend."""
         home = self._home_of(node)
         return LndCoordinates(
             address=f"127.0.0.1:{self._servers[node].port}",
             tls_cert_path=home / "tls.cert",
             macaroon_path=home / macaroon,
+            spend_macaroon_path=home / "spend.macaroon",
         )
 
     async def pay(
@@ -248,6 +250,9 @@ class SandboxRails:
         async def drop(_: ArmedFault) -> None:
             merchant.listeners.drop_all()
 
+        async def drop_payments(_: ArmedFault) -> None:
+            merchant.listeners.drop_payments()
+
         async def restart(fault: ArmedFault) -> None:
             await self._servers[merchant.name].restart(after_s=fault.seconds)
 
@@ -258,7 +263,7 @@ class SandboxRails:
 
         self.faults.offer(*kinds.kinds_of(rail), methods=kinds.METHODS)
         actions = {"release_pending": release, "fail_pending": fail, "dropped_stream": drop, "restart": restart}
-        self.faults.perform(rail, actions | {"index_reset": reset})
+        self.faults.perform(rail, actions | {"dropped_payments": drop_payments, "index_reset": reset})
 
     def _earlier_ports(self) -> Mapping[str, int]:
         """Return the ports of the last run, so that a client that reconnects finds the rails again."""

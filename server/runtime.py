@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import grpc.aio
@@ -21,10 +22,11 @@ from quittance.domain.ids import EVENT, ApiKeyId, SessionId, new_id
 from quittance.domain.secrets import SecretDeriver
 from quittance.domain.webhook import read_secrets
 from quittance.gql.limits import DocumentLimits
-from quittance.providers.base import ReadsCallbacks, ReceivingProvider, SettlementFeed
+from quittance.providers.base import ReadsCallbacks, ReceivingProvider, SendingProvider, SettlementFeed
 from quittance.providers.hints import SignedHints
 from quittance.providers.lnd.channel import LndConnection, open_channel
 from quittance.providers.lnd.currencies import BITCOIN, LITECOIN, Currency
+from quittance.providers.lnd.payer import LndPayer
 from quittance.providers.lnd.provider import LndProvider
 from quittance.providers.rates.base import RateSource
 from quittance.resolvers.services import (
@@ -110,7 +112,8 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
     async with AsyncExitStack() as stack:
         clock, sandbox, coordinates = await _open_sandbox(settings, stack)
         database = await _open_database(settings, stack, now=clock)
-        rails = await _open_rails(settings, stack, coordinates)
+        nodes = _nodes(settings, coordinates)
+        rails = _open_rails(settings, stack, nodes)
         await _check_networks(rails)
         services = Services(
             database=database,
@@ -123,6 +126,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             public_url=settings.base_url,
             rules=_rules(settings),
             readers=ReaderRules(challenge_s=settings.login_challenge_s, session_s=settings.session_s),
+            payers=_open_payers(settings, stack, nodes),
             callbacks=_callbacks(settings),
         )
         with telling_of_the_database():
@@ -231,17 +235,44 @@ async def _release_claims_if_alone(database: Database, lock: IO[str]) -> None:
     fcntl.flock(lock, fcntl.LOCK_SH)
 
 
-async def _open_rails(
-    settings: Settings, stack: AsyncExitStack, coordinates: SandboxCoordinates | None
-) -> dict[str, LndProvider]:
-    """Return the nodes that are set, or the sandbox's."""
-    nodes = _nodes(settings, coordinates)
+def _nodes(settings: Settings, coordinates: SandboxCoordinates | None) -> dict[str, LndCoordinates]:
+    """Return where the node of each rail is found.
+
+    Raises:
+        StartRefused: none is set.
+    """
+    if coordinates is not None:
+        return {LND: coordinates.lnd, LND_LTC: coordinates.lnd_ltc}
+    nodes: dict[str, LndCoordinates] = {}
+    if settings.lnd_address is not None and settings.lnd_tls_cert_path and settings.lnd_macaroon_path:
+        nodes[LND] = LndCoordinates(
+            address=settings.lnd_address,
+            tls_cert_path=settings.lnd_tls_cert_path,
+            macaroon_path=settings.lnd_macaroon_path,
+            spend_macaroon_path=settings.lnd_spend_macaroon_path,
+            network=settings.lnd_network,
+        )
+    if settings.lnd_ltc_address is not None and settings.lnd_ltc_tls_cert_path and settings.lnd_ltc_macaroon_path:
+        nodes[LND_LTC] = LndCoordinates(
+            address=settings.lnd_ltc_address,
+            tls_cert_path=settings.lnd_ltc_tls_cert_path,
+            macaroon_path=settings.lnd_ltc_macaroon_path,
+            spend_macaroon_path=settings.lnd_ltc_spend_macaroon_path,
+            network=settings.lnd_ltc_network,
+        )
     if not nodes:
         raise StartRefused("no rail is set: set QUITTANCE_LND_ADDRESS, or QUITTANCE_SANDBOX=true to try it out")
+    return nodes
+
+
+def _open_rails(
+    settings: Settings, stack: AsyncExitStack, nodes: Mapping[str, LndCoordinates]
+) -> dict[str, LndProvider]:
+    """Open what receives."""
     rails: dict[str, LndProvider] = {}
     for name, where in nodes.items():
         rails[name] = LndProvider(
-            _channel(where),
+            _channel(where, macaroon_path=where.macaroon_path),
             network=where.network,
             name=name,
             timeout_s=settings.lnd_timeout_s,
@@ -251,26 +282,23 @@ async def _open_rails(
     return rails
 
 
-def _nodes(settings: Settings, coordinates: SandboxCoordinates | None) -> dict[str, LndCoordinates]:
-    """Return where the node of each rail is found."""
-    if coordinates is not None:
-        return {LND: coordinates.lnd, LND_LTC: coordinates.lnd_ltc}
-    nodes: dict[str, LndCoordinates] = {}
-    if settings.lnd_address is not None and settings.lnd_tls_cert_path and settings.lnd_macaroon_path:
-        nodes[LND] = LndCoordinates(
-            address=settings.lnd_address,
-            tls_cert_path=settings.lnd_tls_cert_path,
-            macaroon_path=settings.lnd_macaroon_path,
-            network=settings.lnd_network,
+def _open_payers(
+    settings: Settings, stack: AsyncExitStack, nodes: Mapping[str, LndCoordinates]
+) -> dict[str, SendingProvider]:
+    """Open what may pay, on a channel of its own: the macaroon that spends is on no call that does not need it."""
+    payers: dict[str, SendingProvider] = {}
+    for name, where in nodes.items():
+        if where.spend_macaroon_path is None:
+            continue
+        payers[name] = payer = LndPayer(
+            _channel(where, macaroon_path=where.spend_macaroon_path),
+            network=where.network,
+            name=name,
+            timeout_s=settings.lnd_timeout_s,
+            currency=CURRENCIES[name],
         )
-    if settings.lnd_ltc_address is not None and settings.lnd_ltc_tls_cert_path and settings.lnd_ltc_macaroon_path:
-        nodes[LND_LTC] = LndCoordinates(
-            address=settings.lnd_ltc_address,
-            tls_cert_path=settings.lnd_ltc_tls_cert_path,
-            macaroon_path=settings.lnd_ltc_macaroon_path,
-            network=settings.lnd_ltc_network,
-        )
-    return nodes
+        stack.push_async_callback(payer.aclose)
+    return payers
 
 
 def _callbacks(settings: Settings) -> dict[str, ReadsCallbacks]:
@@ -300,12 +328,12 @@ async def _check_networks(rails: Mapping[str, ReceivingProvider]) -> None:
             raise StartRefused(f"{name}: {health.detail}; connect another node, or set {setting} to this one's network")
 
 
-def _channel(lnd: LndCoordinates) -> grpc.aio.Channel:
+def _channel(lnd: LndCoordinates, *, macaroon_path: Path) -> grpc.aio.Channel:
     try:
         connection = LndConnection(
             address=lnd.address,
             tls_cert=lnd.tls_cert_path.read_bytes(),
-            macaroon=SecretStr(lnd.macaroon_path.read_bytes().hex()),
+            macaroon=SecretStr(macaroon_path.read_bytes().hex()),
         )
         return open_channel(connection)
     except ProviderMisconfigured as error:

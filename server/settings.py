@@ -45,6 +45,10 @@ class Settings(BaseSettings):
     lnd_address: str | None = Field(None, description="The LND node's gRPC address, as host:port.")
     lnd_tls_cert_path: Path | None = Field(None, description="The node's tls.cert.")
     lnd_macaroon_path: Path | None = Field(None, description="A macaroon; invoice.macaroon with info:read is enough.")
+    lnd_spend_macaroon_path: Path | None = Field(
+        None, description="A macaroon with offchain:read and offchain:write, and nothing else, to pay refunds and "
+        "payouts with. Without it nothing is ever paid."
+    )  # fmt: skip
     lnd_network: Network = Field("mainnet", description="The network the node must be on.")
     lnd_callback_secret: SecretStr | None = Field(
         None, description="What notices to /callbacks/lnd are signed with, `whsec_…`; comma separated during a "
@@ -54,6 +58,9 @@ class Settings(BaseSettings):
     lnd_ltc_address: str | None = Field(None, description="The gRPC address of a Litecoin node of LND's kind.")
     lnd_ltc_tls_cert_path: Path | None = Field(None, description="That node's tls.cert.")
     lnd_ltc_macaroon_path: Path | None = Field(None, description="A macaroon of that node, as for Bitcoin's.")
+    lnd_ltc_spend_macaroon_path: Path | None = Field(
+        None, description="A macaroon of that node that may pay, likewise."
+    )
     lnd_ltc_network: LitecoinNetwork = Field("mainnet", description="The network that node must be on.")
 
     # what may be asked
@@ -167,14 +174,20 @@ class Settings(BaseSettings):
     def _check_node(self, rail: str) -> None:
         """Refuse a node's address without its files, or beside the sandbox."""
         address: str | None = getattr(self, f"{rail}_address")
+        names = [f"{rail}_tls_cert_path", f"{rail}_macaroon_path"]
+        spends = getattr(self, f"{rail}_spend_macaroon_path") is not None
         if address is None:
+            if spends:
+                raise ValueError(f"{rail}_spend_macaroon_path: goes with {rail}_address; the sandbox has its own")
             return
+        if spends:
+            names.append(f"{rail}_spend_macaroon_path")
         if self.sandbox:
             raise ValueError("sandbox: its clock and its key do not go with a real node; unset one of both")
         host, _, port = address.rpartition(":")
         if not host or not port.isdigit():
             raise ValueError(f"{rail}_address: must be host:port, such as localhost:10009")
-        for name in (f"{rail}_tls_cert_path", f"{rail}_macaroon_path"):
+        for name in names:
             path: Path | None = getattr(self, name)
             if path is None:
                 raise ValueError(f"{name}: is needed with {rail}_address")

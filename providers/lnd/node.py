@@ -1,8 +1,9 @@
 """Questions to one node: every call has a deadline, and no error of the wire gets past here."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
 import grpc
@@ -121,18 +122,23 @@ class Node:
             raise ProviderMisconfigured(self.name, "what answers does not speak LND's protocol")
         return answer
 
-    @contextmanager
-    def _our_errors(self) -> Generator[None]:
+    def _our_errors(self) -> AbstractContextManager[None]:
         """Turn the wire's errors into ours, so that none gets past this module."""
-        try:
-            yield
-        except grpc.aio.AioRpcError as error:
-            raise to_quittance_error(error, provider=self.name) from error
-        except grpc.aio.UsageError as error:  # the channel is closed
-            raise ProviderUnavailable(self.name) from error
-        except asyncio.CancelledError as error:
-            # grpcio cancels us, too, when the node answers CANCELLED or the channel is closed under a call.
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            raise ProviderUnavailable(self.name) from error
+        return wire_errors(self.name, partial(to_quittance_error, provider=self.name))
+
+
+@contextmanager
+def wire_errors(name: str, meaning: Callable[[grpc.aio.AioRpcError], Exception]) -> Generator[None]:
+    """Raise what an error of the wire means to this call; the end of its channel leaves its outcome unknown."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise meaning(error) from error
+    except grpc.aio.UsageError as error:  # the channel is closed
+        raise ProviderUnavailable(name) from error
+    except asyncio.CancelledError as error:
+        # grpcio cancels us, too, when the node answers CANCELLED or the channel is closed under a call.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise ProviderUnavailable(name) from error

@@ -17,7 +17,7 @@ mutation ($input: GenerateInvoiceInput!) {
 SETTLED = "subscription { paymentSettled { payment { id provider received { value assetCode formatted } } } }"
 PROVIDERS = "{ providers { name assetCode assetScale health { ready detail } } }"
 BOOKS = "{ viewer { balances { value assetCode } } reconciliation { rails { provider complete } findings { kind } } }"
-IN_LITECOIN = {"asset": {"assetCode": "LTC", "assetScale": 8, "value": "2500"}}
+IN_LITECOIN: dict[str, object] = {"asset": {"assetCode": "LTC", "assetScale": 8, "value": "2500"}}
 
 
 def settled_by(server: Any, *, amount: dict[str, object], provider: str, prefix: str) -> dict[str, Any]:
