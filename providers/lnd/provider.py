@@ -16,11 +16,19 @@ from quittance.providers.base import (
     ProviderHealth,
     Settlement,
 )
-from quittance.providers.lightning import Terms, asked_amount, memo_of, missing, other_network, verified
+from quittance.providers.lightning import (
+    NodeUnavailable,
+    Terms,
+    asked_amount,
+    memo_of,
+    missing,
+    other_network,
+    verified,
+)
 from quittance.providers.lnd import feed
 from quittance.providers.lnd._proto import invoicesrpc_pb2, lnrpc_pb2, staterpc_pb2
 from quittance.providers.lnd.currencies import BITCOIN, Currency
-from quittance.providers.lnd.errors import Fault, NodeRefusal, NodeUnavailable
+from quittance.providers.lnd.errors import Fault, NodeRefusal
 from quittance.providers.lnd.identity import newest_invoice
 from quittance.providers.lnd.invoices import to_invoice
 from quittance.providers.lnd.node import Node

@@ -275,7 +275,8 @@ def test_sandbox_is_controlled_from_a_terminal(server: Any) -> None:
     assert armed.exit_code == 0, armed.stderr
     assert unknown.exit_code == 1
     assert "GET /sandbox lists them" in unknown.stderr
-    assert [node["name"] for node in json.loads(status.stdout)["nodes"]] == ["merchant", "alice", "bob", "carol"]
+    names = [node["name"] for node in json.loads(status.stdout)["nodes"]]
+    assert names == ["merchant", "alice", "bob", "carol", "cln", "merchant-ltc", "dave"]
 
 
 def test_doctor_and_migrate_agree_about_the_database(new_server: NewServer) -> None:
@@ -292,7 +293,7 @@ def test_doctor_and_migrate_agree_about_the_database(new_server: NewServer) -> N
     assert (migrated.returncode, migrated.stdout) == (0, "the database is up to date\n")
     assert (again.returncode, again.stdout) == (0, "the database is up to date\n")
     assert healthy.returncode == 0, healthy.stdout
-    assert [line[:4] for line in healthy.stdout.splitlines()] == ["ok  "] * 5
+    assert [line[:4] for line in healthy.stdout.splitlines()] == ["ok  "] * 7
 
 
 def test_doctor_names_a_rail_that_does_not_answer(server: Any) -> None:

@@ -53,7 +53,7 @@ async def alice(till: Till) -> Principal:
 @pytest.fixture
 def rail(till: Till, payer: LndPayer) -> Rail:
     wrapped = Rail(payer)
-    till.services.payers = {"lnd": wrapped}  # type: ignore[dict-item]
+    till.services.payers = {"lnd": wrapped}
     return wrapped
 
 
@@ -195,7 +195,7 @@ async def test_two_processes_send_a_payout_once(
     till: Till, alice: Principal, rail: Rail, new_services: ServicesFactory
 ) -> None:
     other = till.on(new_services())
-    other.services.payers = {"lnd": rail}  # type: ignore[dict-item]
+    other.services.payers = {"lnd": rail}
     ids = [await begin(till, alice) for _ in range(2)]
 
     await asyncio.gather(till.send(), other.send(), till.send(), other.send())
