@@ -3,12 +3,17 @@
 from dataclasses import dataclass
 from typing import Final
 
+import grpc
+
 NETWORK: Final = "regtest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """``name`` is what GetInfo says, ``rail`` what faults are armed by; ``merchant`` earns and ``payers`` pay."""
+    """``name`` is what GetInfo says, ``rail`` what faults are armed by; ``merchant`` earns and ``payers`` pay.
+
+    ``begun_code`` is how a node of this version refuses to begin a payment twice.
+    """
 
     name: str
     currency: str
@@ -17,6 +22,7 @@ class Chain:
     merchant: str
     payers: tuple[str, ...]
     version: str
+    begun_code: grpc.StatusCode = grpc.StatusCode.ALREADY_EXISTS
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -40,4 +46,5 @@ LITECOIN: Final = Chain(
     merchant="merchant-ltc",
     payers=("dave",),
     version="0.17.3-beta commit=v0.17.3-beta",
+    begun_code=grpc.StatusCode.UNKNOWN,
 )
