@@ -303,7 +303,7 @@ class GenerateInvoiceInput:
     amount: AmountInput | None = strawberry.field(default=None, description="Required without an article.")
     provider: str | None = strawberry.field(default=None, description="The merchant's default rail unless said.")
     also_accept: list[str] | None = strawberry.field(
-        default=None, description="Further rails to offer the same price on."
+        default=None, description="Further rails to offer the same price on; they must take its asset."
     )
     description: str | None = strawberry.field(default=None, description="What the payer is shown.")
     correlation_id: str | None = strawberry.field(default=None, description="The merchant's own reference.")

@@ -54,6 +54,7 @@ _UNOPENED: Final = (
     "cannot determine data format", "unmarshal v1:", "unmarshal v2:", "empty macaroon", "encoding/hex:",
 )  # fmt: skip
 _NO_SUCH_CALL: Final = ("unknown service", "unknown method")
+_BEGUN: Final = ("invoice is already paid", "payment is in transition", "payment already exists")
 
 
 class AlreadyBegun(Exception):
@@ -109,7 +110,7 @@ def sending_error(error: grpc.aio.AioRpcError, *, provider: str) -> Exception:
     """
     text = (error.details() or "").lower()
     match error.code():
-        case grpc.StatusCode.ALREADY_EXISTS:
+        case code if _says_begun(code, text):
             return AlreadyBegun(provider)
         case grpc.StatusCode.UNIMPLEMENTED if any(known in text for known in _NO_SUCH_CALL):
             return ProviderMisconfigured(provider, _NO_ROUTER)
@@ -122,6 +123,12 @@ def sending_error(error: grpc.aio.AioRpcError, *, provider: str) -> Exception:
             if reason is not None:
                 return SendRefused(provider, reason)
     return unknown_outcome(error, provider=provider)
+
+
+def _says_begun(code: grpc.StatusCode, text: str) -> bool:
+    """LND 0.17 says by its words alone what later versions say by a code."""
+    says = code is grpc.StatusCode.UNKNOWN and any(known in text for known in _BEGUN)
+    return says or code is grpc.StatusCode.ALREADY_EXISTS
 
 
 def unknown_outcome(error: grpc.aio.AioRpcError, *, provider: str) -> NodeUnavailable:

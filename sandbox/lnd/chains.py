@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+import grpc
+
 NETWORK: Final = "regtest"
 
 
@@ -10,7 +12,8 @@ NETWORK: Final = "regtest"
 class Chain:
     """``name`` is what GetInfo says, ``rail`` what faults are armed by; ``merchant`` earns and ``payers`` pay.
 
-    ``cln`` earns too; it speaks Core Lightning's protocol.
+    ``cln`` earns too; it speaks Core Lightning's protocol. ``begun_code`` is how a node of this version refuses to
+    begin a payment twice.
     """
 
     name: str
@@ -21,6 +24,7 @@ class Chain:
     payers: tuple[str, ...]
     version: str
     cln: str | None = None
+    begun_code: grpc.StatusCode = grpc.StatusCode.ALREADY_EXISTS
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -45,4 +49,5 @@ LITECOIN: Final = Chain(
     merchant="merchant-ltc",
     payers=("dave",),
     version="0.17.3-beta commit=v0.17.3-beta",
+    begun_code=grpc.StatusCode.UNKNOWN,
 )

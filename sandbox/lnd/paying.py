@@ -131,7 +131,7 @@ def start(network: Network, payer: SandboxNode, order: PaymentOrder) -> PaymentR
     """Begin a payment and take it as far as it goes at once: paid, held, stuck or failed.
 
     Raises:
-        Refused: it was not begun; ALREADY_EXISTS when an earlier one was.
+        Refused: it was not begun; with the chain's ``begun_code`` when an earlier one was.
     """
     if order.destination == payer.key.public and not order.allow_self:
         raise Refused("self-payments not allowed")
@@ -139,7 +139,7 @@ def start(network: Network, payer: SandboxNode, order: PaymentOrder) -> PaymentR
     if earlier is not None and earlier.status != ln.Payment.FAILED:
         paid = earlier.status == ln.Payment.SUCCEEDED
         text = "invoice is already paid" if paid else "payment is in transition"
-        raise Refused(text, grpc.StatusCode.ALREADY_EXISTS)
+        raise Refused(text, network.chain.begun_code)
     fee_msat = route_fee_msat(order.amount_msat)
     account = replace(payer.record, payment_index=payer.record.payment_index + 1)
     payment = PaymentRecord(
