@@ -32,6 +32,8 @@ class PaymentRules:
     wait_for_invoice_s: int = 20
     reconcile_interval_s: int = 60
     expiry_grace_s: int = 60
+    hold_check_s: int = 5
+    hold_s_max: int = 3_600
     job_claim_s: int = 60
 
 
