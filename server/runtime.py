@@ -20,6 +20,7 @@ from quittance.domain.access import Principal
 from quittance.domain.errors import ProviderMisconfigured
 from quittance.domain.ids import EVENT, ApiKeyId, SessionId, new_id
 from quittance.domain.secrets import SecretDeriver
+from quittance.domain.transfer import FeeRule
 from quittance.domain.webhook import read_secrets
 from quittance.gql.limits import DocumentLimits
 from quittance.providers.base import ReadsCallbacks, ReceivingProvider, SendingProvider, SettlementFeed
@@ -35,6 +36,7 @@ from quittance.resolvers.services import (
     PaymentRules,
     ReaderRules,
     Services,
+    TransferRules,
     WebhookTools,
 )
 from quittance.sandbox.clock import SandboxClock
@@ -125,6 +127,10 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             limiter=_limiter(settings),
             public_url=settings.base_url,
             rules=_rules(settings),
+            transfers=TransferRules(
+                fee=FeeRule(ppm=settings.transfer_fee_ppm, msat_min=settings.transfer_fee_msat_min),
+                payout_msat_min=settings.payout_msat_min,
+            ),
             readers=ReaderRules(challenge_s=settings.login_challenge_s, session_s=settings.session_s),
             payers=_open_payers(settings, stack, nodes),
             callbacks=_callbacks(settings),

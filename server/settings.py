@@ -49,6 +49,10 @@ class Settings(BaseSettings):
         None, description="A macaroon with offchain:read and offchain:write, and nothing else, to pay refunds and "
         "payouts with. Without it nothing is ever paid."
     )  # fmt: skip
+    transfer_fee_ppm: int = Field(10_000, ge=0, le=500_000, description="The most that the way of a refund or a "
+        "payout may cost, in millionths of its amount…")  # fmt: skip
+    transfer_fee_msat_min: Positive = Field(10_000, description="…and at least so many millisatoshi.")
+    payout_msat_min: Positive = Field(1_000, description="The smallest payout, in millisatoshi.")
     lnd_network: Network = Field("mainnet", description="The network the node must be on.")
     lnd_callback_secret: SecretStr | None = Field(
         None, description="What notices to /callbacks/lnd are signed with, `whsec_…`; comma separated during a "
