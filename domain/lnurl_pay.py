@@ -118,6 +118,12 @@ def metadata_hash(metadata: str) -> str:
     return sha256(metadata.encode()).hexdigest()
 
 
+def metadata_text(description: str, *, identifier: str | None = None) -> str:
+    """Return the metadata of an offer; ``identifier`` is the Lightning Address that it is of."""
+    entries = [[_PLAIN, description]] if identifier is None else [[_PLAIN, description], [_IDENTIFIER, identifier]]
+    return json.dumps(entries, separators=(",", ":"))
+
+
 def printable(text: str, *, characters_max: int) -> str:
     """Return a stranger's text for people: on one line, without what cannot be printed or turns text around."""
     clean = "".join(character if character.isprintable() else " " for character in text[: 4 * characters_max])

@@ -1,4 +1,4 @@
-"""The sandbox as a whole: four LND nodes and a price source, started, found, told to fail, and stopped."""
+"""The sandbox as a whole: LND nodes, Lightning Addresses and a price source, started, found, told to fail, stopped."""
 
 import asyncio
 import fcntl
@@ -13,7 +13,7 @@ from typing import IO, Final
 
 from quittance.providers.lnd._proto import lnrpc_pb2 as ln
 from quittance.providers.lnd._proto import routerrpc_pb2 as router
-from quittance.sandbox import prices
+from quittance.sandbox import payees, prices
 from quittance.sandbox.clock import SandboxClock
 from quittance.sandbox.coordinates import LndCoordinates, SandboxCoordinates
 from quittance.sandbox.faults import ArmedFault, Faults
@@ -60,6 +60,8 @@ class SandboxRails:
         self._directory = directory
         self._servers: dict[str, NodeServer] = {}
         self._prices = LoopbackServer(prices.PriceSource(clock=clock, faults=network.faults).app())
+        self._payees = payees.PayeeServer(network=network, faults=network.faults)
+        self._addresses = LoopbackServer(self._payees.app())
         self._stack = AsyncExitStack()
 
     @classmethod
@@ -153,19 +155,23 @@ class SandboxRails:
     def status(self) -> dict[str, object]:
         """Return what GET /sandbox says."""
         return {
-            "rails": [kinds.RAIL, prices.RAIL],
+            "rails": [kinds.RAIL, payees.RAIL, prices.RAIL],
             "nodes": [
                 {
                     "name": node.name,
                     "pubkey": node.pubkey,
                     "balanceMsat": node.balance_msat,
-                    "lightningAddress": None,
+                    "lightningAddress": self.address_of(node.name),
                 }
                 for node in self.nodes.values()
             ],
             "clock": {"now": self.clock.now().isoformat(), "offsetSeconds": self.clock.offset_s},
             "faults": self.faults.describe(),
         }
+
+    def address_of(self, node: str) -> str | None:
+        """Return the Lightning Address of a node; the merchant's has none, the server answers for it."""
+        return self._payees.address_of(node, port=self._addresses.port)
 
     async def stop(self) -> None:
         """Stop every rail; what was answered is kept for the next start."""
@@ -178,15 +184,20 @@ class SandboxRails:
             server = self._serve(node)
             await server.start(earlier.get(node.name, 0))
             stack.push_async_callback(server.stop)
-        await self._prices.start(earlier.get(prices.RAIL, 0))
-        stack.push_async_callback(self._prices.stop)
+        for name, listener in self._listeners().items():
+            await listener.start(earlier.get(name, 0))
+            stack.push_async_callback(listener.stop)
         sweeper = asyncio.create_task(self._sweep(), name="sandbox-sweep")
         stack.push_async_callback(_end, sweeper)
         stack.callback(self.clock.on_advance(self._network.sweep))
-        ports = {name: server.port for name, server in self._servers.items()} | {prices.RAIL: self._prices.port}
+        ports = {name: server.port for name, server in self._servers.items()}
+        ports |= {name: listener.port for name, listener in self._listeners().items()}
         write_private(self._directory / "ports.json", json.dumps(ports).encode())
         self.coordinates.save(self._directory)
         stack.callback(SandboxCoordinates.forget, self._directory)
+
+    def _listeners(self) -> Mapping[str, LoopbackServer]:
+        return {prices.RAIL: self._prices, payees.RAIL: self._addresses}
 
     def _serve(self, node: SandboxNode) -> NodeServer:
         home = self._home_of(node.name)
@@ -220,6 +231,7 @@ class SandboxRails:
 
         self.faults.offer(*kinds.KINDS, methods=kinds.METHODS)
         self.faults.offer(*prices.KINDS, methods=prices.METHODS)
+        self.faults.offer(*payees.KINDS, methods=payees.METHODS)
         actions = {"release_pending": release, "fail_pending": fail, "dropped_stream": drop, "restart": restart}
         self.faults.perform(kinds.RAIL, actions | {"index_reset": reset})
 

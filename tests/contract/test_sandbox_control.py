@@ -35,14 +35,15 @@ async def test_the_status_names_rails_nodes_clock_and_faults(rails: SandboxRails
     body = (await control.get("/sandbox")).json()
 
     assert body.keys() == {"rails", "nodes", "clock", "faults"}
-    assert body["rails"] == ["lnd", "prices"]
+    assert body["rails"] == ["lnd", "payees", "prices"]
     assert [node["name"] for node in body["nodes"]] == ["merchant", "alice", "bob", "carol"]
     assert body["nodes"][1] == {
         "name": "alice",
         "pubkey": rails.nodes["alice"].pubkey,
         "balanceMsat": 10 * 10**11,
-        "lightningAddress": None,
+        "lightningAddress": rails.address_of("alice"),
     }
+    assert body["nodes"][0]["lightningAddress"] is None
     assert {"delay", "lost_answer", "silent_stream", "restart"} <= {fault["fault"] for fault in body["faults"]}
 
 
@@ -162,6 +163,6 @@ async def test_the_sandbox_runs_in_a_process_of_its_own(tmp_path: Any) -> None:
         answer = await client.get(line["control_url"])
     process.terminate()
 
-    assert answer.json()["rails"] == ["lnd", "prices"]
+    assert answer.json()["rails"] == ["lnd", "payees", "prices"]
     assert SandboxCoordinates.load(tmp_path).pid == line["pid"] == process.pid
     assert await asyncio.wait_for(process.wait(), 10) == 0
