@@ -97,6 +97,7 @@ class Payment:
     """Money asked for, and perhaps received. ``viewer`` is the principal whose access it buys.
 
     ``notify_url`` is told of its events besides the merchant's endpoints, and may hold the merchant's own tokens.
+    ``described_by`` is the text whose hash its invoices carry instead of the description: what a payer was offered.
     """
 
     id: PaymentId
@@ -118,6 +119,7 @@ class Payment:
     expires_at: datetime | None
     settled_at: datetime | None
     notify_url: str | None = field(default=None, repr=False)
+    described_by: str | None = None
 
     def advance(self, to: PaymentStatus, *, at: datetime) -> "Payment":
         """Return this payment in status ``to``; the same status again is a no-op.

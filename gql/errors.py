@@ -157,6 +157,11 @@ class SessionNotFoundError(UserError):
     session_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
 
 
+@strawberry.type(description="The name is, or was, another merchant's.")
+class LightningNameTakenError(UserError):
+    name: str = strawberry.field(description="The name in question.")
+
+
 @strawberry.type(description="The payee is no Lightning Address or LNURL, or leads to something that cannot be paid.")
 class InvalidPayeeError(UserError):
     reason: str = strawberry.field(description="What is wrong with it.")
@@ -225,6 +230,7 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.UsernameTaken, UsernameTakenError),
     _Handler(errors.LoginRequired, LoginRequiredError),
     _Handler(errors.SessionNotFound, SessionNotFoundError, "session_id"),
+    _Handler(errors.LightningNameTaken, LightningNameTakenError, "name"),
     _Handler(errors.InvalidPayee, InvalidPayeeError, "reason"),
     _Handler(errors.PayeeUnavailable, PayeeUnavailableError, "reason"),
     _Handler(errors.PayeeRefused, PayeeRefusedError, "reason"),

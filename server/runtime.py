@@ -29,6 +29,8 @@ from quittance.providers.rates.base import RateSource
 from quittance.resolvers.services import (
     ACCOUNT_BUDGET,
     MUTATION_BUDGET,
+    PAYEE_BUDGET,
+    PAYER_BUDGET,
     PaymentRules,
     ReaderRules,
     Services,
@@ -317,6 +319,8 @@ def _limiter(settings: Settings) -> MinuteLimiter:
         {
             MUTATION_BUDGET: settings.mutations_per_minute,
             ACCOUNT_BUDGET: settings.new_accounts_per_minute,
+            PAYEE_BUDGET: settings.payee_invoices_per_minute,
+            PAYER_BUDGET: settings.payee_invoices_per_minute_per_caller,
             KEY_BUDGET: settings.requests_per_minute_per_key,
             ADDRESS_BUDGET: settings.requests_per_minute_per_address,
         }
@@ -327,6 +331,8 @@ def _rules(settings: Settings) -> PaymentRules:
     return PaymentRules(
         amount_msat_max=settings.amount_msat_max,
         upvote_msat_min=settings.upvote_msat_min,
+        payee_msat_min=settings.payee_msat_min,
+        payee_expires_in_s=settings.payee_expires_in_s,
         expires_in_s_default=settings.expires_in_s_default,
         expires_in_s_max=settings.expires_in_s_max,
         claim_s=3 * int(settings.lnd_timeout_s) + 5,  # making an invoice takes three calls at most

@@ -53,6 +53,12 @@ class Settings(BaseSettings):
 
     # what may be asked
     amount_msat_max: Positive = Field(100_000_000_000, description="The largest payment, in millisatoshi.")
+    payee_msat_min: Positive = Field(1_000, description="The smallest payment to a Lightning Address, in millisatoshi.")
+    payee_expires_in_s: Positive = Field(600, description="How long an invoice of a Lightning Address can be paid.")
+    payee_invoices_per_minute: Positive = Field(600, description="Invoices a minute for one Lightning Address.")
+    payee_invoices_per_minute_per_caller: Positive = Field(
+        60, description="Invoices of Lightning Addresses a minute for one caller, by address."
+    )
     upvote_msat_min: Positive = Field(1_000_000, description="The smallest upvote, in millisatoshi.")
     expires_in_s_default: Positive = Field(3_600, description="How long an invoice can be paid unless the caller says.")
     expires_in_s_max: Positive = Field(30 * 86_400, description="The longest time a caller may say.")

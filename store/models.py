@@ -114,6 +114,7 @@ class PaymentRow(Row, table=True):
     expires_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
     settled_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
     notify_url: str | None = Field(sa_type=Text, nullable=True)
+    described_by: str | None = Field(sa_type=Text, nullable=True)
 
 
 class PaymentOptionRow(Row, table=True):

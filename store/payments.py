@@ -95,6 +95,7 @@ def insert_payment(transaction: Transaction, payment: Payment) -> None:
             "expires_at_us": None if payment.expires_at is None else to_us(payment.expires_at),
             "settled_at_us": None if payment.settled_at is None else to_us(payment.settled_at),
             "notify_url": payment.notify_url,
+            "described_by": payment.described_by,
         },
     )
 
@@ -197,7 +198,7 @@ def _to_domain(row: Any) -> Payment:
     (
         id_, merchant_id, viewer, article_id, status, status_reason, purpose, provider, amount, code, scale,
         received, description, correlation_id, refund_address, expires_in_s, created, modified, expires, settled,
-        notify_url,
+        notify_url, described_by,
     ) = row  # fmt: skip
     asset = Asset(code, scale)
     return Payment(
@@ -220,4 +221,5 @@ def _to_domain(row: Any) -> Payment:
         expires_at=from_us_or_none(expires),
         settled_at=from_us_or_none(settled),
         notify_url=notify_url,
+        described_by=described_by,
     )

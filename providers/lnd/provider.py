@@ -74,6 +74,7 @@ class LndProvider:
             r_preimage=request.preimage,
             value_msat=amount_msat,
             expiry=request.expires_in_s,
+            description_hash=bytes.fromhex(_description_hash(request) or ""),
         )
         reference = self.reference(request.preimage)
         try:
@@ -82,9 +83,9 @@ class LndProvider:
             if refusal.fault is not Fault.DUPLICATE:
                 raise
             held = await self._find(reference)
-            self._verified(held.payment_request or "", reference=reference, amount_msat=amount_msat)
+            self._verified(held.payment_request or "", reference=reference, request=request)
             return held
-        return self._verified(payment_request, reference=reference, amount_msat=amount_msat)
+        return self._verified(payment_request, reference=reference, request=request)
 
     async def _add(self, message: lnrpc_pb2.Invoice) -> str:
         """Return the text of a new invoice; a payment address that the node drew twice is drawn once more."""
@@ -96,15 +97,17 @@ class LndProvider:
             answer = await self._node.ask(self._node.lightning.AddInvoice, message)
         return answer.payment_request
 
-    def _verified(self, payment_request: str, *, reference: str, amount_msat: int) -> Invoice:
-        """Return the invoice if it asks for this payment on our network, and for this amount."""
+    def _verified(self, payment_request: str, *, reference: str, request: InvoiceRequest) -> Invoice:
+        """Return the invoice if it asks for this payment on our network, for this amount and for what was said."""
         decoded = read_payment_request(payment_request, provider=self.name)
         if decoded.prefix != NETWORK_PREFIXES[self._network]:
             raise ProviderMisconfigured(self.name, f"the node makes invoices for another network than {self._network}")
         if decoded.payment_hash != reference:
             raise ProviderMisconfigured(self.name, "the node made an invoice with another payment hash")
-        if decoded.amount_msat != amount_msat:
+        if decoded.amount_msat != request.amount.rescaled_exactly(BTC_MSAT).value:
             raise InvoiceRejected(self.name, "the node holds an invoice for another amount under this preimage")
+        if decoded.description_hash != _description_hash(request):
+            raise InvoiceRejected(self.name, "the node holds an invoice for something else under this preimage")
         return Invoice(
             reference=reference,
             status=InvoiceStatus.OPEN,
@@ -208,3 +211,8 @@ class LndProvider:
             detail = f"the node makes invoices for another network than {self._network}"
             return ProviderHealth(ready=False, detail=detail, wrong_network=True)
         return ProviderHealth(ready=True, detail=f"makes invoices for {self._network}; macaroon lacks info:read")
+
+
+def _description_hash(request: InvoiceRequest) -> str | None:
+    """Return the hash that the invoice carries instead of a description, in hex."""
+    return None if request.described_by is None else sha256(request.described_by.encode()).hexdigest()
