@@ -1,13 +1,15 @@
 """Being paid by address: any wallet pays a merchant or buys an article, and it is booked like any other payment."""
 
+import asyncio
 import base64
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 import pytest
-from tests.integration.payee_doors import PayeeDoors
+from tests.integration.payee_doors import SET, PayeeDoors
 
 from quittance.domain import bolt11
 from quittance.domain.access import ANONYMOUS, Scope
@@ -17,6 +19,7 @@ from quittance.domain.lnurl_pay import MessageAction, UrlAction
 from quittance.domain.payment import PaymentPurpose, PaymentStatus
 from quittance.providers.signatures import recover
 from quittance.resolvers.payees import COMMENT_CHARACTERS_MAX
+from quittance.resolvers.services import Services
 from quittance.sandbox.clock import SandboxClock
 
 WRONG_PATHS = [
@@ -339,6 +342,26 @@ async def test_a_name_is_its_first_merchants_for_ever(payees: PayeeDoors, other_
         "lightningName: market -> shop",
         "lightningName: shop -> none",
     ]
+
+
+async def test_of_two_merchants_that_take_a_name_together_one_has_it(
+    payees: PayeeDoors, other_shop: Any, new_services: Callable[[], Services]
+) -> None:
+    shops = [payees.till.shop, other_shop.with_services(new_services())]
+
+    answers = await asyncio.gather(
+        *(
+            shops[n % 2].mutate(
+                "setLightningAddress", SET, {"input": {"id": shops[n % 2].principal.merchant_id, "name": "shop"}}
+            )
+            for n in range(8)
+        )
+    )
+
+    kinds = [{answer["__typename"] for answer in answers[n::2]} for n in (0, 1)]
+    assert sorted(kinds, key=repr) == [{"LightningNameTakenError"}, {"SetLightningAddressSuccess"}]
+    (row,) = await payees.till.rows("lightning_name")
+    assert row["in_use"] == 1
 
 
 async def test_what_cannot_be_a_name_is_refused(payees: PayeeDoors) -> None:
