@@ -62,13 +62,16 @@ class Article(Node):
     def lnurl(self, info: QuittanceInfo) -> str | None:
         return lightning_names.lnurl_of(info.context.services, self.subject.id) if self._for_sale else None
 
-    @strawberry.field(description="The LNURL as a QR code: a data: URI; null while it cannot be bought.")
+    @strawberry.field(
+        description="The LNURL as a QR code: a data: URI; null while it cannot be bought, and without a key of its "
+        "merchant, as drawing a page of them is work that strangers must not ask for: they can draw `lnurl`."
+    )
     async def lnurl_qr_code(
         self,
         info: QuittanceInfo,
         format: Annotated[QrFormat | None, strawberry.argument(description="How to draw it.")] = QrFormat.SVG,  # noqa: A002
     ) -> str | None:
-        if not self._for_sale:
+        if not self._for_sale or info.context.principal.merchant_id != self.subject.merchant_id:
             return None
         lnurl = lightning_names.lnurl_of(info.context.services, self.subject.id)
         return await asyncio.to_thread(qr_data_uri, lnurl.lower(), format or QrFormat.SVG)

@@ -149,6 +149,10 @@ async def test_what_is_shown_to_scan_leads_to_the_same_offers(payees: PayeeDoors
     assert decode(merchant["lnurl"]) == f"{payees.root}/.well-known/lnurlp/shop.1"
     assert by_merchant == await payees.directory.resolve(merchant["lightningAddress"])
     assert by_article == await payees.directory.resolve(article["lightningAddress"])
+    strangers = await payees.till.shop.run(
+        "query ($id: ID!) { article(id: $id) { lnurl lnurlQrCode } }", {"id": article["id"]}, as_=ANONYMOUS
+    )
+    assert strangers == {"article": {"lnurl": article["lnurl"], "lnurlQrCode": None}}
     for shown in (merchant, article):
         kind, _, content = shown["lnurlQrCode"].partition(",")
         assert (kind, base64.b64decode(content)[:4]) == ("data:image/svg+xml;base64", b"<svg")
