@@ -23,7 +23,7 @@ from quittance.domain.errors import (
 from quittance.domain.lnurl import WELL_KNOWN
 from quittance.domain.lnurl_pay import PAY_TAG, MessageAction, SuccessAction, UrlAction
 from quittance.gql.masking import unexpected
-from quittance.resolvers.payees import PayRequest, pay_offer, request_payment, verify_payment
+from quittance.resolvers.lightning_addresses import PayRequest, pay_offer, request_payment, verify_payment
 from quittance.resolvers.services import Services
 from quittance.server.access import ADDRESS_BUDGET
 from quittance.server.http.addresses import ClientAddress

@@ -18,7 +18,7 @@ from quittance.domain.lnurl import decode
 from quittance.domain.lnurl_pay import MessageAction, UrlAction
 from quittance.domain.payment import PaymentPurpose, PaymentStatus
 from quittance.providers.signatures import recover
-from quittance.resolvers.payees import COMMENT_CHARACTERS_MAX
+from quittance.resolvers.lightning_addresses import COMMENT_CHARACTERS_MAX
 from quittance.resolvers.services import Services
 from quittance.sandbox.clock import SandboxClock
 
