@@ -11,14 +11,6 @@ from quittance.domain.errors import QuittanceError
 from quittance.domain.money import MONEY_VALUE_MAX
 
 DESCRIPTION_BYTES_MAX: Final = 639
-NETWORK_PREFIXES: Final[Mapping[str, str]] = {
-    "mainnet": "bc",
-    "testnet": "tb",
-    "testnet4": "tb",
-    "signet": "tbs",
-    "simnet": "sb",
-    "regtest": "bcrt",
-}
 _TEXT_MAX: Final = 7_089  # what the largest QR code holds; LND's limit too
 _TIMESTAMP_SYMBOLS: Final = 7
 _SIGNATURE_SYMBOLS: Final = 104
@@ -243,8 +235,13 @@ def decode(text: str, *, recover: Callable[[bytes, bytes], bytes], require_secre
     )
 
 
+def without_scheme(text: str) -> str:
+    """Return an invoice as nodes take it, without the ``lightning:`` that links and QR codes begin with."""
+    return text[len(_SCHEME) :] if text[: len(_SCHEME)].lower() == _SCHEME else text
+
+
 def _symbols(text: str) -> tuple[str, bytes]:
-    bare = text[len(_SCHEME) :] if text[: len(_SCHEME)].lower() == _SCHEME else text
+    bare = without_scheme(text)
     if len(bare) > _TEXT_MAX:
         raise MalformedInvoice("it is too long")
     try:

@@ -1,6 +1,9 @@
 """What can go wrong and be acted upon. Anything else is a bug."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from quittance.domain.money import Money
 
 
 class QuittanceError(Exception):
@@ -142,6 +145,7 @@ class ProviderMisconfigured(QuittanceError):
     def __init__(self, provider: str, reason: str) -> None:
         super().__init__(f"provider {provider!r}: {reason}")
         self.provider = provider
+        self.reason = reason
 
 
 class InvoiceRejected(QuittanceError):
@@ -163,6 +167,54 @@ class SendRefused(QuittanceError):
         super().__init__(f"provider {provider!r} refused to pay: {reason}")
         self.provider = provider
         self.reason = reason
+
+
+class InvalidDestination(QuittanceError):
+    """Nobody can be paid by what was given; nothing moved. ``flaw`` is stable: MALFORMED, NETWORK, EXPIRED, AMOUNT,
+    USED or UNSUPPORTED.
+    """
+
+    code = "INVALID_DESTINATION"
+
+    def __init__(self, flaw: str, reason: str) -> None:
+        super().__init__(f"the destination cannot be paid: {reason}")
+        self.flaw = flaw
+        self.reason = reason
+
+
+class InsufficientBalance(QuittanceError):
+    """Less is held than the amount and the most its way may cost; nothing moved. ``available`` can be paid out."""
+
+    code = "INSUFFICIENT_BALANCE"
+
+    def __init__(self, available: "Money") -> None:
+        super().__init__(f"the balance does not cover this and its fee cap; {available.formatted} can be paid out")
+        self.available = available
+
+
+class RefundTooLarge(QuittanceError):
+    """More would be given back than came in; nothing moved. ``left`` can be refunded."""
+
+    code = "REFUND_TOO_LARGE"
+
+    def __init__(self, left: "Money") -> None:
+        super().__init__(f"of this payment {left.formatted} can be refunded, and no more")
+        self.left = left
+
+
+class NothingToRefund(QuittanceError):
+    code = "NOTHING_TO_REFUND"
+
+    def __init__(self) -> None:
+        super().__init__("nothing of this payment is owed back")
+
+
+class TransferNotFound(QuittanceError):
+    code = "TRANSFER_NOT_FOUND"
+
+    def __init__(self, transfer_id: str) -> None:
+        super().__init__("no such refund or payout that this caller may see")
+        self.transfer_id = transfer_id
 
 
 class CannotPayFrom(QuittanceError):

@@ -8,9 +8,10 @@ from typing import Any, Generic, TypeVar
 
 import strawberry
 
-from quittance.domain import errors
+from quittance.domain import errors, money
 from quittance.gql.scalars import BigInt
 from quittance.gql.types.enums import InvoiceFlaw, PaymentStatus
+from quittance.gql.types.money import Money
 
 E = TypeVar("E", bound=errors.QuittanceError)
 
@@ -157,6 +158,32 @@ class SessionNotFoundError(UserError):
     session_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
 
 
+@strawberry.type(description="Nobody can be paid by what was given; nothing moved.")
+class InvalidDestinationError(UserError):
+    flaw: str = strawberry.field(description="MALFORMED, NETWORK, EXPIRED, AMOUNT, USED or UNSUPPORTED.")
+    reason: str = strawberry.field(description="What is wrong with it.")
+
+
+@strawberry.type(description="The balance does not cover the amount and its fee cap; nothing moved.")
+class InsufficientBalanceError(UserError):
+    available: Money = strawberry.field(description="What can be paid out, its fee cap on top.")
+
+
+@strawberry.type(description="More would go back than came in; nothing moved.")
+class RefundTooLargeError(UserError):
+    left: Money = strawberry.field(description="What can be refunded.")
+
+
+@strawberry.type(description="Nothing of the payment is left to go back, or owed to its payer.")
+class NothingToRefundError(UserError):
+    pass
+
+
+@strawberry.type(description="The rail was given no means to pay; nothing moved.")
+class CannotPayFromError(UserError):
+    provider: str = strawberry.field(description="The provider in question.")
+
+
 @strawberry.type(description="The name is, or was, another merchant's.")
 class LightningNameTakenError(UserError):
     name: str = strawberry.field(description="The name in question.")
@@ -199,8 +226,12 @@ class _Handler(Generic[E]):
 
     def handle(self, exception: E, *, field: Any, info: Any) -> UserError:
         del field, info
-        members = {name: getattr(exception, name) for name in self._extra}
+        members = {name: _on_the_wire(getattr(exception, name)) for name in self._extra}
         return self.error_type(code=exception.code, message=exception.message, retryable=exception.retryable, **members)
+
+
+def _on_the_wire(member: object) -> object:
+    return Money.from_domain(member) if isinstance(member, money.Money) else member
 
 
 EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
@@ -230,6 +261,11 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.UsernameTaken, UsernameTakenError),
     _Handler(errors.LoginRequired, LoginRequiredError),
     _Handler(errors.SessionNotFound, SessionNotFoundError, "session_id"),
+    _Handler(errors.InvalidDestination, InvalidDestinationError, "flaw", "reason"),
+    _Handler(errors.InsufficientBalance, InsufficientBalanceError, "available"),
+    _Handler(errors.RefundTooLarge, RefundTooLargeError, "left"),
+    _Handler(errors.NothingToRefund, NothingToRefundError),
+    _Handler(errors.CannotPayFrom, CannotPayFromError, "provider"),
     _Handler(errors.LightningNameTaken, LightningNameTakenError, "name"),
     _Handler(errors.InvalidPayee, InvalidPayeeError, "reason"),
     _Handler(errors.PayeeUnavailable, PayeeUnavailableError, "reason"),

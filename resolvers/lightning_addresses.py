@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from quittance.domain.article import Article, ArticleStatus
-from quittance.domain.errors import AmountOutOfBounds, InvalidInput, PayeeNotFound, ProviderUnavailable
+from quittance.domain.errors import AmountOutOfBounds, InvalidAmount, InvalidInput, PayeeNotFound, ProviderUnavailable
 from quittance.domain.ids import ARTICLE, ArticleId, Preimage, prefix_of
 from quittance.domain.lnurl_pay import (
     ACTION_CHARACTERS_MAX,
@@ -85,7 +85,8 @@ async def pay_offer(services: Services, name: str) -> PayOffer:
 
     Raises:
         PayeeNotFound: nothing.
-        InvalidAmount: the article's price cannot be asked for over Lightning.
+        InvalidAmount: the merchant's rail, or the article's price, is no bitcoin.
+        UnknownProvider: the merchant's rail is not connected.
     """
     return _offer_of(services, await _find(services, name))
 
@@ -160,6 +161,8 @@ def _payee_named(transaction: Transaction, name: str) -> _Payee | None:
 
 
 def _offer_of(services: Services, payee: _Payee) -> PayOffer:
+    if services.rail(payee.merchant.default_provider).asset != BTC_MSAT:
+        raise InvalidAmount("this is not paid in bitcoin over Lightning")
     metadata = metadata_text(payee.description, identifier=address_of(services, payee.name))
     most = services.rules.amount_msat_max
     least = min(services.rules.payee_msat_min, most)

@@ -12,6 +12,7 @@ from quittance.domain.errors import CannotPayFrom, UnknownProvider
 from quittance.domain.ids import ENTROPY_BYTES, IdSequence, PaymentId
 from quittance.domain.payment import Standing
 from quittance.domain.secrets import SecretDeriver
+from quittance.domain.transfer import FeeRule
 from quittance.providers.base import Outgoing, ProviderHealth, ReadsCallbacks, ReceivingProvider, SendingProvider
 from quittance.providers.payees import PayeeDirectory
 from quittance.providers.rates.base import RateSource
@@ -44,6 +45,14 @@ class ReaderRules:
 
     challenge_s: int = 300
     session_s: int = 30 * 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferRules:
+    """Limits of money on its way out. ``fee``: the most that the way of a transfer may cost, unless it says less."""
+
+    fee: FeeRule = field(default_factory=FeeRule)
+    payout_msat_min: int = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +95,7 @@ class Services:
     public_url: str
     rules: PaymentRules = field(default_factory=PaymentRules)
     readers: ReaderRules = field(default_factory=ReaderRules)
+    transfers: TransferRules = field(default_factory=TransferRules)
     payers: Mapping[str, SendingProvider] = field(default_factory=dict)
     callbacks: Mapping[str, ReadsCallbacks] = field(default_factory=dict)
     webhook_tools: WebhookTools | None = None

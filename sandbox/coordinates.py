@@ -12,11 +12,12 @@ _FILE: Final = "rails.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LndCoordinates:
-    """How to reach the merchant's node. The macaroon can receive and read, never spend."""
+    """How to reach the merchant's node. The one macaroon can receive and read, the other can spend and nothing else."""
 
     address: str
     tls_cert_path: Path
     macaroon_path: Path
+    spend_macaroon_path: Path | None = None
     network: str = "regtest"
 
 
@@ -44,6 +45,7 @@ class SandboxCoordinates:
                 address=lnd["address"],
                 tls_cert_path=Path(lnd["tls_cert_path"]),
                 macaroon_path=Path(lnd["macaroon_path"]),
+                spend_macaroon_path=Path(lnd["spend_macaroon_path"]),
                 network=lnd["network"],
             ),
         )

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import IO, Final
 
@@ -20,6 +21,7 @@ from quittance.sandbox.faults import ArmedFault, Faults
 from quittance.sandbox.files import write_private
 from quittance.sandbox.http import LoopbackServer
 from quittance.sandbox.lnd import certificates, kinds, macaroons, paying, permissions
+from quittance.sandbox.lnd.invoices import HASH_BYTES, InvoiceOrder
 from quittance.sandbox.lnd.network import MERCHANT, Network
 from quittance.sandbox.lnd.node import SandboxNode
 from quittance.sandbox.lnd.refusals import Refused
@@ -34,6 +36,7 @@ _MACAROONS: Final = {
     "admin.macaroon": permissions.ADMIN,
     "invoice.macaroon": permissions.INVOICE,
     "receive.macaroon": permissions.RECEIVE,
+    "spend.macaroon": permissions.SPEND,
 }
 
 
@@ -110,12 +113,13 @@ class SandboxRails:
         return SandboxCoordinates(pid=os.getpid(), lnd=self.lnd, prices_url=self.prices_url)
 
     def node_coordinates(self, node: str, macaroon: str = "admin.macaroon") -> LndCoordinates:
-        """Return how to reach one node with one of its macaroons: admin, invoice or receive."""
+        """Return how to reach one node with one of its macaroons: admin, invoice, receive or spend."""
         home = self._home_of(node)
         return LndCoordinates(
             address=f"127.0.0.1:{self._servers[node].port}",
             tls_cert_path=home / "tls.cert",
             macaroon_path=home / macaroon,
+            spend_macaroon_path=home / "spend.macaroon",
         )
 
     async def pay(
@@ -146,6 +150,30 @@ class SandboxRails:
         if final.status != ln.Payment.SUCCEEDED:
             raise SandboxRefused(self._why(order, final.failure_reason))
         return final.preimage
+
+    def new_invoice(self, node: str, *, amount_msat: int | None, expiry_s: int = 3_600, memo: str = "") -> str:
+        """Return a BOLT11 invoice of a node, to be paid by anybody; one without an amount leaves it to the payer.
+
+        Raises:
+            SandboxRefused: the node would not make it.
+            KeyError: no such node.
+        """
+        preimage = os.urandom(HASH_BYTES)
+        order = InvoiceOrder(
+            memo=memo,
+            value=0,
+            value_msat=amount_msat or 0,
+            description_hash=b"",
+            expiry_s=expiry_s,
+            cltv_expiry=0,
+            private=False,
+            payment_hash=sha256(preimage).digest(),
+            preimage=preimage,
+        )
+        try:
+            return self._network.add_invoice(self.nodes[node], order).payment_request
+        except Refused as refusal:
+            raise SandboxRefused(refusal.text) from refusal
 
     def sign_message(self, message: bytes, *, node: str) -> tuple[str, str]:
         """Return a node's signature over ``message`` in zbase32, and the node's public key in hex."""
@@ -221,6 +249,9 @@ class SandboxRails:
         async def drop(_: ArmedFault) -> None:
             self.nodes[MERCHANT].listeners.drop_all()
 
+        async def drop_payments(_: ArmedFault) -> None:
+            self.nodes[MERCHANT].listeners.drop_payments()
+
         async def restart(fault: ArmedFault) -> None:
             await self._servers[MERCHANT].restart(after_s=fault.seconds)
 
@@ -233,7 +264,7 @@ class SandboxRails:
         self.faults.offer(*prices.KINDS, methods=prices.METHODS)
         self.faults.offer(*payees.KINDS, methods=payees.METHODS)
         actions = {"release_pending": release, "fail_pending": fail, "dropped_stream": drop, "restart": restart}
-        self.faults.perform(kinds.RAIL, actions | {"index_reset": reset})
+        self.faults.perform(kinds.RAIL, actions | {"dropped_payments": drop_payments, "index_reset": reset})
 
     def _earlier_ports(self) -> Mapping[str, int]:
         """Return the ports of the last run, so that a client that reconnects finds the rails again."""

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from quittance.domain.bolt11 import NETWORK_PREFIXES
 from quittance.providers.base import OutgoingAnswer
+from quittance.providers.lnd.currencies import BITCOIN
 from quittance.providers.lnurl.directory import TIMEOUT_S, LnurlDirectory
 from quittance.server.settings import Settings
 
@@ -50,7 +50,7 @@ def payee_directory(
 ) -> LnurlDirectory:
     """Return what finds payees whose invoices the rails of ``network`` can pay."""
     timeout_s = min(TIMEOUT_S, settings.outgoing_timeout_s)
-    return LnurlDirectory(outgoing, prefix=NETWORK_PREFIXES[network], now=now, timeout_s=timeout_s)
+    return LnurlDirectory(outgoing, prefix=BITCOIN.prefixes[network], now=now, timeout_s=timeout_s)
 
 
 def outgoing_rules(settings: Settings) -> "OutgoingRules":

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import grpc.aio
@@ -21,9 +22,10 @@ from quittance.domain.ids import EVENT, ApiKeyId, SessionId, new_id
 from quittance.domain.secrets import SecretDeriver
 from quittance.domain.webhook import read_secrets
 from quittance.gql.limits import DocumentLimits
-from quittance.providers.base import ReadsCallbacks, ReceivingProvider, SettlementFeed
+from quittance.providers.base import ReadsCallbacks, ReceivingProvider, SendingProvider, SettlementFeed
 from quittance.providers.hints import SignedHints
 from quittance.providers.lnd.channel import LndConnection, open_channel
+from quittance.providers.lnd.payer import LndPayer
 from quittance.providers.lnd.provider import LndProvider
 from quittance.providers.rates.base import RateSource
 from quittance.resolvers.services import (
@@ -44,7 +46,7 @@ from quittance.server.limiter import MinuteLimiter
 from quittance.server.outgoing import OutgoingOnDemand, payee_directory
 from quittance.server.payloads import GraphQLPayloads
 from quittance.server.secret_key import SecretKeyDamaged, load_deriver
-from quittance.server.settings import Settings
+from quittance.server.settings import PREFIX, Settings
 from quittance.store import instance, jobs, leases, merchants, options, readers
 from quittance.store.database import Database, is_said_by_database, open_database, sqlite_path
 from quittance.workers.jobs import JobRunner
@@ -109,7 +111,8 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
     async with AsyncExitStack() as stack:
         clock, sandbox, coordinates = await _open_sandbox(settings, stack)
         database = await _open_database(settings, stack, now=clock)
-        rails, feeds = await _open_rails(settings, stack, coordinates)
+        lnd = _lnd(settings, coordinates)
+        rails, feeds = _open_rails(settings, stack, lnd)
         await _check_networks(rails)
         services = Services(
             database=database,
@@ -122,6 +125,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             public_url=settings.base_url,
             rules=_rules(settings),
             readers=ReaderRules(challenge_s=settings.login_challenge_s, session_s=settings.session_s),
+            payers=_open_payers(settings, stack, lnd),
             callbacks=_callbacks(settings),
         )
         with telling_of_the_database():
@@ -132,11 +136,11 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
         access = ServerAccess(services, broker, key_used=(uses := _KeyUses(services)).add)
         outgoing = OutgoingOnDemand(settings)
         stack.push_async_callback(outgoing.aclose)
-        telling, asking = runners(services, webhooks_per_second=settings.webhooks_per_second)
+        working = runners(services, webhooks_per_second=settings.webhooks_per_second)
 
         def wake_jobs() -> None:
-            telling.wake.set()
-            asking.wake.set()
+            for runner in working:
+                runner.wake.set()
 
         services.wake_jobs = wake_jobs
         services.webhook_tools = WebhookTools(
@@ -152,7 +156,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             access=access,
             sandbox=sandbox,
             feeds=feeds,
-            runners=[telling, asking],
+            runners=working,
             fan_out=FanOut(services=services),
         )
         broker.listen(lambda _: runtime.fan_out.wake.set())
@@ -232,23 +236,37 @@ async def _release_claims_if_alone(database: Database, lock: IO[str]) -> None:
     fcntl.flock(lock, fcntl.LOCK_SH)
 
 
-async def _open_rails(
-    settings: Settings, stack: AsyncExitStack, coordinates: SandboxCoordinates | None
-) -> tuple[dict[str, ReceivingProvider], dict[str, SettlementFeed]]:
+def _lnd(settings: Settings, coordinates: SandboxCoordinates | None) -> LndCoordinates:
     if settings.lnd_address is not None and settings.lnd_tls_cert_path and settings.lnd_macaroon_path:
-        lnd = LndCoordinates(
+        return LndCoordinates(
             address=settings.lnd_address,
             tls_cert_path=settings.lnd_tls_cert_path,
             macaroon_path=settings.lnd_macaroon_path,
+            spend_macaroon_path=settings.lnd_spend_macaroon_path,
             network=settings.lnd_network,
         )
-    elif coordinates is not None:
-        lnd = coordinates.lnd
-    else:
+    if coordinates is None:
         raise StartRefused("no rail is set: set QUITTANCE_LND_ADDRESS, or QUITTANCE_SANDBOX=true to try it out")
-    provider = LndProvider(_channel(lnd), network=lnd.network, name=LND, timeout_s=settings.lnd_timeout_s)
+    return coordinates.lnd
+
+
+def _open_rails(
+    settings: Settings, stack: AsyncExitStack, lnd: LndCoordinates
+) -> tuple[dict[str, ReceivingProvider], dict[str, SettlementFeed]]:
+    channel = _channel(lnd, macaroon_path=lnd.macaroon_path)
+    provider = LndProvider(channel, network=lnd.network, name=LND, timeout_s=settings.lnd_timeout_s)
     stack.push_async_callback(provider.aclose)
     return {LND: provider}, {LND: provider}
+
+
+def _open_payers(settings: Settings, stack: AsyncExitStack, lnd: LndCoordinates) -> dict[str, SendingProvider]:
+    """Open what may pay, on a channel of its own: the macaroon that spends is on no call that does not need it."""
+    if lnd.spend_macaroon_path is None:
+        return {}
+    channel = _channel(lnd, macaroon_path=lnd.spend_macaroon_path)
+    payer = LndPayer(channel, network=lnd.network, name=LND, timeout_s=settings.lnd_timeout_s)
+    stack.push_async_callback(payer.aclose)
+    return {LND: payer}
 
 
 def _callbacks(settings: Settings) -> dict[str, ReadsCallbacks]:
@@ -274,15 +292,16 @@ async def _check_networks(rails: Mapping[str, ReceivingProvider]) -> None:
         except TimeoutError:
             continue
         if health.wrong_network:
-            raise StartRefused(f"{name}: {health.detail}; set QUITTANCE_LND_NETWORK to the node's network")
+            setting = f"{PREFIX}{name.upper().replace('-', '_')}_NETWORK"
+            raise StartRefused(f"{name}: {health.detail}; connect another node, or set {setting} to this one's network")
 
 
-def _channel(lnd: LndCoordinates) -> grpc.aio.Channel:
+def _channel(lnd: LndCoordinates, *, macaroon_path: Path) -> grpc.aio.Channel:
     try:
         connection = LndConnection(
             address=lnd.address,
             tls_cert=lnd.tls_cert_path.read_bytes(),
-            macaroon=SecretStr(lnd.macaroon_path.read_bytes().hex()),
+            macaroon=SecretStr(macaroon_path.read_bytes().hex()),
         )
         return open_channel(connection)
     except ProviderMisconfigured as error:

@@ -44,6 +44,10 @@ class Settings(BaseSettings):
     lnd_address: str | None = Field(None, description="The LND node's gRPC address, as host:port.")
     lnd_tls_cert_path: Path | None = Field(None, description="The node's tls.cert.")
     lnd_macaroon_path: Path | None = Field(None, description="A macaroon; invoice.macaroon with info:read is enough.")
+    lnd_spend_macaroon_path: Path | None = Field(
+        None, description="A macaroon with offchain:read and offchain:write, and nothing else, to pay refunds and "
+        "payouts with. Without it nothing is ever paid."
+    )  # fmt: skip
     lnd_network: Network = Field("mainnet", description="The network the node must be on.")
     lnd_callback_secret: SecretStr | None = Field(
         None, description="What notices to /callbacks/lnd are signed with, `whsec_…`; comma separated during a "
@@ -164,7 +168,11 @@ class Settings(BaseSettings):
     def _check_lnd(self) -> None:
         given = {"lnd_tls_cert_path": self.lnd_tls_cert_path, "lnd_macaroon_path": self.lnd_macaroon_path}
         if self.lnd_address is None:
+            if self.lnd_spend_macaroon_path is not None:
+                raise ValueError("lnd_spend_macaroon_path: goes with lnd_address; the sandbox has its own")
             return
+        if self.lnd_spend_macaroon_path is not None:
+            given["lnd_spend_macaroon_path"] = self.lnd_spend_macaroon_path
         if self.sandbox:
             raise ValueError("sandbox: its clock and its key do not go with a real node; unset one of both")
         host, _, port = self.lnd_address.rpartition(":")

@@ -27,8 +27,8 @@ from quittance.domain.lnurl_pay import (
 )
 from quittance.domain.money import BTC_MSAT, Money, msat
 from quittance.providers.base import Outgoing, OutgoingAnswer, OutgoingFailed
+from quittance.providers.lightning import signer
 from quittance.providers.payees import PayeeInvoice
-from quittance.providers.signatures import recover
 
 BODY_BYTES_MAX: Final = 300_000  # a first answer may carry an image of 136 536 characters
 TIMEOUT_S: Final = 10.0
@@ -67,7 +67,7 @@ class LnurlDirectory:
             now_s=int(self._now().timestamp()),
             strict=strict,
         )
-        return _checked(answer, check_invoice(answer.payment_request, terms=terms, recover=recover))
+        return _checked(answer, check_invoice(answer.payment_request, terms=terms, recover=signer))
 
     async def proof(self, invoice: PayeeInvoice) -> Preimage | None:
         if invoice.verify_url is None:

@@ -93,6 +93,28 @@ class Invoices(Mapping[bytes, InvoiceRecord]):
         )
         return replace(record, payment_request=self._signed(record))
 
+    def unasked(
+        self, *, preimage: bytes, payment_addr: bytes, value_msat: int, custom_records: bytes, now_s: int
+    ) -> InvoiceRecord:
+        """Return the invoice that a node makes of a payment without one; there is no text to pay it by."""
+        return InvoiceRecord(
+            node=self._node,
+            add_index=len(self._order) + 1,
+            payment_hash=sha256(preimage).digest(),
+            preimage=preimage,
+            payment_addr=payment_addr,
+            memo="",
+            description_hash=b"",
+            value_msat=value_msat,
+            created_at_s=now_s,
+            expiry_s=_EXPIRY_S,
+            cltv_expiry=_CLTV,
+            payment_request="",
+            private=False,
+            hold=False,
+            custom_records=custom_records,
+        )
+
     def _signed(self, record: InvoiceRecord) -> str:
         return bolt11.encode(
             bolt11.UnsignedInvoice(

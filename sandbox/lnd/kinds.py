@@ -44,9 +44,13 @@ KINDS: Final = (
         "The payment, by any node, stays in flight until release_pending or fail_pending.",
         methods=_PAYING,
     ),
+    _kind("no_route", "The payment, by any node, fails: no route is found.", methods=_PAYING),
+    _kind("payee_refuses", "The payment, by any node, comes back: its payee does not take it.", methods=_PAYING),
+    _kind("no_keysend", "The payment without an invoice, by any node, meets a payee that takes none.", methods=_PAYING),
     _at_once("release_pending", "Payments that pending_forever holds arrive now."),
     _at_once("fail_pending", "Payments that pending_forever holds fail now, and the money is back."),
     _at_once("dropped_stream", "Open streams of all invoices end with UNAVAILABLE."),
+    _at_once("dropped_payments", "Open streams that follow payments end with UNAVAILABLE; the payments go on."),
     _at_once(
         "restart", "The server stops and comes back on the same port after `seconds`, with its state.", seconds=0.0
     ),

@@ -1,10 +1,11 @@
 """Paying: what a payer's node refuses, where the money goes, and how a payment ends."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Final
 
 import grpc
@@ -17,12 +18,20 @@ from quittance.sandbox.lnd.keys import recover
 from quittance.sandbox.lnd.kinds import RAIL
 from quittance.sandbox.lnd.network import Network
 from quittance.sandbox.lnd.node import Change, SandboxNode
-from quittance.sandbox.lnd.records import InvoiceRecord, PaymentRecord
+from quittance.sandbox.lnd.records import (
+    CUSTOM_RECORDS_FROM,
+    KEYSEND_RECORD,
+    InvoiceRecord,
+    PaymentRecord,
+    read_records,
+    written_records,
+)
 from quittance.sandbox.lnd.refusals import Refused
 
 _FEE_BASE_MSAT: Final = 1_000
 _FEE_PPM: Final = 1
 _NETWORK: Final = "regtest"
+_CALL: Final = "SendPaymentV2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +45,7 @@ class PaymentOrder:
     fee_msat_max: int
     payment_request: str
     allow_self: bool
+    custom_records: Mapping[int, bytes] = field(default_factory=dict)
 
 
 def route_fee_msat(value_msat: int) -> int:
@@ -95,6 +105,8 @@ def _order_of_parts(request: router.SendPaymentRequest, *, value_msat: int, fee_
         raise Refused(f"invalid hash length of {len(request.payment_hash)}, want {HASH_BYTES}")
     if not value_msat:
         raise Refused("amount must be specified")
+    if any(number < CUSTOM_RECORDS_FROM for number in request.dest_custom_records):
+        raise Refused(f"custom records entry with TLV type below min: {CUSTOM_RECORDS_FROM}")
     return PaymentOrder(
         destination=request.dest,
         payment_hash=request.payment_hash,
@@ -103,6 +115,7 @@ def _order_of_parts(request: router.SendPaymentRequest, *, value_msat: int, fee_
         fee_msat_max=fee_msat_max,
         payment_request="",
         allow_self=request.allow_self_payment,
+        custom_records=dict(request.dest_custom_records),
     )
 
 
@@ -130,6 +143,7 @@ def start(network: Network, payer: SandboxNode, order: PaymentOrder) -> PaymentR
         value_msat=order.amount_msat,
         fee_msat=fee_msat,
         payment_request=order.payment_request,
+        custom_records=written_records(order.custom_records),
         created_at_ns=int(network.clock.now().timestamp() * 1_000_000) * 1_000,
     )
     reason = _no_way(network, account.balance_msat, order, fee_msat=fee_msat)
@@ -139,7 +153,7 @@ def start(network: Network, payer: SandboxNode, order: PaymentOrder) -> PaymentR
         return payment
     account = replace(account, balance_msat=account.balance_msat - order.amount_msat - fee_msat)
     change = Change(nodes={payer.name: account})
-    if network.faults.take(RAIL, "pending_forever", method="SendPaymentV2") is not None:
+    if network.faults.take(RAIL, "pending_forever", method=_CALL) is not None:
         change.payments.append(replace(payment, stuck=True))
         network.apply(change)
     else:
@@ -152,6 +166,8 @@ def _no_way(
 ) -> "ln.PaymentFailureReason | None":
     if balance_msat < order.amount_msat:
         return ln.FAILURE_REASON_INSUFFICIENT_BALANCE
+    if network.faults.take(RAIL, "no_route", method=_CALL) is not None:
+        return ln.FAILURE_REASON_NO_ROUTE
     if network.node_at(order.destination) is None or fee_msat > order.fee_msat_max:
         return ln.FAILURE_REASON_NO_ROUTE
     if balance_msat < order.amount_msat + fee_msat:
@@ -164,7 +180,10 @@ def _deliver(network: Network, change: Change, payment: PaymentRecord) -> None:
     payee = network.node_at(payment.destination)
     assert payee is not None, "a route was found"
     invoice = payee.invoices.get(payment.payment_hash)
-    if invoice is None or not _accepts(invoice, payment, now_s=network.now_s()):
+    if invoice is None:
+        invoice = _unasked(network, payee, payment)
+    refused = network.faults.take(RAIL, "payee_refuses", method=_CALL) is not None
+    if refused or invoice is None or not _accepts(invoice, payment, now_s=network.now_s()):
         network.fail(change, payment, ln.FAILURE_REASON_INCORRECT_PAYMENT_DETAILS)
         return
     invoice = replace(invoice, payer=payment.node)
@@ -177,6 +196,22 @@ def _deliver(network: Network, change: Change, payment: PaymentRecord) -> None:
         replace(invoice, state=ln.Invoice.ACCEPTED, accepted_at_s=network.now_s(), paid_msat=payment.value_msat)
     )
     network.apply(change)
+
+
+def _unasked(network: Network, payee: SandboxNode, payment: PaymentRecord) -> InvoiceRecord | None:
+    """Return the invoice that a node makes for money that brings its own preimage, or ``None``; it is kept later."""
+    preimage = read_records(payment.custom_records).get(KEYSEND_RECORD, b"")
+    if sha256(preimage).digest() != payment.payment_hash:
+        return None
+    if network.faults.take(RAIL, "no_keysend", method=_CALL) is not None:
+        return None
+    return payee.invoices.unasked(
+        preimage=preimage,
+        payment_addr=payment.payment_addr,
+        value_msat=payment.value_msat,
+        custom_records=payment.custom_records,
+        now_s=network.now_s(),
+    )
 
 
 def _accepts(invoice: InvoiceRecord, payment: PaymentRecord, *, now_s: int) -> bool:
@@ -205,7 +240,7 @@ async def follow(payer: SandboxNode, payment_hash: bytes) -> AsyncGenerator[Paym
     """Yield how a payment stands, then each change, until it is final.
 
     Raises:
-        Refused: NOT_FOUND, the proof that the node never started it.
+        Refused: NOT_FOUND, the proof that the node never started it; or the stream was dropped.
     """
     with payer.listeners.payment(payment_hash) as changes:
         payment = payer.payments.get(payment_hash)
@@ -213,7 +248,10 @@ async def follow(payer: SandboxNode, payment_hash: bytes) -> AsyncGenerator[Paym
             raise Refused("payment isn't initiated", grpc.StatusCode.NOT_FOUND)
         yield payment
         while not payment.is_final:
-            payment = await changes.get()
+            change = await changes.get()
+            if change is None:
+                raise Refused("Socket closed", grpc.StatusCode.UNAVAILABLE)
+            payment = change
             yield payment
 
 

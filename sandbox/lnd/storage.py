@@ -33,9 +33,18 @@ class Storage:
             self._connection.execute(
                 f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(names)}, PRIMARY KEY ({key})) WITHOUT ROWID"
             )
+            self._add_missing(kind, table)
             places = ", ".join("?" * len(names))
             statement = f"INSERT OR REPLACE INTO {table} ({', '.join(names)}) VALUES ({places})"  # noqa: S608
             self._statements[kind] = (statement, attrgetter(*names))
+
+    def _add_missing(self, kind: type[Record], table: str) -> None:
+        """Give a file of an earlier version the columns that it lacks, with what a new record holds there."""
+        present = {row[1] for row in self._connection.execute(f"PRAGMA table_info({table})")}
+        for field in fields(kind):
+            if field.name not in present:
+                self._connection.execute(f"ALTER TABLE {table} ADD COLUMN {field.name}")
+                self._connection.execute(f"UPDATE {table} SET {field.name} = ?", (field.default,))  # noqa: S608
 
     def save(self, *records: Record) -> None:
         """Write all of ``records``, or none of them."""

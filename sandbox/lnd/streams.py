@@ -11,7 +11,7 @@ from quittance.sandbox.lnd.records import InvoiceRecord, PaymentRecord
 from quittance.sandbox.lnd.refusals import Refused
 
 _Invoices = asyncio.Queue[InvoiceRecord]
-_Payments = asyncio.Queue[PaymentRecord]
+_Payments = asyncio.Queue[PaymentRecord | None]
 
 
 class InvoiceListener:
@@ -110,6 +110,12 @@ class Listeners:
     def tell_payment(self, record: PaymentRecord) -> None:
         for queue in self._payments.get(record.payment_hash, ()):
             queue.put_nowait(record)
+
+    def drop_payments(self) -> None:
+        """End every stream that follows a payment."""
+        for queues in self._payments.values():
+            for queue in queues:
+                queue.put_nowait(None)
 
     def drop_all(self) -> None:
         """End every stream of all invoices."""

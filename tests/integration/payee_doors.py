@@ -82,7 +82,7 @@ class PayeeDoors:
 
 
 @pytest.fixture
-async def payees(till: Any) -> AsyncIterator[PayeeDoors]:
+async def doors(till: Any) -> AsyncIterator[PayeeDoors]:
     services: Services = till.services
     routes = [*payee_routes(services, peer_address), *checkout_routes(services, peer_address)]
     server = LoopbackServer(Starlette(routes=routes))

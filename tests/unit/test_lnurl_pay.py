@@ -36,7 +36,7 @@ from quittance.domain.lnurl_pay import (
     read_payee,
     read_success_action,
 )
-from quittance.providers.signatures import recover
+from quittance.providers.lightning import signer
 from quittance.sandbox.lnd.keys import NodeKey
 
 URL = "https://example.com/.well-known/lnurlp/alice"
@@ -303,9 +303,9 @@ def test_what_cannot_be_kept_after_payment_is_refused_before_it(said: object) ->
 
 
 def test_the_invoice_that_was_asked_for_is_accepted_until_its_last_second() -> None:
-    assert check_invoice(invoice(), terms=terms(now_s=NOW_S + 59), recover=recover).amount_msat == 5_000
+    assert check_invoice(invoice(), terms=terms(now_s=NOW_S + 59), recover=signer).amount_msat == 5_000
     vector = terms(amount_msat=1_000_000)
-    assert check_invoice(REGTEST_VECTOR, terms=vector, recover=recover).expiry_s == 600
+    assert check_invoice(REGTEST_VECTOR, terms=vector, recover=signer).expiry_s == 600
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_the_invoice_that_was_asked_for_is_accepted_until_its_last_second() -> N
 )
 def test_any_other_invoice_is_refused_and_the_flaw_named(changes: dict[str, object], flaw: InvoiceFlaw) -> None:
     with pytest.raises(PayeeInvoiceMismatch) as refused:
-        check_invoice(invoice(**changes), terms=terms(), recover=recover)
+        check_invoice(invoice(**changes), terms=terms(), recover=signer)
 
     assert refused.value.flaw == flaw
 
@@ -332,8 +332,8 @@ def test_a_lenient_payer_takes_a_description_and_nothing_else() -> None:
     described = {"description": "anything", "description_hash": None}
     lenient = terms(strict=False)
 
-    assert check_invoice(invoice(**described), terms=lenient, recover=recover).description == "anything"
-    assert check_invoice(invoice(), terms=lenient, recover=recover).description is None
+    assert check_invoice(invoice(**described), terms=lenient, recover=signer).description == "anything"
+    assert check_invoice(invoice(), terms=lenient, recover=signer).description is None
     for changes, flaw in (
         ({"description_hash": bytes(32)}, InvoiceFlaw.DESCRIPTION),
         (described | {"amount_msat": 5_001}, InvoiceFlaw.AMOUNT),
@@ -341,7 +341,7 @@ def test_a_lenient_payer_takes_a_description_and_nothing_else() -> None:
         (described | {"timestamp": NOW_S - 60}, InvoiceFlaw.EXPIRED),
     ):
         with pytest.raises(PayeeInvoiceMismatch) as refused:
-            check_invoice(invoice(**changes), terms=lenient, recover=recover)
+            check_invoice(invoice(**changes), terms=lenient, recover=signer)
         assert refused.value.flaw == flaw
 
 
@@ -350,7 +350,7 @@ def test_one_changed_character_spoils_an_invoice() -> None:
     other = "q" if good[60] != "q" else "p"
 
     with pytest.raises(PayeeInvoiceMismatch) as refused:
-        check_invoice(good[:60] + other + good[61:], terms=terms(), recover=recover)
+        check_invoice(good[:60] + other + good[61:], terms=terms(), recover=signer)
 
     assert refused.value.flaw == InvoiceFlaw.MALFORMED
 
@@ -423,7 +423,7 @@ def test_no_second_answer_raises_anything_else(answer: dict[str, Any], tag: str,
 @given(st.text() | st.text(alphabet="qpzry9x8gf2tvdw0s3jn54khce6mua7l1bcrtlightning:").map("lnbcrt1".__add__))
 def test_no_invoice_raises_anything_else(text: str) -> None:
     with pytest.raises(PayeeInvoiceMismatch):
-        check_invoice(bare_invoice(text), terms=terms(), recover=recover)
+        check_invoice(bare_invoice(text), terms=terms(), recover=signer)
 
 
 @given(st.binary())

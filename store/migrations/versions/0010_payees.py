@@ -1,14 +1,14 @@
 """names that merchants are paid by, and what invoices are bound to
 
 Revision: 0010
-Follows: 0007
+Follows: 0008
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0010"
-down_revision = "0007"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 

@@ -14,9 +14,9 @@ from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, Prov
 from quittance.domain.ids import Preimage
 from quittance.domain.money import BTC_MSAT, Money, msat
 from quittance.providers.base import InvoiceRequest, InvoiceStatus, ReceivingProvider, SettlementFeed
+from quittance.providers.lightning import signer as recover
 from quittance.providers.lnd._proto import lnrpc_pb2
 from quittance.providers.lnd.provider import LndProvider
-from quittance.providers.signatures import recover
 
 CREATED_AT, SETTLED_AT = 1_700_000_000, 1_700_000_030
 INVOICE = lnrpc_pb2.Invoice
