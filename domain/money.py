@@ -28,10 +28,11 @@ class Asset:
             raise InvalidAmount(f"an asset scale lies between 0 and {ASSET_SCALE_MAX}")
 
 
+COIN_SCALE = 8
 BTC_MSAT = Asset("BTC", 11)
-BTC_SAT = Asset("BTC", 8)
+BTC_SAT = Asset("BTC", COIN_SCALE)
 LTC_MSAT = Asset("LTC", 11)
-LTC_LITOSHI = Asset("LTC", 8)
+LTC_LITOSHI = Asset("LTC", COIN_SCALE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,13 +161,15 @@ def _payee_named(transaction: Transaction, name: str) -> _Payee | None:
 
 
 def _offer_of(services: Services, payee: _Payee) -> PayOffer:
-    if services.rail(payee.merchant.default_provider).asset != BTC_MSAT:
+    price = None if payee.article is None else payee.article.price
+    rail = services.rail(payee.merchant.default_provider)
+    if rail.asset != BTC_MSAT or (price is not None and price.asset.code != BTC_MSAT.code):
         raise InvalidAmount("this is not paid in bitcoin over Lightning")
     metadata = metadata_text(payee.description, identifier=address_of(services, payee.name))
     most = services.rules.amount_msat_max
     least = min(services.rules.payee_msat_min, most)
-    if payee.article is not None:
-        least = most = check_amount(payee.article.price, services.rules).rescaled_exactly(BTC_MSAT).value
+    if price is not None:
+        least = most = check_amount(services, price).rescaled_exactly(BTC_MSAT).value
     return PayOffer(name=payee.name, amount_msat_min=least, amount_msat_max=most, metadata=metadata)
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from quittance.domain.access import Principal
 from quittance.domain.errors import CannotPayFrom, UnknownProvider
 from quittance.domain.ids import ENTROPY_BYTES, IdSequence, PaymentId
+from quittance.domain.money import BTC_MSAT, LTC_LITOSHI, Money, msat
 from quittance.domain.payment import Standing
 from quittance.domain.secrets import SecretDeriver
 from quittance.domain.transfer import FeeRule
@@ -22,9 +23,10 @@ from quittance.store.database import Database
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentRules:
-    """Limits on what may be asked for. Amounts in millisatoshi, times in seconds, texts in characters."""
+    """Limits on what may be asked for. Amounts in the unit of their name, times in seconds, texts in characters."""
 
     amount_msat_max: int = 100_000_000_000
+    amount_litoshi_max: int = 10_000_000_000
     upvote_msat_min: int = 1_000_000
     expires_in_s_default: int = 3_600
     expires_in_s_max: int = 30 * 86_400
@@ -36,7 +38,17 @@ class PaymentRules:
     wait_for_invoice_s: int = 20
     reconcile_interval_s: int = 60
     expiry_grace_s: int = 60
+    hold_check_s: int = 5
+    hold_s_max: int = 3_600
     job_claim_s: int = 60
+
+    def amount_max(self, asset_code: str) -> Money | None:
+        """Return the largest payment in an asset; None for one that nothing may be asked in."""
+        of_asset = {
+            BTC_MSAT.code: msat(self.amount_msat_max),
+            LTC_LITOSHI.code: Money(self.amount_litoshi_max, LTC_LITOSHI),
+        }
+        return of_asset.get(asset_code)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

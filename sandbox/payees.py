@@ -22,7 +22,7 @@ from quittance.domain.lnurl_pay import PAY_TAG, metadata_hash, metadata_text
 from quittance.providers.lnd._proto import lnrpc_pb2 as ln
 from quittance.sandbox.faults import FaultKind, Faults
 from quittance.sandbox.lnd.invoices import InvoiceOrder
-from quittance.sandbox.lnd.network import MERCHANT, Network
+from quittance.sandbox.lnd.network import Network
 from quittance.sandbox.lnd.node import SandboxNode
 from quittance.sandbox.lnd.records import InvoiceRecord
 from quittance.sandbox.lnd.refusals import Refused
@@ -91,7 +91,7 @@ class PayeeServer:
     def __init__(self, *, network: Network, faults: Faults) -> None:
         self._network = network
         self._faults = faults
-        self._names = [name for name in network.nodes if name != MERCHANT]
+        self._names = [name for name in network.nodes if name not in {network.chain.merchant, network.chain.cln}]
 
     def app(self) -> Starlette:
         return Starlette(

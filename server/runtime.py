@@ -25,6 +25,7 @@ from quittance.gql.limits import DocumentLimits
 from quittance.providers.base import ReadsCallbacks, ReceivingProvider, SendingProvider, SettlementFeed
 from quittance.providers.hints import SignedHints
 from quittance.providers.lnd.channel import LndConnection, open_channel
+from quittance.providers.lnd.currencies import BITCOIN, LITECOIN, Currency
 from quittance.providers.lnd.payer import LndPayer
 from quittance.providers.lnd.provider import LndProvider
 from quittance.providers.rates.base import RateSource
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("quittance.runtime")
 
 LND = "lnd"
+LND_LTC = "lnd-ltc"
+CURRENCIES: Mapping[str, Currency] = {LND: BITCOIN, LND_LTC: LITECOIN}
 KEY_USE_FLUSH_S = 30.0
 NETWORK_CHECK_S = 3.0
 HTTP_TIMEOUT_S = 10.0
@@ -111,13 +114,13 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
     async with AsyncExitStack() as stack:
         clock, sandbox, coordinates = await _open_sandbox(settings, stack)
         database = await _open_database(settings, stack, now=clock)
-        lnd = _lnd(settings, coordinates)
-        rails, feeds = _open_rails(settings, stack, lnd)
+        nodes = _nodes(settings, coordinates)
+        rails = _open_rails(settings, stack, nodes)
         await _check_networks(rails)
         services = Services(
             database=database,
             rails=rails,
-            default_provider=LND,
+            default_provider=settings.default_rail,
             rates=await _open_rates(stack, coordinates),
             now=clock,
             derive=_deriver(settings),
@@ -125,7 +128,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             public_url=settings.base_url,
             rules=_rules(settings),
             readers=ReaderRules(challenge_s=settings.login_challenge_s, session_s=settings.session_s),
-            payers=_open_payers(settings, stack, lnd),
+            payers=_open_payers(settings, stack, nodes),
             callbacks=_callbacks(settings),
         )
         with telling_of_the_database():
@@ -155,7 +158,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             broker=broker,
             access=access,
             sandbox=sandbox,
-            feeds=feeds,
+            feeds=dict(rails),
             runners=working,
             fan_out=FanOut(services=services),
         )
@@ -236,37 +239,70 @@ async def _release_claims_if_alone(database: Database, lock: IO[str]) -> None:
     fcntl.flock(lock, fcntl.LOCK_SH)
 
 
-def _lnd(settings: Settings, coordinates: SandboxCoordinates | None) -> LndCoordinates:
+def _nodes(settings: Settings, coordinates: SandboxCoordinates | None) -> dict[str, LndCoordinates]:
+    """Return where the node of each rail is found.
+
+    Raises:
+        StartRefused: none is set.
+    """
+    if coordinates is not None:
+        return {LND: coordinates.lnd, LND_LTC: coordinates.lnd_ltc}
+    nodes: dict[str, LndCoordinates] = {}
     if settings.lnd_address is not None and settings.lnd_tls_cert_path and settings.lnd_macaroon_path:
-        return LndCoordinates(
+        nodes[LND] = LndCoordinates(
             address=settings.lnd_address,
             tls_cert_path=settings.lnd_tls_cert_path,
             macaroon_path=settings.lnd_macaroon_path,
             spend_macaroon_path=settings.lnd_spend_macaroon_path,
             network=settings.lnd_network,
         )
-    if coordinates is None:
+    if settings.lnd_ltc_address is not None and settings.lnd_ltc_tls_cert_path and settings.lnd_ltc_macaroon_path:
+        nodes[LND_LTC] = LndCoordinates(
+            address=settings.lnd_ltc_address,
+            tls_cert_path=settings.lnd_ltc_tls_cert_path,
+            macaroon_path=settings.lnd_ltc_macaroon_path,
+            spend_macaroon_path=settings.lnd_ltc_spend_macaroon_path,
+            network=settings.lnd_ltc_network,
+        )
+    if not nodes:
         raise StartRefused("no rail is set: set QUITTANCE_LND_ADDRESS, or QUITTANCE_SANDBOX=true to try it out")
-    return coordinates.lnd
+    return nodes
 
 
 def _open_rails(
-    settings: Settings, stack: AsyncExitStack, lnd: LndCoordinates
-) -> tuple[dict[str, ReceivingProvider], dict[str, SettlementFeed]]:
-    channel = _channel(lnd, macaroon_path=lnd.macaroon_path)
-    provider = LndProvider(channel, network=lnd.network, name=LND, timeout_s=settings.lnd_timeout_s)
-    stack.push_async_callback(provider.aclose)
-    return {LND: provider}, {LND: provider}
+    settings: Settings, stack: AsyncExitStack, nodes: Mapping[str, LndCoordinates]
+) -> dict[str, LndProvider]:
+    """Open what receives."""
+    rails: dict[str, LndProvider] = {}
+    for name, where in nodes.items():
+        rails[name] = LndProvider(
+            _channel(where, macaroon_path=where.macaroon_path),
+            network=where.network,
+            name=name,
+            timeout_s=settings.lnd_timeout_s,
+            currency=CURRENCIES[name],
+        )
+        stack.push_async_callback(rails[name].aclose)
+    return rails
 
 
-def _open_payers(settings: Settings, stack: AsyncExitStack, lnd: LndCoordinates) -> dict[str, SendingProvider]:
+def _open_payers(
+    settings: Settings, stack: AsyncExitStack, nodes: Mapping[str, LndCoordinates]
+) -> dict[str, SendingProvider]:
     """Open what may pay, on a channel of its own: the macaroon that spends is on no call that does not need it."""
-    if lnd.spend_macaroon_path is None:
-        return {}
-    channel = _channel(lnd, macaroon_path=lnd.spend_macaroon_path)
-    payer = LndPayer(channel, network=lnd.network, name=LND, timeout_s=settings.lnd_timeout_s)
-    stack.push_async_callback(payer.aclose)
-    return {LND: payer}
+    payers: dict[str, SendingProvider] = {}
+    for name, where in nodes.items():
+        if where.spend_macaroon_path is None:
+            continue
+        payers[name] = payer = LndPayer(
+            _channel(where, macaroon_path=where.spend_macaroon_path),
+            network=where.network,
+            name=name,
+            timeout_s=settings.lnd_timeout_s,
+            currency=CURRENCIES[name],
+        )
+        stack.push_async_callback(payer.aclose)
+    return payers
 
 
 def _callbacks(settings: Settings) -> dict[str, ReadsCallbacks]:
@@ -349,11 +385,13 @@ def _limiter(settings: Settings) -> MinuteLimiter:
 def _rules(settings: Settings) -> PaymentRules:
     return PaymentRules(
         amount_msat_max=settings.amount_msat_max,
+        amount_litoshi_max=settings.amount_litoshi_max,
         upvote_msat_min=settings.upvote_msat_min,
         payee_msat_min=settings.payee_msat_min,
         payee_expires_in_s=settings.payee_expires_in_s,
         expires_in_s_default=settings.expires_in_s_default,
         expires_in_s_max=settings.expires_in_s_max,
+        hold_s_max=settings.hold_s_max,
         claim_s=3 * int(settings.lnd_timeout_s) + 5,  # making an invoice takes three calls at most
         wait_for_invoice_s=3 * int(settings.lnd_timeout_s) + 10,
     )

@@ -11,6 +11,7 @@ from quittance.domain import article, payment
 from quittance.domain.access import Scope
 from quittance.domain.article import ArticleOrder, ArticleStatus
 from quittance.domain.ids import ArticleId, PaymentId
+from quittance.domain.money import BTC_MSAT
 from quittance.domain.payment import PaymentPurpose, PaymentStatus
 from quittance.gql.context import Context, QuittanceInfo
 from quittance.gql.types.money import AmountInput, Money
@@ -54,11 +55,11 @@ class Article(Node):
         own = principal.merchant_id == self.subject.merchant_id and principal.allows(Scope.ARTICLES_WRITE)
         return self.subject.content if own else None
 
-    @strawberry.field(description="A Lightning Address that sells it; null while it cannot be bought.")
+    @strawberry.field(description="A Lightning Address that sells it; null while it cannot be bought for bitcoin.")
     def lightning_address(self, info: QuittanceInfo) -> str | None:
         return lightning_names.address_of(info.context.services, self.subject.id) if self._for_sale else None
 
-    @strawberry.field(description="The same as an LNURL, in capitals; null while it cannot be bought.")
+    @strawberry.field(description="The same as an LNURL, in capitals; null while it cannot be bought for bitcoin.")
     def lnurl(self, info: QuittanceInfo) -> str | None:
         return lightning_names.lnurl_of(info.context.services, self.subject.id) if self._for_sale else None
 
@@ -78,7 +79,7 @@ class Article(Node):
 
     @property
     def _for_sale(self) -> bool:
-        return self.subject.status is ArticleStatus.VISIBLE
+        return self.subject.status is ArticleStatus.VISIBLE and self.subject.price.asset.code == BTC_MSAT.code
 
     @strawberry.field(description="This viewer's own newest view payment.")
     async def payment(

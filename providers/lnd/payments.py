@@ -12,8 +12,9 @@ from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, Quit
 from quittance.domain.ids import Preimage
 from quittance.domain.money import Asset, Money
 from quittance.providers.base import SendFailure, SentPayment, SentStatus
+from quittance.providers.lightning import NodeUnavailable
 from quittance.providers.lnd._proto import lnrpc_pb2
-from quittance.providers.lnd.errors import NodeUnavailable, to_quittance_error
+from quittance.providers.lnd.errors import to_quittance_error
 
 log = structlog.get_logger("quittance.providers.lnd")
 
@@ -53,6 +54,7 @@ _UNOPENED: Final = (
     "cannot determine data format", "unmarshal v1:", "unmarshal v2:", "empty macaroon", "encoding/hex:",
 )  # fmt: skip
 _NO_SUCH_CALL: Final = ("unknown service", "unknown method")
+_BEGUN: Final = ("invoice is already paid", "payment is in transition", "payment already exists")
 
 
 class AlreadyBegun(Exception):
@@ -108,7 +110,7 @@ def sending_error(error: grpc.aio.AioRpcError, *, provider: str) -> Exception:
     """
     text = (error.details() or "").lower()
     match error.code():
-        case grpc.StatusCode.ALREADY_EXISTS:
+        case code if _says_begun(code, text):
             return AlreadyBegun(provider)
         case grpc.StatusCode.UNIMPLEMENTED if any(known in text for known in _NO_SUCH_CALL):
             return ProviderMisconfigured(provider, _NO_ROUTER)
@@ -121,6 +123,12 @@ def sending_error(error: grpc.aio.AioRpcError, *, provider: str) -> Exception:
             if reason is not None:
                 return SendRefused(provider, reason)
     return unknown_outcome(error, provider=provider)
+
+
+def _says_begun(code: grpc.StatusCode, text: str) -> bool:
+    """LND 0.17 says by its words alone what later versions say by a code."""
+    says = code is grpc.StatusCode.UNKNOWN and any(known in text for known in _BEGUN)
+    return says or code is grpc.StatusCode.ALREADY_EXISTS
 
 
 def unknown_outcome(error: grpc.aio.AioRpcError, *, provider: str) -> NodeUnavailable:

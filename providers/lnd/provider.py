@@ -1,8 +1,8 @@
 """Receives over Lightning with an LND node of one's own."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeVar
 
 import grpc.aio
 
@@ -17,6 +17,7 @@ from quittance.providers.base import (
     Settlement,
 )
 from quittance.providers.lightning import (
+    NodeUnavailable,
     Terms,
     asked_amount,
     description_hash,
@@ -28,11 +29,12 @@ from quittance.providers.lightning import (
 from quittance.providers.lnd import feed
 from quittance.providers.lnd._proto import invoicesrpc_pb2, lnrpc_pb2, staterpc_pb2
 from quittance.providers.lnd.currencies import BITCOIN, Currency
-from quittance.providers.lnd.errors import Fault, NodeRefusal, NodeUnavailable
+from quittance.providers.lnd.errors import Fault, NodeRefusal
 from quittance.providers.lnd.identity import newest_invoice
 from quittance.providers.lnd.invoices import to_invoice
 from quittance.providers.lnd.node import Node
 
+_STANDS: Final = frozenset({Fault.MISSING, Fault.FINAL, Fault.NOT_HELD})  # refusals after which a lookup tells all
 _MAY_NOT_RECEIVE: Final = "the macaroon may not receive; it needs invoices:read and invoices:write"
 _NOT_ACTIVE: Final[Mapping[int, str]] = {
     staterpc_pb2.NON_EXISTING: "the node has no wallet; create one",
@@ -41,6 +43,9 @@ _NOT_ACTIVE: Final[Mapping[int, str]] = {
     staterpc_pb2.RPC_ACTIVE: "the node is starting",
     staterpc_pb2.WAITING_TO_START: "the node waits to become the leader of its cluster",
 }
+
+Order = TypeVar("Order", lnrpc_pb2.Invoice, invoicesrpc_pb2.AddHoldInvoiceRequest)
+Added = TypeVar("Added", lnrpc_pb2.AddInvoiceResponse, invoicesrpc_pb2.AddHoldInvoiceResp)
 
 
 class LndProvider:
@@ -91,32 +96,68 @@ class LndProvider:
             expiry=request.expires_in_s,
             description_hash=bytes.fromhex(description_hash(request) or ""),
         )
-        reference = self.reference(request.preimage)
-        terms = Terms(
-            reference=reference,
+        added = self._add(self._node.lightning.AddInvoice, message)
+        return await self._made(added, self._terms(request, amount_msat=amount_msat))
+
+    async def create_held_invoice(self, request: InvoiceRequest) -> Invoice:
+        """Make an invoice that is not settled when it is paid; as :meth:`create_invoice` otherwise.
+
+        The node learns the hash of the preimage alone, so it cannot take the money before we say so.
+        """
+        amount_msat = asked_amount(request, provider=self.name, asset=self.asset)
+        message = invoicesrpc_pb2.AddHoldInvoiceRequest(
+            memo=memo_of(request.description),
+            hash=sha256(request.preimage).digest(),
+            value_msat=amount_msat,
+            expiry=request.expires_in_s,
+            description_hash=bytes.fromhex(description_hash(request) or ""),
+        )
+        added = self._add(self._node.invoices.AddHoldInvoice, message)
+        return await self._made(added, self._terms(request, amount_msat=amount_msat))
+
+    async def settle_invoice(self, preimage: Preimage) -> Invoice:
+        """Take what a held invoice holds, and return how it stands afterwards; one that is final stays as it is.
+
+        Raises:
+            ProviderUnavailable: the outcome is unknown; look up the reference.
+            ProviderMisconfigured: the operator must act; likewise.
+        """
+        try:
+            await self._node.ask(self._node.invoices.SettleInvoice, invoicesrpc_pb2.SettleInvoiceMsg(preimage=preimage))
+        except NodeRefusal as refusal:
+            if refusal.fault not in _STANDS:
+                raise
+        return await self.lookup_invoice(self.reference(preimage))
+
+    def _terms(self, request: InvoiceRequest, *, amount_msat: int) -> Terms:
+        return Terms(
+            reference=self.reference(request.preimage),
             amount_msat=amount_msat,
             description_hash=description_hash(request),
             prefix=self._prefix,
             network=self._set_to,
         )
+
+    async def _made(self, added: Awaitable[str], terms: Terms) -> Invoice:
+        """Return the invoice that ``added`` makes, or the one that was made of the same preimage before."""
         try:
-            payment_request = await self._add(message)
+            payment_request = await added
         except NodeRefusal as refusal:
             if refusal.fault is not Fault.DUPLICATE:
                 raise
-            held = await self._find(reference)
+            held = await self._find(terms.reference)
             verified(held.payment_request or "", terms=terms, provider=self.name)
             return held
         return verified(payment_request, terms=terms, provider=self.name)
 
-    async def _add(self, message: lnrpc_pb2.Invoice) -> str:
+    async def _add(self, method: grpc.aio.UnaryUnaryMultiCallable[Order, Added], order: Order) -> str:
         """Return the text of a new invoice; a payment address that the node drew twice is drawn once more."""
         try:
-            answer = await self._node.ask(self._node.lightning.AddInvoice, message)
+            answer = await self._node.ask(method, order)
         except NodeRefusal as refusal:
             if refusal.fault is not Fault.COLLISION:
                 raise
-            answer = await self._node.ask(self._node.lightning.AddInvoice, message)
+            answer = await self._node.ask(method, order)
         return answer.payment_request
 
     async def lookup_invoice(self, reference: str) -> Invoice:

@@ -15,7 +15,6 @@ from quittance.sandbox.lnd.records import MSAT_PER_SAT, InvoiceRecord
 from quittance.sandbox.lnd.refusals import Refused
 
 HASH_BYTES: Final = 32
-PREFIX: Final = "bcrt"
 _MEMO_BYTES_MAX: Final = 1_024
 _VALUE_MSAT_MAX: Final = 100_000 * 10**11
 _EXPIRY_S: Final = 86_400
@@ -48,9 +47,10 @@ class InvoiceOrder:
 class Invoices(Mapping[bytes, InvoiceRecord]):
     """Invoices by payment hash, in the order in which they were added."""
 
-    def __init__(self, *, node: str, key: NodeKey) -> None:
+    def __init__(self, *, node: str, key: NodeKey, prefix: str) -> None:
         self._node = node
         self._key = key
+        self._prefix = prefix
         self._by_hash: dict[bytes, InvoiceRecord] = {}
         self._by_addr: dict[bytes, bytes] = {}
         self._settled: dict[int, bytes] = {}
@@ -118,7 +118,7 @@ class Invoices(Mapping[bytes, InvoiceRecord]):
     def _signed(self, record: InvoiceRecord) -> str:
         return bolt11.encode(
             bolt11.UnsignedInvoice(
-                prefix=PREFIX,
+                prefix=self._prefix,
                 amount_msat=record.value_msat or None,
                 timestamp=record.created_at_s,
                 payment_hash=record.payment_hash,

@@ -1,11 +1,11 @@
-"""What an LND node can be told to do wrong. Faults on calls meet the merchant's node; payers behave."""
+"""What a node can be told to do wrong. Faults on calls meet the merchant's node; payers behave."""
 
+from dataclasses import replace
 from typing import Final
 
 from quittance.sandbox.faults import FaultKind
 from quittance.sandbox.lnd.permissions import NEEDED
 
-RAIL: Final = "lnd"
 SETTLEMENT: Final = "settlement"
 _SETTLEMENTS: Final = frozenset({SETTLEMENT})
 _PAYING: Final = frozenset({"SendPaymentV2"})
@@ -15,15 +15,20 @@ METHODS: Final = frozenset(path.rpartition("/")[2] for path in NEEDED) | _SETTLE
 _CALLS: Final = METHODS - _SETTLEMENTS
 
 
+def kinds_of(rail: str) -> list[FaultKind]:
+    """Return what the nodes of one rail can be told."""
+    return [replace(kind, rail=rail) for kind in _KINDS]
+
+
 def _kind(name: str, description: str, *, methods: frozenset[str] = _CALLS, seconds: float | None = None) -> FaultKind:
-    return FaultKind(rail=RAIL, name=name, description=description, methods=methods, seconds=seconds)
+    return FaultKind(rail="", name=name, description=description, methods=methods, seconds=seconds)
 
 
 def _at_once(name: str, description: str, *, seconds: float | None = None) -> FaultKind:
-    return FaultKind(rail=RAIL, name=name, description=description, at_once=True, seconds=seconds)
+    return FaultKind(rail="", name=name, description=description, at_once=True, seconds=seconds)
 
 
-KINDS: Final = (
+_KINDS: Final = (
     _kind("delay", "The call waits for `seconds`, then acts and answers.", seconds=1.0),
     _kind(
         "lost_answer",

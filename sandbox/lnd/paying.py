@@ -13,9 +13,9 @@ import grpc
 from quittance.domain import bolt11
 from quittance.providers.lnd._proto import lnrpc_pb2 as ln
 from quittance.providers.lnd._proto import routerrpc_pb2 as router
-from quittance.sandbox.lnd.invoices import HASH_BYTES, PREFIX, amount_msat
+from quittance.sandbox.lnd.chains import NETWORK, Chain
+from quittance.sandbox.lnd.invoices import HASH_BYTES, amount_msat
 from quittance.sandbox.lnd.keys import recover
-from quittance.sandbox.lnd.kinds import RAIL
 from quittance.sandbox.lnd.network import Network
 from quittance.sandbox.lnd.node import Change, SandboxNode
 from quittance.sandbox.lnd.records import (
@@ -30,7 +30,6 @@ from quittance.sandbox.lnd.refusals import Refused
 
 _FEE_BASE_MSAT: Final = 1_000
 _FEE_PPM: Final = 1
-_NETWORK: Final = "regtest"
 _CALL: Final = "SendPaymentV2"
 
 
@@ -65,8 +64,18 @@ def read_invoice(payment_request: str) -> bolt11.Bolt11:
         raise Refused(error.reason) from error
 
 
-def order_from(request: router.SendPaymentRequest, *, now_s: int) -> PaymentOrder:
-    """Read SendPaymentV2's request.
+def check_network(invoice: bolt11.Bolt11, chain: Chain) -> None:
+    """Accept an invoice of this chain.
+
+    Raises:
+        Refused: it is of another.
+    """
+    if invoice.prefix != chain.prefix:
+        raise Refused(f"invoice not for current active network '{NETWORK}'")
+
+
+def order_from(request: router.SendPaymentRequest, *, chain: Chain, now_s: int) -> PaymentOrder:
+    """Read SendPaymentV2's request to a node of ``chain``.
 
     Raises:
         Refused: LND would not start it.
@@ -79,8 +88,7 @@ def order_from(request: router.SendPaymentRequest, *, now_s: int) -> PaymentOrde
         if getattr(request, name):
             raise Refused(f"{name} and payment_request cannot appear together")
     invoice = read_invoice(request.payment_request)
-    if invoice.prefix != PREFIX:
-        raise Refused(f"invoice not for current active network '{_NETWORK}'")
+    check_network(invoice, chain)
     if invoice.expires_at_s < now_s:
         raise Refused(f"invoice expired. Valid until {datetime.fromtimestamp(invoice.expires_at_s, UTC)}")
     if invoice.amount_msat is not None and value_msat:
@@ -123,7 +131,7 @@ def start(network: Network, payer: SandboxNode, order: PaymentOrder) -> PaymentR
     """Begin a payment and take it as far as it goes at once: paid, held, stuck or failed.
 
     Raises:
-        Refused: it was not begun; ALREADY_EXISTS when an earlier one was.
+        Refused: it was not begun; with the chain's ``begun_code`` when an earlier one was.
     """
     if order.destination == payer.key.public and not order.allow_self:
         raise Refused("self-payments not allowed")
@@ -131,7 +139,7 @@ def start(network: Network, payer: SandboxNode, order: PaymentOrder) -> PaymentR
     if earlier is not None and earlier.status != ln.Payment.FAILED:
         paid = earlier.status == ln.Payment.SUCCEEDED
         text = "invoice is already paid" if paid else "payment is in transition"
-        raise Refused(text, grpc.StatusCode.ALREADY_EXISTS)
+        raise Refused(text, network.chain.begun_code)
     fee_msat = route_fee_msat(order.amount_msat)
     account = replace(payer.record, payment_index=payer.record.payment_index + 1)
     payment = PaymentRecord(
@@ -153,7 +161,7 @@ def start(network: Network, payer: SandboxNode, order: PaymentOrder) -> PaymentR
         return payment
     account = replace(account, balance_msat=account.balance_msat - order.amount_msat - fee_msat)
     change = Change(nodes={payer.name: account})
-    if network.faults.take(RAIL, "pending_forever", method=_CALL) is not None:
+    if network.faults.take(network.chain.rail, "pending_forever", method=_CALL) is not None:
         change.payments.append(replace(payment, stuck=True))
         network.apply(change)
     else:
@@ -166,7 +174,7 @@ def _no_way(
 ) -> "ln.PaymentFailureReason | None":
     if balance_msat < order.amount_msat:
         return ln.FAILURE_REASON_INSUFFICIENT_BALANCE
-    if network.faults.take(RAIL, "no_route", method=_CALL) is not None:
+    if network.faults.take(network.chain.rail, "no_route", method=_CALL) is not None:
         return ln.FAILURE_REASON_NO_ROUTE
     if network.node_at(order.destination) is None or fee_msat > order.fee_msat_max:
         return ln.FAILURE_REASON_NO_ROUTE
@@ -182,7 +190,7 @@ def _deliver(network: Network, change: Change, payment: PaymentRecord) -> None:
     invoice = payee.invoices.get(payment.payment_hash)
     if invoice is None:
         invoice = _unasked(network, payee, payment)
-    refused = network.faults.take(RAIL, "payee_refuses", method=_CALL) is not None
+    refused = network.faults.take(network.chain.rail, "payee_refuses", method=_CALL) is not None
     if refused or invoice is None or not _accepts(invoice, payment, now_s=network.now_s()):
         network.fail(change, payment, ln.FAILURE_REASON_INCORRECT_PAYMENT_DETAILS)
         return
@@ -203,7 +211,7 @@ def _unasked(network: Network, payee: SandboxNode, payment: PaymentRecord) -> In
     preimage = read_records(payment.custom_records).get(KEYSEND_RECORD, b"")
     if sha256(preimage).digest() != payment.payment_hash:
         return None
-    if network.faults.take(RAIL, "no_keysend", method=_CALL) is not None:
+    if network.faults.take(network.chain.rail, "no_keysend", method=_CALL) is not None:
         return None
     return payee.invoices.unasked(
         preimage=preimage,

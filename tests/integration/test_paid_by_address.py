@@ -311,6 +311,20 @@ async def test_a_merchant_whose_rail_moves_something_else_than_bitcoin_is_not_pa
     assert await doors.till.rows("payment") == []
 
 
+async def test_an_article_with_a_price_in_something_else_than_bitcoin_has_no_address(
+    doors: PayeeDoors, lnd: Any
+) -> None:
+    litecoin: Any = Wrapped(lnd)
+    litecoin.asset, litecoin.name = Asset("LTC", 11), "lnd-ltc"
+    doors.services.rails = {"lnd": lnd, "lnd-ltc": litecoin}
+
+    article = await doors.article(price={"asset": {"assetCode": "LTC", "assetScale": 8, "value": "500"}})
+    told = await doors.told(f"/.well-known/lnurlp/{article['id']}")
+
+    assert (article["lightningAddress"], article["lnurl"], article["lnurlQrCode"]) == (None, None, None)
+    assert told == {"status": "ERROR", "reason": "this is not paid in bitcoin over Lightning"}
+
+
 async def test_a_node_that_is_away_is_an_error_that_tells_nothing_of_it(doors: PayeeDoors) -> None:
     await doors.named("shop")
     await doors.till.rails.faults.arm("lnd", "unavailable", calls=50)
