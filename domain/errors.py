@@ -352,6 +352,25 @@ class SessionNotFound(QuittanceError):
         self.session_id = session_id
 
 
+class LightningNameTaken(QuittanceError):
+    """The name is another merchant's, or was: what was printed must not pay a stranger."""
+
+    code = "LIGHTNING_NAME_TAKEN"
+
+    def __init__(self, name: str) -> None:
+        super().__init__("this name is, or was, another merchant's; choose another one")
+        self.name = name
+
+
+class PayeeNotFound(QuittanceError):
+    """Nothing is paid here under this name."""
+
+    code = "PAYEE_NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__("there is nothing to be paid under this address")
+
+
 class InvalidPayee(QuittanceError):
     """What was given cannot be paid: it is no payee, or what it leads to offers no payment. ``reason`` says why."""
 

@@ -197,6 +197,11 @@ class CannotPayFromError(UserError):
     provider: str = strawberry.field(description="The provider in question.")
 
 
+@strawberry.type(description="The name is, or was, another merchant's.")
+class LightningNameTakenError(UserError):
+    name: str = strawberry.field(description="The name in question.")
+
+
 @strawberry.type(description="The payee is no Lightning Address or LNURL, or leads to something that cannot be paid.")
 class InvalidPayeeError(UserError):
     reason: str = strawberry.field(description="What is wrong with it.")
@@ -276,6 +281,7 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.RefundTooLarge, RefundTooLargeError, "left"),
     _Handler(errors.NothingToRefund, NothingToRefundError),
     _Handler(errors.CannotPayFrom, CannotPayFromError, "provider"),
+    _Handler(errors.LightningNameTaken, LightningNameTakenError, "name"),
     _Handler(errors.InvalidPayee, InvalidPayeeError, "reason"),
     _Handler(errors.PayeeUnavailable, PayeeUnavailableError, "reason"),
     _Handler(errors.PayeeRefused, PayeeRefusedError, "reason"),

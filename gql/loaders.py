@@ -9,7 +9,7 @@ from strawberry.dataloader import DataLoader
 from quittance.domain.article import Article
 from quittance.domain.endpoint import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from quittance.domain.event import Event
-from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, PaymentId, TransferId
+from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, MerchantId, PaymentId, TransferId
 from quittance.domain.payment import Payment, PaymentOption
 from quittance.domain.transfer import RefundTotal, Transfer, TransferAttempt
 from quittance.resolvers.batches import Batches
@@ -98,6 +98,11 @@ class Loaders:
     def lane_rate(self) -> Loader[str, int | None]:
         """Not remembered: a mutation of the same document may change it."""
         return Loader(self._batches.lane_rates, cache=False)
+
+    @cached_property
+    def lightning_name(self) -> Loader[MerchantId, str | None]:
+        """Not remembered: a mutation of the same document may change it."""
+        return Loader(self._batches.lightning_names, cache=False)
 
     @cached_property
     def attempts(self) -> Loader[DeliveryId, list[WebhookAttempt]]:

@@ -11,6 +11,7 @@ from quittance.gql.arguments import ClientSecret, Id
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.holds import HoldMutations
 from quittance.gql.merchants import MerchantMutations
+from quittance.gql.payees import PayeeMutations
 from quittance.gql.readers import ReaderMutations
 from quittance.gql.results import (
     CancelPaymentResult,
@@ -38,7 +39,7 @@ from quittance.resolvers.orders import InvoiceOrder
 
 
 @strawberry.type(description="Everything that can be done.")
-class Mutation(MerchantMutations, WebhookMutations, ReaderMutations, TransferMutations, HoldMutations):
+class Mutation(MerchantMutations, WebhookMutations, ReaderMutations, TransferMutations, HoldMutations, PayeeMutations):
     @strawberry.mutation(description="Write an article; a visible one is published at once.")
     async def create_article(
         self,

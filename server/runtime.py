@@ -33,6 +33,8 @@ from quittance.providers.rates.base import RateSource
 from quittance.resolvers.services import (
     ACCOUNT_BUDGET,
     MUTATION_BUDGET,
+    PAYEE_BUDGET,
+    PAYER_BUDGET,
     PaymentRules,
     ReaderRules,
     Services,
@@ -378,6 +380,8 @@ def _limiter(settings: Settings) -> MinuteLimiter:
         {
             MUTATION_BUDGET: settings.mutations_per_minute,
             ACCOUNT_BUDGET: settings.new_accounts_per_minute,
+            PAYEE_BUDGET: settings.payee_invoices_per_minute,
+            PAYER_BUDGET: settings.payee_invoices_per_minute_per_caller,
             KEY_BUDGET: settings.requests_per_minute_per_key,
             ADDRESS_BUDGET: settings.requests_per_minute_per_address,
         }
@@ -389,6 +393,8 @@ def _rules(settings: Settings) -> PaymentRules:
         amount_msat_max=settings.amount_msat_max,
         amount_litoshi_max=settings.amount_litoshi_max,
         upvote_msat_min=settings.upvote_msat_min,
+        payee_msat_min=settings.payee_msat_min,
+        payee_expires_in_s=settings.payee_expires_in_s,
         expires_in_s_default=settings.expires_in_s_default,
         expires_in_s_max=settings.expires_in_s_max,
         hold_s_max=settings.hold_s_max,

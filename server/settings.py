@@ -72,6 +72,12 @@ class Settings(BaseSettings):
     amount_litoshi_max: Positive = Field(
         10_000_000_000, le=10**16, description="The largest payment in Litecoin, in its smallest unit: 10^-8 LTC."
     )
+    payee_msat_min: Positive = Field(1_000, description="The smallest payment to a Lightning Address, in millisatoshi.")
+    payee_expires_in_s: Positive = Field(600, description="How long an invoice of a Lightning Address can be paid.")
+    payee_invoices_per_minute: Positive = Field(600, description="Invoices a minute for one Lightning Address.")
+    payee_invoices_per_minute_per_caller: Positive = Field(
+        60, description="Invoices of Lightning Addresses a minute for one caller, by address."
+    )
     upvote_msat_min: Positive = Field(1_000_000, description="The smallest upvote, in millisatoshi.")
     expires_in_s_default: Positive = Field(3_600, description="How long an invoice can be paid unless the caller says.")
     expires_in_s_max: Positive = Field(30 * 86_400, description="The longest time a caller may say.")
