@@ -80,9 +80,14 @@ def check_order(order: InvoiceOrder, rules: PaymentRules) -> None:
         raise InvalidAmount("the article gives the price of a view; leave the amount out")
 
 
-def article_of(transaction: Transaction, article_id: ArticleId, merchant_id: MerchantId) -> Article:
+def article_of(transaction: Transaction, article_id: ArticleId, merchant_id: MerchantId | None) -> Article:
+    """Return an article that can be bought, of this merchant; None for anybody's.
+
+    Raises:
+        ArticleNotFound, ArticleHidden: it cannot.
+    """
     article = articles.articles_by_id(transaction, [article_id])[0]
-    if article is None or article.merchant_id != merchant_id:
+    if article is None or merchant_id not in {None, article.merchant_id}:
         raise ArticleNotFound(article_id)
     if article.status is not ArticleStatus.VISIBLE:
         raise ArticleHidden(article_id)

@@ -8,7 +8,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from quittance.domain.access import Principal
-from quittance.domain.article import Article
+from quittance.domain.article import Article, ArticleStatus
 from quittance.domain.errors import RateLimited
 from quittance.domain.ids import PaymentId
 from quittance.domain.payment import Payment, PaymentPurpose, PaymentStatus
@@ -55,6 +55,7 @@ class _Door:
         options = (await batches.options([payment.id]))[0]
         article = None if payment.article_id is None else (await batches.articles([payment.article_id]))[0]
         bought = payment.status is PaymentStatus.COMPLETE and payment.purpose is PaymentPurpose.VIEW
+        shown = article is not None and bought and article.status is not ArticleStatus.REMOVED
         return CheckoutView(
             payment_id=payment.id,
             client_secret=client_secret,
@@ -68,7 +69,7 @@ class _Door:
             settled_at=payment.settled_at,
             received_formatted=None if payment.received is None else payment.received.formatted,
             article_title=None if article is None else article.title,
-            article_content=article.content if article is not None and bought else None,
+            article_content=article.content if article is not None and shown else None,
         )
 
 
