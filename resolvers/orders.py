@@ -121,7 +121,7 @@ def payment_of(
         amount=_price(services.rules, order, article=article, purpose=purpose, rail=rails[0]),
         received=None,
         article_id=None if article is None else article.id,
-        description=order.description or (None if article is None else article.title),
+        description=order.description or (None if article is None else _cut(article.title, services.rules)),
         correlation_id=order.correlation_id,
         refund_address=order.refund_address,
         expires_in_s=order.expires_in_s or services.rules.expires_in_s_default,
@@ -131,6 +131,11 @@ def payment_of(
         settled_at=None,
         notify_url=order.notify_url,
     )
+
+
+def _cut(title: str, rules: PaymentRules) -> str:
+    """Return as much of a title as an invoice holds."""
+    return title.encode()[: rules.description_max].decode(errors="ignore")
 
 
 def _price(
