@@ -235,8 +235,13 @@ def decode(text: str, *, recover: Callable[[bytes, bytes], bytes], require_secre
     )
 
 
+def without_scheme(text: str) -> str:
+    """Return an invoice as nodes take it, without the ``lightning:`` that links and QR codes begin with."""
+    return text[len(_SCHEME) :] if text[: len(_SCHEME)].lower() == _SCHEME else text
+
+
 def _symbols(text: str) -> tuple[str, bytes]:
-    bare = text[len(_SCHEME) :] if text[: len(_SCHEME)].lower() == _SCHEME else text
+    bare = without_scheme(text)
     if len(bare) > _TEXT_MAX:
         raise MalformedInvoice("it is too long")
     try:

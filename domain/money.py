@@ -28,8 +28,11 @@ class Asset:
             raise InvalidAmount(f"an asset scale lies between 0 and {ASSET_SCALE_MAX}")
 
 
+COIN_SCALE = 8
 BTC_MSAT = Asset("BTC", 11)
-BTC_SAT = Asset("BTC", 8)
+BTC_SAT = Asset("BTC", COIN_SCALE)
+LTC_MSAT = Asset("LTC", 11)
+LTC_LITOSHI = Asset("LTC", COIN_SCALE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,13 @@ class Money:
 
     @property
     def formatted(self) -> str:
-        """The amount for people: satoshi for Bitcoin, ``12.34 USD`` for the rest."""
-        if self.asset.code == BTC_SAT.code:
-            with localcontext() as context:
-                context.prec = _DIGITS
+        """The amount for people: satoshi for Bitcoin, ``0.001 LTC`` for Litecoin, ``12.34 USD`` for the rest."""
+        with localcontext() as context:
+            context.prec = _DIGITS
+            if self.asset.code == BTC_SAT.code:
                 return f"{self.decimal.scaleb(BTC_SAT.scale).normalize():,f} sat"
+            if self.asset.code == LTC_LITOSHI.code:
+                return f"{self.decimal.normalize():,f} LTC"
         return f"{self.decimal:,f} {self.asset.code}"
 
     def rescaled_exactly(self, asset: Asset) -> "Money":

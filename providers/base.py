@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
+from quittance.domain.bolt11 import Bolt11
 from quittance.domain.ids import Preimage
 from quittance.domain.money import Asset, Money
 
@@ -208,6 +209,15 @@ class SendingProvider(Protocol):
         """The asset and scale that this rail pays in."""
         ...
 
+    def read_invoice(self, payment_request: str) -> Bolt11:
+        """Return what an invoice says, its signature verified.
+
+        Raises:
+            MalformedInvoice: it is none.
+            SendRefused: it is not for the network that this rail pays on.
+        """
+        ...
+
     async def send(self, request: SendRequest) -> SentPayment:
         """Pay an invoice, and return how that stands when it is final, or when we waited long enough.
 
@@ -236,6 +246,15 @@ class SendsKeysend(Protocol):
 
     async def keysend(self, request: KeysendRequest) -> SentPayment:
         """Pay a node; the same preimage again pays nothing. As ``SendingProvider.send`` otherwise."""
+        ...
+
+
+@runtime_checkable
+class TellsOfPaying(Protocol):
+    """A rail that can be asked whether it may pay, without paying."""
+
+    async def paying_health(self) -> ProviderHealth:
+        """Tell whether the rail may pay now; never raises."""
         ...
 
 

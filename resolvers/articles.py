@@ -57,7 +57,7 @@ async def create_article(services: Services, principal: Principal, draft: Articl
         summary=draft.summary,
         content=draft.content,
         status=draft.status,
-        price=check_amount(draft.price, services.rules),
+        price=check_amount(services, draft.price),
         views=0,
         upvotes=0,
         created_at=now,
@@ -88,7 +88,7 @@ async def update_article(
     if change == ArticleChange():
         raise InvalidArticle("input", "say at least one field to change")
     _check_status(change.status)
-    price = None if change.price is None else check_amount(change.price, services.rules)
+    price = None if change.price is None else check_amount(services, change.price)
 
     def unit(transaction: Transaction) -> Article:
         before = articles.lock_article(transaction, article_id)

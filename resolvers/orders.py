@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from quittance.domain.article import Article, ArticleStatus
 from quittance.domain.errors import ArticleHidden, ArticleNotFound, InvalidAmount, InvalidInput
 from quittance.domain.ids import ArticleId, MerchantId, PaymentId
-from quittance.domain.money import BTC_MSAT, Money, msat
+from quittance.domain.money import BTC_MSAT, COIN_SCALE, Money, msat
 from quittance.domain.payment import Payment, PaymentPurpose, PaymentStatus
 from quittance.domain.policy import Merchant
 from quittance.domain.text import is_storable
@@ -95,8 +95,23 @@ def article_of(transaction: Transaction, article_id: ArticleId, merchant_id: Mer
 
 
 def rails_of(services: Services, order: InvoiceOrder, merchant: Merchant) -> list[ReceivingProvider]:
+    """Return the rails that the payment is offered on, the asked one first.
+
+    Raises:
+        UnknownProvider: none has this name.
+        InvalidInput: they take different assets, but a payment has one price.
+    """
     names = dict.fromkeys([order.provider or merchant.default_provider, *order.also_accept])
-    return [services.rail(name) for name in names]
+    rails = [services.rail(name) for name in names]
+    first = rails[0]
+    for other in rails[1:]:
+        if other.asset.code != first.asset.code:
+            raise InvalidInput(
+                "alsoAccept",
+                f"a payment has one price in one asset: {first.name} takes {first.asset.code}, "
+                f"{other.name} takes {other.asset.code}",
+            )
+    return rails
 
 
 def payment_of(
@@ -118,7 +133,7 @@ def payment_of(
         status_reason=None,
         purpose=purpose,
         provider=rails[0].name,
-        amount=_price(services.rules, order, article=article, purpose=purpose, rail=rails[0]),
+        amount=_price(services, order, article=article, purpose=purpose, rail=rails[0]),
         received=None,
         article_id=None if article is None else article.id,
         description=order.description or (None if article is None else _cut(article.title, services.rules)),
@@ -139,37 +154,56 @@ def _cut(title: str, rules: PaymentRules) -> str:
 
 
 def _price(
-    rules: PaymentRules,
+    services: Services,
     order: InvoiceOrder,
     *,
     article: Article | None,
     purpose: PaymentPurpose,
     rail: ReceivingProvider,
 ) -> Money:
-    amount = order.amount
+    amount, upvote_min = order.amount, msat(services.rules.upvote_msat_min)
     if amount is None and article is not None:
-        amount = msat(rules.upvote_msat_min) if purpose is PaymentPurpose.UPVOTE else article.price
+        amount = upvote_min if purpose is PaymentPurpose.UPVOTE else article.price
     if amount is None:
         raise InvalidAmount("an amount is required when no article gives the price")
-    amount = check_amount(amount, rules).rescaled_exactly(rail.asset)
-    if purpose is PaymentPurpose.UPVOTE and amount.rescaled_exactly(BTC_MSAT).value < rules.upvote_msat_min:
-        raise InvalidAmount(f"an upvote pays at least {msat(rules.upvote_msat_min).formatted}")
+    if amount.asset.code != rail.asset.code:
+        raise InvalidAmount(_needs_a_rate(amount, rail, said=order.amount is not None))
+    amount = check_amount(services, amount).rescaled_exactly(rail.asset)
+    if purpose is PaymentPurpose.UPVOTE:
+        if amount.asset.code != upvote_min.asset.code:
+            raise InvalidAmount(f"an upvote is paid in {upvote_min.asset.code}")
+        if amount.rescaled_exactly(upvote_min.asset).value < upvote_min.value:
+            raise InvalidAmount(f"an upvote pays at least {upvote_min.formatted}")
     return amount
 
 
-def check_amount(amount: Money, rules: PaymentRules) -> Money:
-    """Return the amount if it can be asked for on a Bitcoin rail.
+def _needs_a_rate(amount: Money, rail: ReceivingProvider, *, said: bool) -> str:
+    """Say why a rail cannot ask for an amount, and what to write where the caller said it."""
+    takes = f"{rail.name} takes {rail.asset.code}, and no exchange rate from {amount.asset.code} is connected"
+    if not said:
+        return f"{takes}; the price is {amount.formatted}, so name a rail that takes {amount.asset.code}"
+    if rail.asset.code == BTC_MSAT.code:
+        return f"{takes}; say the amount in sat or msat"
+    return f'{takes}; say the amount as asset: {{assetCode: "{rail.asset.code}", assetScale: {COIN_SCALE}, value: …}}'
+
+
+def check_amount(services: Services, amount: Money) -> Money:
+    """Return the amount if a connected rail can ask for it.
 
     Raises:
-        InvalidAmount: zero, negative, too large, finer than a millisatoshi, or of an asset that needs a rate.
+        InvalidAmount: zero, negative, too large, finer than the rail's unit, or of an asset that no rail takes.
     """
-    if amount.asset.code != BTC_MSAT.code:
+    code = amount.asset.code
+    rail = next((rail for rail in services.rails.values() if rail.asset.code == code), None)
+    most = services.rules.amount_max(code)
+    if rail is None or most is None:
+        taken = " and ".join(sorted({rail.asset.code for rail in services.rails.values()}))
         raise InvalidAmount(
-            f"{amount.asset.code} needs an exchange rate, which no connected rail gives; use sat or msat"
+            f"{code} needs an exchange rate, and none is connected; the rails take {taken or 'nothing'}"
         )
     if amount.value <= 0:
         raise InvalidAmount("an amount is greater than zero")
-    exact = amount.rescaled_exactly(BTC_MSAT)
-    if exact.value > rules.amount_msat_max:
-        raise InvalidAmount(f"an amount is at most {msat(rules.amount_msat_max).formatted}")
+    exact = amount.rescaled_exactly(rail.asset)
+    if exact.value > most.rescaled_exactly(rail.asset).value:
+        raise InvalidAmount(f"an amount is at most {most.formatted}")
     return amount

@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 from quittance.domain.access import Principal, Scope
+from quittance.domain.article import Article
 from quittance.domain.errors import IdempotencyConflict, InvalidInput, PaymentNotFound, PermissionDenied
 from quittance.domain.ids import PAYMENT, AccountId, ArticleId, MerchantId, PaymentId
+from quittance.domain.money import msat
 from quittance.domain.payment import Payment, PaymentPurpose, PaymentStatus
 from quittance.domain.policy import Merchant
 from quittance.domain.reader import Account
@@ -150,9 +152,10 @@ def _begin(
 ) -> Plan:
     article = article_of(transaction, order.article_id or ArticleId(""), None)
     merchant = _merchant(transaction, article.merchant_id)
-    if order.provider not in {None, merchant.default_provider}:
-        raise InvalidInput("provider", f"this article is sold on {merchant.default_provider!r}; leave the provider out")
-    rails = rails_of(services, order, merchant)
+    chosen = _rail(services, order, merchant=merchant, article=article)
+    if order.provider not in {None, chosen}:
+        raise InvalidInput("provider", f"this article is sold on {chosen!r}; leave the provider out")
+    rails = rails_of(services, replace(order, provider=chosen), merchant)
     payment = payment_of(services, order, merchant=merchant, article=article, payment_id=payment_id, rails=rails)
     if account is None:
         payment = replace(payment, viewer=payment_id)
@@ -160,6 +163,14 @@ def _begin(
         memo = f"User '{account.username}' | ArticleId {article.id}"
         payment = replace(payment, viewer=account.id, description=memo)
     return invoices.begin(transaction, services, payment, rails=rails)
+
+
+def _rail(services: Services, order: InvoiceOrder, *, merchant: Merchant, article: Article) -> str:
+    """Return the rail that an article is sold on: its merchant's, unless another takes the asset of the price."""
+    upvote = order.amount or msat(services.rules.upvote_msat_min)
+    code = (upvote if order.purpose is PaymentPurpose.UPVOTE else article.price).asset.code
+    takes = [name for name, rail in services.rails.items() if rail.asset.code == code]
+    return takes[0] if takes and merchant.default_provider not in takes else merchant.default_provider
 
 
 def _merchant(transaction: Transaction, merchant_id: MerchantId) -> Merchant:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from quittance.providers.base import ProviderHealth
+from quittance.providers.base import HoldsInvoices, ProviderHealth
 from quittance.resolvers.services import Services
 
 HEALTH_KEPT_S = 1.0
@@ -25,3 +25,13 @@ async def health(services: Services, name: str) -> ProviderHealth:
 
 async def health_of_all(services: Services) -> dict[str, ProviderHealth]:
     return {name: await health(services, name) for name in services.rails}
+
+
+def may_hold(services: Services, name: str) -> bool:
+    """Tell whether invoices of this rail can be held."""
+    return isinstance(services.rails.get(name), HoldsInvoices)
+
+
+def may_pay(services: Services, name: str) -> bool:
+    """Tell whether this rail was given the means to pay."""
+    return name in services.payers

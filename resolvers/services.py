@@ -10,9 +10,12 @@ from typing import Protocol
 from quittance.domain.access import Principal
 from quittance.domain.errors import CannotPayFrom, UnknownProvider
 from quittance.domain.ids import ENTROPY_BYTES, IdSequence, PaymentId
+from quittance.domain.money import BTC_MSAT, LTC_LITOSHI, Money, msat
 from quittance.domain.payment import Standing
 from quittance.domain.secrets import SecretDeriver
+from quittance.domain.transfer import FeeRule
 from quittance.providers.base import Outgoing, ProviderHealth, ReadsCallbacks, ReceivingProvider, SendingProvider
+from quittance.providers.payees import PayeeDirectory
 from quittance.providers.rates.base import RateSource
 from quittance.resolvers.payloads import PayloadRenderer
 from quittance.store.database import Database
@@ -20,9 +23,10 @@ from quittance.store.database import Database
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentRules:
-    """Limits on what may be asked for. Amounts in millisatoshi, times in seconds, texts in characters."""
+    """Limits on what may be asked for. Amounts in the unit of their name, times in seconds, texts in characters."""
 
     amount_msat_max: int = 100_000_000_000
+    amount_litoshi_max: int = 10_000_000_000
     upvote_msat_min: int = 1_000_000
     expires_in_s_default: int = 3_600
     expires_in_s_max: int = 30 * 86_400
@@ -34,6 +38,14 @@ class PaymentRules:
     expiry_grace_s: int = 60
     job_claim_s: int = 60
 
+    def amount_max(self, asset_code: str) -> Money | None:
+        """Return the largest payment in an asset; None for one that nothing may be asked in."""
+        of_asset = {
+            BTC_MSAT.code: msat(self.amount_msat_max),
+            LTC_LITOSHI.code: Money(self.amount_litoshi_max, LTC_LITOSHI),
+        }
+        return of_asset.get(asset_code)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReaderRules:
@@ -41,6 +53,14 @@ class ReaderRules:
 
     challenge_s: int = 300
     session_s: int = 30 * 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferRules:
+    """Limits of money on its way out. ``fee``: the most that the way of a transfer may cost, unless it says less."""
+
+    fee: FeeRule = field(default_factory=FeeRule)
+    payout_msat_min: int = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +102,11 @@ class Services:
     public_url: str
     rules: PaymentRules = field(default_factory=PaymentRules)
     readers: ReaderRules = field(default_factory=ReaderRules)
+    transfers: TransferRules = field(default_factory=TransferRules)
     payers: Mapping[str, SendingProvider] = field(default_factory=dict)
     callbacks: Mapping[str, ReadsCallbacks] = field(default_factory=dict)
     webhook_tools: WebhookTools | None = None
+    payee_directory: PayeeDirectory | None = None
     wake_jobs: Callable[[], None] = lambda: None
     reconciling: asyncio.Lock = field(default_factory=asyncio.Lock)
     entropy: Callable[[int], bytes] = os.urandom
@@ -101,6 +123,13 @@ class Services:
         if self.webhook_tools is None:
             raise RuntimeError("this process was not given what webhooks take")
         return self.webhook_tools
+
+    @property
+    def payees(self) -> PayeeDirectory:
+        """What finds payees by their addresses; commands that only need the database have none."""
+        if self.payee_directory is None:
+            raise RuntimeError("this process was not given what finding payees takes")
+        return self.payee_directory
 
     async def admit_mutation(self, principal: Principal) -> None:
         """Count one mutation of this caller.

@@ -50,7 +50,7 @@ class _Control:
 
     async def pay(self, body: Mapping[str, Any]) -> Mapping[str, object]:
         request = _text(body, "paymentRequest", size_max=_PAYMENT_REQUEST_MAX)
-        node = self._node(body, default="alice")
+        node = self._node(body)
         amount_msat = _optional(body, "amountMsat", int)
         if amount_msat is not None and not 0 < amount_msat < 2**63:
             raise _Wrong("INVALID_BODY", "amountMsat is a whole number above zero")
@@ -63,7 +63,7 @@ class _Control:
 
     async def sign_message(self, body: Mapping[str, Any]) -> Mapping[str, object]:
         message = _text(body, "message", size_max=BODY_BYTES_MAX)
-        signature, pubkey = self._rails.sign_message(message.encode(), node=self._node(body, default="alice"))
+        signature, pubkey = self._rails.sign_message(message.encode(), node=self._node(body) or "alice")
         return {"signature": signature, "pubkey": pubkey}
 
     async def advance(self, body: Mapping[str, Any]) -> Mapping[str, object]:
@@ -93,9 +93,9 @@ class _Control:
             raise _Wrong("INVALID_BODY", str(error)) from error
         return {"faults": self._rails.faults.describe()}
 
-    def _node(self, body: Mapping[str, Any], *, default: str) -> str:
-        node = _optional(body, "node", str) or default
-        if node not in self._rails.nodes:
+    def _node(self, body: Mapping[str, Any]) -> str | None:
+        node: str | None = _optional(body, "node", str) or None
+        if node is not None and node not in self._rails.nodes:
             raise _Wrong("UNKNOWN_NODE", f"the nodes are {', '.join(self._rails.nodes)}", status=404)
         return node
 

@@ -1,6 +1,7 @@
 """Where running rails are found by other processes."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -12,12 +13,34 @@ _FILE: Final = "rails.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LndCoordinates:
-    """How to reach the merchant's node. The macaroon can receive and read, never spend."""
+    """How to reach a merchant's node. The one macaroon can receive and read, the other can spend and nothing else."""
 
     address: str
     tls_cert_path: Path
     macaroon_path: Path
+    spend_macaroon_path: Path | None = None
     network: str = "regtest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClnCoordinates:
+    """How to reach the merchant's Core Lightning node. The one rune can receive and read, the other can pay."""
+
+    url: str
+    ca_path: Path
+    rune_path: Path
+    spend_rune_path: Path
+    network: str = "regtest"
+
+    @classmethod
+    def read(cls, content: Mapping[str, str]) -> "ClnCoordinates":
+        return cls(
+            url=content["url"],
+            ca_path=Path(content["ca_path"]),
+            rune_path=Path(content["rune_path"]),
+            spend_rune_path=Path(content["spend_rune_path"]),
+            network=content["network"],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +49,8 @@ class SandboxCoordinates:
 
     pid: int
     lnd: LndCoordinates
+    cln: ClnCoordinates
+    lnd_ltc: LndCoordinates
     prices_url: str
 
     @classmethod
@@ -36,16 +61,12 @@ class SandboxCoordinates:
             FileNotFoundError: none have run there yet.
         """
         content = json.loads((directory / _FILE).read_bytes())
-        lnd = content["lnd"]
         return cls(
             pid=content["pid"],
+            cln=ClnCoordinates.read(content["cln"]),
             prices_url=content["prices_url"],
-            lnd=LndCoordinates(
-                address=lnd["address"],
-                tls_cert_path=Path(lnd["tls_cert_path"]),
-                macaroon_path=Path(lnd["macaroon_path"]),
-                network=lnd["network"],
-            ),
+            lnd=_read_lnd(content["lnd"]),
+            lnd_ltc=_read_lnd(content["lnd_ltc"]),
         )
 
     def save(self, directory: Path) -> None:
@@ -59,3 +80,13 @@ class SandboxCoordinates:
     def forget(directory: Path) -> None:
         """Take the note away: the rails have stopped."""
         (directory / _FILE).unlink(missing_ok=True)
+
+
+def _read_lnd(content: Mapping[str, str]) -> LndCoordinates:
+    return LndCoordinates(
+        address=content["address"],
+        tls_cert_path=Path(content["tls_cert_path"]),
+        macaroon_path=Path(content["macaroon_path"]),
+        spend_macaroon_path=Path(content["spend_macaroon_path"]),
+        network=content["network"],
+    )

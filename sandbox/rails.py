@@ -1,26 +1,31 @@
-"""The sandbox as a whole: four LND nodes and a price source, started, found, told to fail, and stopped."""
+"""The sandbox as a whole: nodes of two kinds on two chains, and what stands beside them; started, failing, stopped."""
 
 import asyncio
 import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import IO, Final
 
 from quittance.providers.lnd._proto import lnrpc_pb2 as ln
 from quittance.providers.lnd._proto import routerrpc_pb2 as router
-from quittance.sandbox import prices
+from quittance.sandbox import payees, prices
+from quittance.sandbox.cln import kinds as cln_kinds
+from quittance.sandbox.cln.rail import ClnRail
 from quittance.sandbox.clock import SandboxClock
-from quittance.sandbox.coordinates import LndCoordinates, SandboxCoordinates
+from quittance.sandbox.coordinates import ClnCoordinates, LndCoordinates, SandboxCoordinates
 from quittance.sandbox.faults import ArmedFault, Faults
 from quittance.sandbox.files import write_private
 from quittance.sandbox.http import LoopbackServer
 from quittance.sandbox.lnd import certificates, kinds, macaroons, paying, permissions
-from quittance.sandbox.lnd.network import MERCHANT, Network
+from quittance.sandbox.lnd.chains import BITCOIN, LITECOIN
+from quittance.sandbox.lnd.invoices import HASH_BYTES, InvoiceOrder
+from quittance.sandbox.lnd.network import Network
 from quittance.sandbox.lnd.node import SandboxNode
 from quittance.sandbox.lnd.refusals import Refused
 from quittance.sandbox.lnd.server import NodeServer
@@ -30,10 +35,12 @@ __all__ = ["LndCoordinates", "SandboxBusy", "SandboxCoordinates", "SandboxNode",
 _SWEEP_S: Final = 0.5
 _WAIT_S: Final = 60.0
 _FEE_MSAT_MIN: Final = 10_000
+_FILES: Final = {BITCOIN: "lnd.sqlite3", LITECOIN: "lnd-ltc.sqlite3"}
 _MACAROONS: Final = {
     "admin.macaroon": permissions.ADMIN,
     "invoice.macaroon": permissions.INVOICE,
     "receive.macaroon": permissions.RECEIVE,
+    "spend.macaroon": permissions.SPEND,
 }
 
 
@@ -53,13 +60,18 @@ class SandboxRefused(Exception):
 class SandboxRails:
     """Running rails. One process runs them; others find them by :class:`SandboxCoordinates`."""
 
-    def __init__(self, *, directory: Path, clock: SandboxClock, network: Network) -> None:
+    def __init__(self, *, directory: Path, clock: SandboxClock, faults: Faults, networks: Sequence[Network]) -> None:
         self.clock = clock
-        self.faults = network.faults
-        self._network = network
+        self.faults = faults
+        self.nodes: Mapping[str, SandboxNode] = {name: node for one in networks for name, node in one.nodes.items()}
+        self._networks = networks
         self._directory = directory
         self._servers: dict[str, NodeServer] = {}
-        self._prices = LoopbackServer(prices.PriceSource(clock=clock, faults=network.faults).app())
+        self._cln: ClnRail | None = None
+        self._prices = LoopbackServer(prices.PriceSource(clock=clock, faults=faults).app())
+        bitcoin = next(network for network in networks if network.chain is BITCOIN)
+        self._payees = payees.PayeeServer(network=bitcoin, faults=faults)
+        self._addresses = LoopbackServer(self._payees.app())
         self._stack = AsyncExitStack()
 
     @classmethod
@@ -75,10 +87,13 @@ class SandboxRails:
             else:
                 home = _made(directory)
             stack.enter_context(_locked(home / "rails.lock"))
-            path = home / "lnd.sqlite3" if directory is not None else None
-            network = Network(path=path, clock=clock, faults=Faults())
-            stack.callback(network.close)
-            rails = cls(directory=home, clock=clock, network=network)
+            faults = Faults()
+            networks: list[Network] = []
+            for chain, file in _FILES.items():
+                path = home / file if directory is not None else None
+                networks.append(Network(chain=chain, path=path, clock=clock, faults=faults))
+                stack.callback(networks[-1].close)
+            rails = cls(directory=home, clock=clock, faults=faults, networks=networks)
             await rails._start(stack)
             rails._stack = stack.pop_all()
         return rails
@@ -92,12 +107,17 @@ class SandboxRails:
             return None
 
     @property
-    def nodes(self) -> Mapping[str, SandboxNode]:
-        return self._network.nodes
+    def lnd(self) -> LndCoordinates:
+        return self.node_coordinates(BITCOIN.merchant, "receive.macaroon")
 
     @property
-    def lnd(self) -> LndCoordinates:
-        return self.node_coordinates(MERCHANT, "receive.macaroon")
+    def lnd_ltc(self) -> LndCoordinates:
+        return self.node_coordinates(LITECOIN.merchant, "receive.macaroon")
+
+    @property
+    def cln(self) -> ClnCoordinates:
+        assert self._cln is not None, "rails that were started have it"
+        return self._cln.coordinates
 
     @property
     def prices_url(self) -> str:
@@ -105,26 +125,38 @@ class SandboxRails:
 
     @property
     def coordinates(self) -> SandboxCoordinates:
-        return SandboxCoordinates(pid=os.getpid(), lnd=self.lnd, prices_url=self.prices_url)
+        return SandboxCoordinates(
+            pid=os.getpid(), lnd=self.lnd, lnd_ltc=self.lnd_ltc, cln=self.cln, prices_url=self.prices_url
+        )
+
+    def network_of(self, node: str) -> Network:
+        """Return the nodes of one chain.
+
+        Raises:
+            KeyError: no such node.
+        """
+        chain = self.nodes[node].chain
+        return next(network for network in self._networks if network.chain == chain)
 
     def node_coordinates(self, node: str, macaroon: str = "admin.macaroon") -> LndCoordinates:
-        """Return how to reach one node with one of its macaroons: admin, invoice or receive."""
+        """Return how to reach one node with one of its macaroons: admin, invoice, receive or spend."""
         home = self._home_of(node)
         return LndCoordinates(
             address=f"127.0.0.1:{self._servers[node].port}",
             tls_cert_path=home / "tls.cert",
             macaroon_path=home / macaroon,
+            spend_macaroon_path=home / "spend.macaroon",
         )
 
     async def pay(
         self,
         payment_request: str,
         *,
-        node: str = "alice",
+        node: str | None = None,
         amount_msat: int | None = None,
         wait_s: float = _WAIT_S,
     ) -> bytes:
-        """Pay an invoice and return the preimage that proves it.
+        """Pay an invoice and return the preimage that proves it; unless said, the first payer of its chain pays.
 
         An amount for an invoice that names one is sent as it is: more is taken, less is refused by the payee.
 
@@ -132,18 +164,45 @@ class SandboxRails:
             SandboxRefused: nothing was paid, or the payment is still in flight after ``wait_s``.
             KeyError: no such node.
         """
-        payer = self.nodes[node]
+        network = self._network_that_pays(payment_request) if node is None else self.network_of(node)
+        payer = network.nodes[node or network.chain.payers[0]]
         try:
-            order = paying.order_from(_payment(payment_request, amount_msat=amount_msat), now_s=self._network.now_s())
-            payment = paying.start(self._network, payer, order)
+            paying.check_network(paying.read_invoice(payment_request), network.chain)
+            sent = _payment(payment_request, amount_msat=amount_msat)
+            order = paying.order_from(sent, chain=network.chain, now_s=network.now_s())
+            payment = paying.start(network, payer, order)
             final = await paying.outcome(payer, payment.payment_hash, wait_s=wait_s)
         except Refused as refusal:
             raise SandboxRefused(refusal.text) from refusal
         if final is None:
             raise SandboxRefused("the payment is in flight", pending=True)
         if final.status != ln.Payment.SUCCEEDED:
-            raise SandboxRefused(self._why(order, final.failure_reason))
+            raise SandboxRefused(_why(network, order, final.failure_reason))
         return final.preimage
+
+    def new_invoice(self, node: str, *, amount_msat: int | None, expiry_s: int = 3_600, memo: str = "") -> str:
+        """Return a BOLT11 invoice of a node, to be paid by anybody; one without an amount leaves it to the payer.
+
+        Raises:
+            SandboxRefused: the node would not make it.
+            KeyError: no such node.
+        """
+        preimage = os.urandom(HASH_BYTES)
+        order = InvoiceOrder(
+            memo=memo,
+            value=0,
+            value_msat=amount_msat or 0,
+            description_hash=b"",
+            expiry_s=expiry_s,
+            cltv_expiry=0,
+            private=False,
+            payment_hash=sha256(preimage).digest(),
+            preimage=preimage,
+        )
+        try:
+            return self.network_of(node).add_invoice(self.nodes[node], order).payment_request
+        except Refused as refusal:
+            raise SandboxRefused(refusal.text) from refusal
 
     def sign_message(self, message: bytes, *, node: str) -> tuple[str, str]:
         """Return a node's signature over ``message`` in zbase32, and the node's public key in hex."""
@@ -153,13 +212,14 @@ class SandboxRails:
     def status(self) -> dict[str, object]:
         """Return what GET /sandbox says."""
         return {
-            "rails": [kinds.RAIL, prices.RAIL],
+            "rails": [*(network.chain.rail for network in self._networks), cln_kinds.RAIL, payees.RAIL, prices.RAIL],
             "nodes": [
                 {
                     "name": node.name,
+                    "currency": node.chain.currency,
                     "pubkey": node.pubkey,
                     "balanceMsat": node.balance_msat,
-                    "lightningAddress": None,
+                    "lightningAddress": self.address_of(node.name),
                 }
                 for node in self.nodes.values()
             ],
@@ -167,28 +227,41 @@ class SandboxRails:
             "faults": self.faults.describe(),
         }
 
+    def address_of(self, node: str) -> str | None:
+        """Return the Lightning Address of a node; the merchant's has none, the server answers for it."""
+        return self._payees.address_of(node, port=self._addresses.port)
+
     async def stop(self) -> None:
         """Stop every rail; what was answered is kept for the next start."""
         await self._stack.aclose()
 
     async def _start(self, stack: AsyncExitStack) -> None:
-        self._offer_faults()
         earlier = self._earlier_ports()
-        for node in self.nodes.values():
-            server = self._serve(node)
-            await server.start(earlier.get(node.name, 0))
-            stack.push_async_callback(server.stop)
-        await self._prices.start(earlier.get(prices.RAIL, 0))
-        stack.push_async_callback(self._prices.stop)
+        self.faults.offer(*prices.KINDS, methods=prices.METHODS)
+        self.faults.offer(*payees.KINDS, methods=payees.METHODS)
+        for network in self._networks:
+            self._offer_faults(network)
+            for node in network.nodes.values():
+                server = self._serve(network, node) if node.name != network.chain.cln else self._serve_cln(network)
+                await server.start(earlier.get(node.name, 0))
+                stack.push_async_callback(server.stop)
+            stack.callback(self.clock.on_advance(network.sweep))
+        for name, listener in self._listeners().items():
+            await listener.start(earlier.get(name, 0))
+            stack.push_async_callback(listener.stop)
         sweeper = asyncio.create_task(self._sweep(), name="sandbox-sweep")
         stack.push_async_callback(_end, sweeper)
-        stack.callback(self.clock.on_advance(self._network.sweep))
-        ports = {name: server.port for name, server in self._servers.items()} | {prices.RAIL: self._prices.port}
+        ports = {name: server.port for name, server in self._servers.items()}
+        ports |= {name: listener.port for name, listener in self._listeners().items()}
+        ports[cln_kinds.RAIL] = self._cln.port if self._cln is not None else 0
         write_private(self._directory / "ports.json", json.dumps(ports).encode())
         self.coordinates.save(self._directory)
         stack.callback(SandboxCoordinates.forget, self._directory)
 
-    def _serve(self, node: SandboxNode) -> NodeServer:
+    def _listeners(self) -> Mapping[str, LoopbackServer]:
+        return {prices.RAIL: self._prices, payees.RAIL: self._addresses}
+
+    def _serve(self, network: Network, node: SandboxNode) -> NodeServer:
         home = self._home_of(node.name)
         certificate, key = certificates.load_or_make(
             certificate_path=home / "tls.cert", key_path=home / "tls.key", now=datetime.now(UTC)
@@ -196,32 +269,40 @@ class SandboxRails:
         for name, granted in _MACAROONS.items():
             if not (home / name).exists():
                 write_private(home / name, macaroons.bake(node.record.root_key, granted))
-        server = NodeServer(network=self._network, node=node, certificate=certificate, key=key)
+        server = NodeServer(network=network, node=node, certificate=certificate, key=key)
         self._servers[node.name] = server
         return server
 
-    def _offer_faults(self) -> None:
+    def _serve_cln(self, network: Network) -> ClnRail:
+        self._cln = ClnRail(network, home=self._directory / "cln")
+        return self._cln
+
+    def _offer_faults(self, network: Network) -> None:
+        rail, merchant = network.chain.rail, network.merchant
+
         async def release(_: ArmedFault) -> None:
-            paying.release(self._network)
+            paying.release(network)
 
         async def fail(_: ArmedFault) -> None:
-            paying.give_up(self._network)
+            paying.give_up(network)
 
         async def drop(_: ArmedFault) -> None:
-            self.nodes[MERCHANT].listeners.drop_all()
+            merchant.listeners.drop_all()
+
+        async def drop_payments(_: ArmedFault) -> None:
+            merchant.listeners.drop_payments()
 
         async def restart(fault: ArmedFault) -> None:
-            await self._servers[MERCHANT].restart(after_s=fault.seconds)
+            await self._servers[merchant.name].restart(after_s=fault.seconds)
 
         async def reset(fault: ArmedFault) -> None:
-            await self._servers[MERCHANT].stop()
-            self._network.restart_settle_indexes(self.nodes[MERCHANT])
-            await self._servers[MERCHANT].restart(after_s=fault.seconds)
+            await self._servers[merchant.name].stop()
+            network.restart_settle_indexes(merchant)
+            await self._servers[merchant.name].restart(after_s=fault.seconds)
 
-        self.faults.offer(*kinds.KINDS, methods=kinds.METHODS)
-        self.faults.offer(*prices.KINDS, methods=prices.METHODS)
+        self.faults.offer(*kinds.kinds_of(rail), methods=kinds.METHODS)
         actions = {"release_pending": release, "fail_pending": fail, "dropped_stream": drop, "restart": restart}
-        self.faults.perform(kinds.RAIL, actions | {"index_reset": reset})
+        self.faults.perform(rail, actions | {"dropped_payments": drop_payments, "index_reset": reset})
 
     def _earlier_ports(self) -> Mapping[str, int]:
         """Return the ports of the last run, so that a client that reconnects finds the rails again."""
@@ -231,24 +312,34 @@ class SandboxRails:
             return {}
         return {str(name): int(port) for name, port in content.items()}
 
-    def _why(self, order: paying.PaymentOrder, reason: int) -> str:
-        """Return why the payee sent money back, where the sandbox can see more than a payer could."""
-        payee = self._network.node_at(order.destination)
-        invoice = payee.invoices.get(order.payment_hash) if payee is not None else None
-        if reason == ln.FAILURE_REASON_INCORRECT_PAYMENT_DETAILS and invoice is not None:
-            if invoice.state == ln.Invoice.SETTLED:
-                return "invoice is already paid"
-            if invoice.state == ln.Invoice.CANCELED:
-                return "invoice is canceled"
-        return ln.PaymentFailureReason.Name(ln.PaymentFailureReason.ValueType(reason))
-
     async def _sweep(self) -> None:
         while True:
-            self._network.sweep()
+            for network in self._networks:
+                network.sweep()
             await asyncio.sleep(_SWEEP_S)
+
+    def _network_that_pays(self, payment_request: str) -> Network:
+        """Return the network of an invoice; what is an invoice of none is left to the first to refuse."""
+        try:
+            prefix = paying.read_invoice(payment_request).prefix
+        except Refused:
+            return self._networks[0]
+        return next((one for one in self._networks if one.chain.prefix == prefix), self._networks[0])
 
     def _home_of(self, node: str) -> Path:
         return self._directory / "lnd" / node
+
+
+def _why(network: Network, order: paying.PaymentOrder, reason: int) -> str:
+    """Return why the payee sent money back, where the sandbox can see more than a payer could."""
+    payee = network.node_at(order.destination)
+    invoice = payee.invoices.get(order.payment_hash) if payee is not None else None
+    if reason == ln.FAILURE_REASON_INCORRECT_PAYMENT_DETAILS and invoice is not None:
+        if invoice.state == ln.Invoice.SETTLED:
+            return "invoice is already paid"
+        if invoice.state == ln.Invoice.CANCELED:
+            return "invoice is canceled"
+    return ln.PaymentFailureReason.Name(ln.PaymentFailureReason.ValueType(reason))
 
 
 def _payment(payment_request: str, *, amount_msat: int | None) -> router.SendPaymentRequest:

@@ -173,8 +173,10 @@ def sandbox_status(url: ServerUrl = DEFAULT_URL) -> None:
 
 @sandbox_app.command("pay")
 def sandbox_pay(
-    payment_request: Annotated[str, typer.Argument(help="The BOLT11 invoice, lnbcrt….")],
-    node: Annotated[str, typer.Option(help="Who pays: alice, bob or carol.")] = "alice",
+    payment_request: Annotated[str, typer.Argument(help="The BOLT11 invoice, lnbcrt… or lnrltc….")],
+    node: Annotated[
+        str | None, typer.Option(help="Who pays: alice, bob or carol in Bitcoin, dave in Litecoin, as it fits.")
+    ] = None,
     url: ServerUrl = DEFAULT_URL,
 ) -> None:
     """Pay an invoice from a sandbox node and print the preimage."""

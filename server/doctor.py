@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from quittance.providers.base import TellsOfPaying
 from quittance.resolvers.ledger import discrepancies
+from quittance.resolvers.services import Services
 from quittance.server.offline import with_services
 from quittance.server.runtime import StartRefused, open_runtime
 from quittance.server.settings import Settings
@@ -52,9 +54,22 @@ async def _ledger(settings: Settings) -> Finding:
 async def _rails(settings: Settings) -> list[Finding]:
     try:
         async with open_runtime(settings, loops=False) as runtime:
-            return [
+            found = [
                 Finding(subject=f"rail {name}", ok=health.ready, detail=health.detail)
                 for name, health in [(name, await rail.health()) for name, rail in runtime.services.rails.items()]
             ]
+            return [*found, *[await _paying(runtime.services, name) for name in runtime.services.rails]]
     except (StartRefused, OSError) as error:
         return [Finding(subject="rails", ok=False, detail=str(error))]
+
+
+async def _paying(services: Services, name: str) -> Finding:
+    """Tell whether a rail may pay; one that was not given the means to is as its operator wants it."""
+    subject = f"paying from {name}"
+    payer = services.payers.get(name)
+    if payer is None:
+        return Finding(subject=subject, ok=True, detail="off: no credential that may spend is set")
+    if not isinstance(payer, TellsOfPaying):
+        return Finding(subject=subject, ok=True, detail="on; this rail cannot tell more")
+    health = await payer.paying_health()
+    return Finding(subject=subject, ok=health.ready, detail=health.detail)

@@ -31,7 +31,7 @@ async def with_services(settings: Settings, use_case: Callable[[Services], Await
             Services(
                 database=database,
                 rails={},
-                default_provider="lnd",
+                default_provider=settings.default_rail,
                 rates=None,
                 now=now,
                 derive=load_deriver(settings),

@@ -13,6 +13,7 @@ from quittance.store.database import sqlite_path
 
 PREFIX = "QUITTANCE_"
 Network = Literal["mainnet", "testnet", "testnet4", "signet", "simnet", "regtest"]
+LitecoinNetwork = Literal["mainnet", "testnet", "regtest"]
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -44,15 +45,29 @@ class Settings(BaseSettings):
     lnd_address: str | None = Field(None, description="The LND node's gRPC address, as host:port.")
     lnd_tls_cert_path: Path | None = Field(None, description="The node's tls.cert.")
     lnd_macaroon_path: Path | None = Field(None, description="A macaroon; invoice.macaroon with info:read is enough.")
+    lnd_spend_macaroon_path: Path | None = Field(
+        None, description="A macaroon with offchain:read and offchain:write, and nothing else, to pay refunds and "
+        "payouts with. Without it nothing is ever paid."
+    )  # fmt: skip
     lnd_network: Network = Field("mainnet", description="The network the node must be on.")
     lnd_callback_secret: SecretStr | None = Field(
         None, description="What notices to /callbacks/lnd are signed with, `whsec_…`; comma separated during a "
         "rotation. Unset, there is no such door."
     )  # fmt: skip
-    lnd_timeout_s: float = Field(10.0, gt=0, le=60, description="How long one call to the node may take.")
+    lnd_timeout_s: float = Field(10.0, gt=0, le=60, description="How long one call to a node may take.")
+    lnd_ltc_address: str | None = Field(None, description="The gRPC address of a Litecoin node of LND's kind.")
+    lnd_ltc_tls_cert_path: Path | None = Field(None, description="That node's tls.cert.")
+    lnd_ltc_macaroon_path: Path | None = Field(None, description="A macaroon of that node, as for Bitcoin's.")
+    lnd_ltc_spend_macaroon_path: Path | None = Field(
+        None, description="A macaroon of that node that may pay, likewise."
+    )
+    lnd_ltc_network: LitecoinNetwork = Field("mainnet", description="The network that node must be on.")
 
     # what may be asked
     amount_msat_max: Positive = Field(100_000_000_000, description="The largest payment, in millisatoshi.")
+    amount_litoshi_max: Positive = Field(
+        10_000_000_000, le=10**16, description="The largest payment in Litecoin, in its smallest unit: 10^-8 LTC."
+    )
     upvote_msat_min: Positive = Field(1_000_000, description="The smallest upvote, in millisatoshi.")
     expires_in_s_default: Positive = Field(3_600, description="How long an invoice can be paid unless the caller says.")
     expires_in_s_max: Positive = Field(30 * 86_400, description="The longest time a caller may say.")
@@ -157,24 +172,38 @@ class Settings(BaseSettings):
         if self.workers > 1 and sqlite_path(self.database_url) is not None:
             raise ValueError("workers: more than one needs PostgreSQL; set QUITTANCE_DATABASE_URL=postgresql://…")
         if self.sandbox is None:
-            self.sandbox = self.lnd_address is None
-        self._check_lnd()
+            self.sandbox = self.lnd_address is None and self.lnd_ltc_address is None
+        self._check_node("lnd")
+        self._check_node("lnd_ltc")
         return self
 
-    def _check_lnd(self) -> None:
-        given = {"lnd_tls_cert_path": self.lnd_tls_cert_path, "lnd_macaroon_path": self.lnd_macaroon_path}
-        if self.lnd_address is None:
+    def _check_node(self, rail: str) -> None:
+        """Refuse a node's address without its files, or beside the sandbox."""
+        address: str | None = getattr(self, f"{rail}_address")
+        names = [f"{rail}_tls_cert_path", f"{rail}_macaroon_path"]
+        spends = getattr(self, f"{rail}_spend_macaroon_path") is not None
+        if address is None:
+            if spends:
+                raise ValueError(f"{rail}_spend_macaroon_path: goes with {rail}_address; the sandbox has its own")
             return
+        if spends:
+            names.append(f"{rail}_spend_macaroon_path")
         if self.sandbox:
             raise ValueError("sandbox: its clock and its key do not go with a real node; unset one of both")
-        host, _, port = self.lnd_address.rpartition(":")
+        host, _, port = address.rpartition(":")
         if not host or not port.isdigit():
-            raise ValueError("lnd_address: must be host:port, such as localhost:10009")
-        for name, path in given.items():
+            raise ValueError(f"{rail}_address: must be host:port, such as localhost:10009")
+        for name in names:
+            path: Path | None = getattr(self, name)
             if path is None:
-                raise ValueError(f"{name}: is needed with lnd_address")
+                raise ValueError(f"{name}: is needed with {rail}_address")
             if not path.is_file():
                 raise ValueError(f"{name}: there is no file {path}")
+
+    @property
+    def default_rail(self) -> str:
+        """The rail of merchants that name none."""
+        return "lnd-ltc" if self.lnd_address is None and self.lnd_ltc_address is not None else "lnd"
 
     @property
     def base_url(self) -> str:

@@ -41,7 +41,10 @@ class PlaygroundView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckoutView:
-    """One payment as its payer sees it. ``article_content`` is given only once the payment is complete."""
+    """One payment as its payer sees it. ``article_content`` is given only once the payment is complete.
+
+    ``coin`` is what the wallet must be for, where that is not Bitcoin.
+    """
 
     payment_id: str
     client_secret: str
@@ -49,6 +52,7 @@ class CheckoutView:
     title: str
     description: str | None = None
     amount_formatted: str
+    coin: str | None = None
     payment_request: str | None = None
     expires_at: datetime | None = None
     server_now: datetime

@@ -12,15 +12,17 @@ from quittance.gql.scalars import BigInt
 
 @strawberry.type(description="An amount: an integer count of an asset's smallest unit.")
 class Money:
-    value: BigInt = strawberry.field(description="How many smallest units; millisatoshi for Lightning.")
-    asset_code: str = strawberry.field(description="The asset, such as BTC or USD.")
+    value: BigInt = strawberry.field(
+        description="How many smallest units; for Lightning thousandths of a satoshi or litoshi."
+    )
+    asset_code: str = strawberry.field(description="The asset, such as BTC, LTC or USD.")
     asset_scale: int = strawberry.field(description="How many decimal places the smallest unit has: BTC at 11 is msat.")
 
     @strawberry.field(description="The exact amount in whole units of the asset.")
     def decimal(self) -> Decimal:
         return self._domain().decimal
 
-    @strawberry.field(description="The amount for people, such as `1,000 sat`.")
+    @strawberry.field(description="The amount for people, such as `1,000 sat` or `0.001 LTC`.")
     def formatted(self) -> str:
         return self._domain().formatted
 
@@ -40,15 +42,15 @@ class FiatInput:
 
 @strawberry.input(description="An amount as an integer count of an asset's smallest unit.")
 class AssetAmountInput:
-    asset_code: str = strawberry.field(description="The asset, such as BTC.")
+    asset_code: str = strawberry.field(description="The asset, such as BTC or LTC; a rail takes one.")
     asset_scale: int = strawberry.field(description="How many decimal places the smallest unit has.")
     value: BigInt = strawberry.field(description="How many smallest units.")
 
 
 @strawberry.input(one_of=True, description="An amount, said in exactly one way.")
 class AmountInput:
-    sat: BigInt | None = strawberry.field(default=strawberry.UNSET, description="Satoshi.")
-    msat: BigInt | None = strawberry.field(default=strawberry.UNSET, description="Millisatoshi.")
+    sat: BigInt | None = strawberry.field(default=strawberry.UNSET, description="Satoshi, for rails of Bitcoin.")
+    msat: BigInt | None = strawberry.field(default=strawberry.UNSET, description="Millisatoshi, for rails of Bitcoin.")
     fiat: FiatInput | None = strawberry.field(default=strawberry.UNSET, description="A national currency.")
     asset: AssetAmountInput | None = strawberry.field(
         default=strawberry.UNSET, description="Any asset, in its smallest unit."

@@ -27,6 +27,8 @@ class ProviderCapability(StrEnum):
     RECEIVE = "RECEIVE"
     CANCEL = "CANCEL"
     SETTLEMENT_FEED = "SETTLEMENT_FEED"
+    HOLD = "HOLD"
+    SEND = "SEND"
 
 
 @strawberry.type(description="Who calls, as the server understands it.")

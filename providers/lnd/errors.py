@@ -7,7 +7,8 @@ from typing import Final
 import grpc
 import grpc.aio
 
-from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, ProviderUnavailable, QuittanceError
+from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, QuittanceError
+from quittance.providers.lightning import NodeUnavailable
 
 _TEXT_MAX: Final = 200
 _SILENT: Final = "the node does not answer"
@@ -24,14 +25,6 @@ class Fault(StrEnum):
     COLLISION = "COLLISION"
     MISSING = "MISSING"
     FINAL = "FINAL"
-
-
-class NodeUnavailable(ProviderUnavailable):
-    """No answer; ``reason`` tells the operator why, as far as it shows."""
-
-    def __init__(self, provider: str, reason: str) -> None:
-        super().__init__(provider)
-        self.reason = reason
 
 
 class NodeRefusal(ProviderMisconfigured):

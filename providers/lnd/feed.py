@@ -31,13 +31,13 @@ async def follow(node: Node, *, resume: FeedPosition | None) -> AsyncGenerator[S
         if not replayable:
             async with aclosing(_listed(node)) as settled:
                 async for message in settled:
-                    yield to_settlement(message, provider=node.name, position=None)
+                    yield to_settlement(message, provider=node.name, asset=node.asset, position=None)
             yield FeedPosition(source=source, index=reached)
         async with aclosing(node.read(stream)) as messages:
             async for message in messages:
                 if is_settled(message):
                     position = FeedPosition(source=source, index=message.settle_index)
-                    yield to_settlement(message, provider=node.name, position=position)
+                    yield to_settlement(message, provider=node.name, asset=node.asset, position=position)
     finally:
         stream.cancel()
 

@@ -1,14 +1,16 @@
 """Questions to one node: every call has a deadline, and no error of the wire gets past here."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
 import grpc
 import grpc.aio
 
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
+from quittance.domain.money import BTC_MSAT, Asset
 from quittance.providers.lnd._proto import invoicesrpc_pb2, lnrpc_pb2, staterpc_pb2
 from quittance.providers.lnd._proto.invoicesrpc_pb2_grpc import InvoicesStub
 from quittance.providers.lnd._proto.lnrpc_pb2_grpc import LightningStub
@@ -24,10 +26,11 @@ InvoiceStream: TypeAlias = "grpc.aio.UnaryStreamCall[lnrpc_pb2.InvoiceSubscripti
 
 
 class Node:
-    """One LND node behind a channel."""
+    """One LND node behind a channel. ``asset`` is what its amounts in "msat" count."""
 
-    def __init__(self, channel: grpc.aio.Channel, *, name: str, timeout_s: float) -> None:
+    def __init__(self, channel: grpc.aio.Channel, *, name: str, timeout_s: float, asset: Asset = BTC_MSAT) -> None:
         self.name = name
+        self.asset = asset
         self.lightning = LightningStub(channel)
         self.invoices = InvoicesStub(channel)
         self._state = StateStub(channel)
@@ -119,18 +122,23 @@ class Node:
             raise ProviderMisconfigured(self.name, "what answers does not speak LND's protocol")
         return answer
 
-    @contextmanager
-    def _our_errors(self) -> Generator[None]:
+    def _our_errors(self) -> AbstractContextManager[None]:
         """Turn the wire's errors into ours, so that none gets past this module."""
-        try:
-            yield
-        except grpc.aio.AioRpcError as error:
-            raise to_quittance_error(error, provider=self.name) from error
-        except grpc.aio.UsageError as error:  # the channel is closed
-            raise ProviderUnavailable(self.name) from error
-        except asyncio.CancelledError as error:
-            # grpcio cancels us, too, when the node answers CANCELLED or the channel is closed under a call.
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            raise ProviderUnavailable(self.name) from error
+        return wire_errors(self.name, partial(to_quittance_error, provider=self.name))
+
+
+@contextmanager
+def wire_errors(name: str, meaning: Callable[[grpc.aio.AioRpcError], Exception]) -> Generator[None]:
+    """Raise what an error of the wire means to this call; the end of its channel leaves its outcome unknown."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise meaning(error) from error
+    except grpc.aio.UsageError as error:  # the channel is closed
+        raise ProviderUnavailable(name) from error
+    except asyncio.CancelledError as error:
+        # grpcio cancels us, too, when the node answers CANCELLED or the channel is closed under a call.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise ProviderUnavailable(name) from error

@@ -6,33 +6,33 @@ from typing import Final
 
 import grpc.aio
 
-from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, QuittanceError
+from quittance.domain.errors import ProviderMisconfigured, QuittanceError
 from quittance.domain.ids import Preimage
-from quittance.domain.money import BTC_MSAT, Asset
+from quittance.domain.money import Asset
 from quittance.providers.base import (
     FeedPosition,
     Invoice,
     InvoiceRequest,
-    InvoiceStatus,
     ProviderHealth,
     Settlement,
 )
+from quittance.providers.lightning import (
+    NodeUnavailable,
+    Terms,
+    asked_amount,
+    memo_of,
+    missing,
+    other_network,
+    verified,
+)
 from quittance.providers.lnd import feed
 from quittance.providers.lnd._proto import invoicesrpc_pb2, lnrpc_pb2, staterpc_pb2
-from quittance.providers.lnd.errors import Fault, NodeRefusal, NodeUnavailable
+from quittance.providers.lnd.currencies import BITCOIN, Currency
+from quittance.providers.lnd.errors import Fault, NodeRefusal
 from quittance.providers.lnd.identity import newest_invoice
-from quittance.providers.lnd.invoices import memo_of, missing, moment, read_payment_request, to_invoice
+from quittance.providers.lnd.invoices import to_invoice
 from quittance.providers.lnd.node import Node
 
-_PREIMAGE_BYTES: Final = 32
-_PREFIXES: Final[Mapping[str, str]] = {
-    "mainnet": "bc",
-    "testnet": "tb",
-    "testnet4": "tb",
-    "signet": "tbs",
-    "simnet": "sb",
-    "regtest": "bcrt",
-}
 _MAY_NOT_RECEIVE: Final = "the macaroon may not receive; it needs invoices:read and invoices:write"
 _NOT_ACTIVE: Final[Mapping[int, str]] = {
     staterpc_pb2.NON_EXISTING: "the node has no wallet; create one",
@@ -44,17 +44,29 @@ _NOT_ACTIVE: Final[Mapping[int, str]] = {
 
 
 class LndProvider:
-    """An LND node, 0.18 or later. The macaroon may do as little as ``invoice.macaroon``; ``info:read`` adds checks."""
+    """An LND node, 0.18 or later, or one of its Litecoin fork, 0.17.
 
-    asset: Asset = BTC_MSAT
+    The macaroon may do as little as ``invoice.macaroon``; ``info:read`` adds checks.
+    """
 
-    def __init__(self, channel: grpc.aio.Channel, *, network: str, name: str = "lnd", timeout_s: float = 10.0) -> None:
-        if network not in _PREFIXES:
-            raise ValueError(f"{network!r} is not one of {', '.join(_PREFIXES)}")
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        *,
+        network: str,
+        name: str = "lnd",
+        timeout_s: float = 10.0,
+        currency: Currency = BITCOIN,
+    ) -> None:
+        if network not in currency.prefixes:
+            raise ValueError(f"{network!r} is not one of {', '.join(currency.prefixes)}")
         self.name = name
+        self.asset: Asset = currency.asset
+        self._currency = currency
         self._network = network
+        self._prefix = currency.prefixes[network]
         self._channel = channel
-        self._node = Node(channel, name=name, timeout_s=timeout_s)
+        self._node = Node(channel, name=name, timeout_s=timeout_s, asset=currency.asset)
 
     async def aclose(self) -> None:
         """Close the channel; calls under way and feeds end as if the node had gone."""
@@ -71,11 +83,7 @@ class LndProvider:
             InvoiceRejected: the node refuses the terms, or holds other terms for the same preimage.
             ProviderMisconfigured: the operator must act; no invoice of such a node is handed out.
         """
-        amount_msat = request.amount.rescaled_exactly(BTC_MSAT).value
-        if amount_msat <= 0:  # the node would let the payer choose
-            raise InvoiceRejected(self.name, "an invoice asks for a positive amount")
-        if len(request.preimage) != _PREIMAGE_BYTES:
-            raise ValueError("a preimage has 32 bytes")
+        amount_msat = asked_amount(request, provider=self.name, asset=self.asset)
         message = lnrpc_pb2.Invoice(
             memo=memo_of(request.description),
             r_preimage=request.preimage,
@@ -83,15 +91,16 @@ class LndProvider:
             expiry=request.expires_in_s,
         )
         reference = self.reference(request.preimage)
+        terms = Terms(reference=reference, amount_msat=amount_msat, prefix=self._prefix, network=self._set_to)
         try:
             payment_request = await self._add(message)
         except NodeRefusal as refusal:
             if refusal.fault is not Fault.DUPLICATE:
                 raise
             held = await self._find(reference)
-            self._verified(held.payment_request or "", reference=reference, amount_msat=amount_msat)
+            verified(held.payment_request or "", terms=terms, provider=self.name)
             return held
-        return self._verified(payment_request, reference=reference, amount_msat=amount_msat)
+        return verified(payment_request, terms=terms, provider=self.name)
 
     async def _add(self, message: lnrpc_pb2.Invoice) -> str:
         """Return the text of a new invoice; a payment address that the node drew twice is drawn once more."""
@@ -102,24 +111,6 @@ class LndProvider:
                 raise
             answer = await self._node.ask(self._node.lightning.AddInvoice, message)
         return answer.payment_request
-
-    def _verified(self, payment_request: str, *, reference: str, amount_msat: int) -> Invoice:
-        """Return the invoice if it asks for this payment on our network, and for this amount."""
-        decoded = read_payment_request(payment_request, provider=self.name)
-        if decoded.prefix != _PREFIXES[self._network]:
-            raise ProviderMisconfigured(self.name, f"the node makes invoices for another network than {self._network}")
-        if decoded.payment_hash != reference:
-            raise ProviderMisconfigured(self.name, "the node made an invoice with another payment hash")
-        if decoded.amount_msat != amount_msat:
-            raise InvoiceRejected(self.name, "the node holds an invoice for another amount under this preimage")
-        return Invoice(
-            reference=reference,
-            status=InvoiceStatus.OPEN,
-            payment_request=payment_request,
-            received=None,
-            expires_at=moment(decoded.expires_at_s, provider=self.name),
-            settled_at=None,
-        )
 
     async def lookup_invoice(self, reference: str) -> Invoice:
         """Return what the node holds; status MISSING when it holds nothing, which is never read as paid.
@@ -140,7 +131,7 @@ class LndProvider:
         message = await self._node.ask(self._node.lightning.LookupInvoice, question)
         if message.r_hash != question.r_hash:
             raise ProviderMisconfigured(self.name, "the node answers with another invoice than the one asked for")
-        return to_invoice(message, provider=self.name)
+        return to_invoice(message, provider=self.name, asset=self.asset)
 
     async def cancel_invoice(self, reference: str) -> Invoice:
         """Cancel an open invoice and return how it stands afterwards; a settled one stays settled.
@@ -177,7 +168,7 @@ class LndProvider:
         """
         async for page in self._node.pages(newest_first=False):
             for message in page:
-                yield to_invoice(message, provider=self.name)
+                yield to_invoice(message, provider=self.name, asset=self.asset)
 
     async def health(self) -> ProviderHealth:
         """Tell whether the node can take money now, on the right network; never raises."""
@@ -197,21 +188,28 @@ class LndProvider:
         facts = await self._node.facts()
         if facts is None:
             return await self._health_without_facts()
-        networks = sorted({chain.network for chain in facts.chains})
-        if networks != [self._network]:
-            found = ", ".join(networks) or "no network"
-            detail = f"the node is on {found}, we are set to {self._network}"
+        found = sorted({_named(chain) for chain in facts.chains})
+        if found != [self._set_to]:
+            detail = f"the node is on {', '.join(found) or 'no network'}, we are set to {self._set_to}"
             return ProviderHealth(ready=False, detail=detail, wrong_network=True)
         if not facts.synced_to_chain:
             return ProviderHealth(ready=False, detail="the node is not synced to the chain")
-        return ProviderHealth(ready=True, detail=f"synced on {self._network}")
+        return ProviderHealth(ready=True, detail=f"synced on {self._set_to}")
 
     async def _health_without_facts(self) -> ProviderHealth:
         """Judge a node whose macaroon may not ask for facts, by its newest invoice."""
         invoice = await newest_invoice(self._node)
         if invoice is None:
             return ProviderHealth(ready=True, detail="network not verified: macaroon lacks info:read")
-        if invoice.prefix != _PREFIXES[self._network]:
-            detail = f"the node makes invoices for another network than {self._network}"
-            return ProviderHealth(ready=False, detail=detail, wrong_network=True)
-        return ProviderHealth(ready=True, detail=f"makes invoices for {self._network}; macaroon lacks info:read")
+        if invoice.prefix != self._prefix:
+            return ProviderHealth(ready=False, detail=other_network(self._set_to), wrong_network=True)
+        return ProviderHealth(ready=True, detail=f"makes invoices for {self._set_to}; macaroon lacks info:read")
+
+    @property
+    def _set_to(self) -> str:
+        return f"{self._currency.chain} {self._network}"
+
+
+def _named(chain: lnrpc_pb2.Chain) -> str:
+    """Return chain and network; a node that no longer names its chain is on Bitcoin's."""
+    return f"{chain.chain or BITCOIN.chain} {chain.network}"

@@ -15,7 +15,6 @@ from quittance.sandbox.lnd.records import MSAT_PER_SAT, InvoiceRecord
 from quittance.sandbox.lnd.refusals import Refused
 
 HASH_BYTES: Final = 32
-PREFIX: Final = "bcrt"
 _MEMO_BYTES_MAX: Final = 1_024
 _VALUE_MSAT_MAX: Final = 100_000 * 10**11
 _EXPIRY_S: Final = 86_400
@@ -48,9 +47,10 @@ class InvoiceOrder:
 class Invoices(Mapping[bytes, InvoiceRecord]):
     """Invoices by payment hash, in the order in which they were added."""
 
-    def __init__(self, *, node: str, key: NodeKey) -> None:
+    def __init__(self, *, node: str, key: NodeKey, prefix: str) -> None:
         self._node = node
         self._key = key
+        self._prefix = prefix
         self._by_hash: dict[bytes, InvoiceRecord] = {}
         self._by_addr: dict[bytes, bytes] = {}
         self._settled: dict[int, bytes] = {}
@@ -93,10 +93,32 @@ class Invoices(Mapping[bytes, InvoiceRecord]):
         )
         return replace(record, payment_request=self._signed(record))
 
+    def unasked(
+        self, *, preimage: bytes, payment_addr: bytes, value_msat: int, custom_records: bytes, now_s: int
+    ) -> InvoiceRecord:
+        """Return the invoice that a node makes of a payment without one; there is no text to pay it by."""
+        return InvoiceRecord(
+            node=self._node,
+            add_index=len(self._order) + 1,
+            payment_hash=sha256(preimage).digest(),
+            preimage=preimage,
+            payment_addr=payment_addr,
+            memo="",
+            description_hash=b"",
+            value_msat=value_msat,
+            created_at_s=now_s,
+            expiry_s=_EXPIRY_S,
+            cltv_expiry=_CLTV,
+            payment_request="",
+            private=False,
+            hold=False,
+            custom_records=custom_records,
+        )
+
     def _signed(self, record: InvoiceRecord) -> str:
         return bolt11.encode(
             bolt11.UnsignedInvoice(
-                prefix=PREFIX,
+                prefix=self._prefix,
                 amount_msat=record.value_msat or None,
                 timestamp=record.created_at_s,
                 payment_hash=record.payment_hash,

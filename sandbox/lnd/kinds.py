@@ -1,11 +1,11 @@
-"""What an LND node can be told to do wrong. Faults on calls meet the merchant's node; payers behave."""
+"""What a node can be told to do wrong. Faults on calls meet the merchant's node; payers behave."""
 
+from dataclasses import replace
 from typing import Final
 
 from quittance.sandbox.faults import FaultKind
 from quittance.sandbox.lnd.permissions import NEEDED
 
-RAIL: Final = "lnd"
 SETTLEMENT: Final = "settlement"
 _SETTLEMENTS: Final = frozenset({SETTLEMENT})
 _PAYING: Final = frozenset({"SendPaymentV2"})
@@ -15,15 +15,20 @@ METHODS: Final = frozenset(path.rpartition("/")[2] for path in NEEDED) | _SETTLE
 _CALLS: Final = METHODS - _SETTLEMENTS
 
 
+def kinds_of(rail: str) -> list[FaultKind]:
+    """Return what the nodes of one rail can be told."""
+    return [replace(kind, rail=rail) for kind in _KINDS]
+
+
 def _kind(name: str, description: str, *, methods: frozenset[str] = _CALLS, seconds: float | None = None) -> FaultKind:
-    return FaultKind(rail=RAIL, name=name, description=description, methods=methods, seconds=seconds)
+    return FaultKind(rail="", name=name, description=description, methods=methods, seconds=seconds)
 
 
 def _at_once(name: str, description: str, *, seconds: float | None = None) -> FaultKind:
-    return FaultKind(rail=RAIL, name=name, description=description, at_once=True, seconds=seconds)
+    return FaultKind(rail="", name=name, description=description, at_once=True, seconds=seconds)
 
 
-KINDS: Final = (
+_KINDS: Final = (
     _kind("delay", "The call waits for `seconds`, then acts and answers.", seconds=1.0),
     _kind(
         "lost_answer",
@@ -44,9 +49,13 @@ KINDS: Final = (
         "The payment, by any node, stays in flight until release_pending or fail_pending.",
         methods=_PAYING,
     ),
+    _kind("no_route", "The payment, by any node, fails: no route is found.", methods=_PAYING),
+    _kind("payee_refuses", "The payment, by any node, comes back: its payee does not take it.", methods=_PAYING),
+    _kind("no_keysend", "The payment without an invoice, by any node, meets a payee that takes none.", methods=_PAYING),
     _at_once("release_pending", "Payments that pending_forever holds arrive now."),
     _at_once("fail_pending", "Payments that pending_forever holds fail now, and the money is back."),
     _at_once("dropped_stream", "Open streams of all invoices end with UNAVAILABLE."),
+    _at_once("dropped_payments", "Open streams that follow payments end with UNAVAILABLE; the payments go on."),
     _at_once(
         "restart", "The server stops and comes back on the same port after `seconds`, with its state.", seconds=0.0
     ),

@@ -11,37 +11,41 @@ from typing import Final
 from quittance.providers.lnd._proto import lnrpc_pb2 as ln
 from quittance.sandbox.clock import SandboxClock
 from quittance.sandbox.faults import Faults
+from quittance.sandbox.lnd.chains import Chain
 from quittance.sandbox.lnd.invoices import InvoiceOrder
-from quittance.sandbox.lnd.kinds import RAIL, SETTLEMENT
+from quittance.sandbox.lnd.kinds import SETTLEMENT
 from quittance.sandbox.lnd.node import Change, SandboxNode
 from quittance.sandbox.lnd.records import InvoiceRecord, NodeRecord, PaymentRecord
 from quittance.sandbox.lnd.refusals import Refused
-from quittance.sandbox.lnd.storage import Storage
+from quittance.sandbox.lnd.storage import Kept, Record, Storage
 
-MERCHANT: Final = "merchant"
-NAMES: Final = (MERCHANT, "alice", "bob", "carol")
 _START_MSAT: Final = 10 * 10**11
 _KEY_BYTES: Final = 32
 
 
 class Network:
-    """Four nodes over one memory. Everything happens on one event loop, between two awaits."""
+    """The nodes of one chain over one memory. Everything happens on one event loop, between two awaits."""
 
-    def __init__(self, *, path: Path | None, clock: SandboxClock, faults: Faults) -> None:
+    def __init__(self, *, chain: Chain, path: Path | None, clock: SandboxClock, faults: Faults) -> None:
+        self.chain = chain
         self.clock = clock
         self.faults = faults
         self._storage = Storage(path)
         self._due: list[tuple[int, str, bytes]] = []
         known = {record.name: record for record in self._storage.load(NodeRecord)}
-        fresh = [_new_node(name) for name in NAMES if name not in known]
+        fresh = [_new_node(name, chain) for name in chain.nodes if name not in known]
         self._storage.save(*fresh)
         known.update({record.name: record for record in fresh})
-        self.nodes: Mapping[str, SandboxNode] = {name: SandboxNode(known[name]) for name in NAMES}
+        self.nodes: Mapping[str, SandboxNode] = {name: SandboxNode(known[name], chain=chain) for name in chain.nodes}
         self._by_pubkey = {node.key.public: node for node in self.nodes.values()}
         for invoice in sorted(self._storage.load(InvoiceRecord), key=lambda record: record.add_index):
             self._keep_invoice(invoice)
         for payment in self._storage.load(PaymentRecord):
             self.nodes[payment.node].keep(payment)
+
+    @property
+    def merchant(self) -> SandboxNode:
+        return self.nodes[self.chain.merchant]
 
     def node_at(self, pubkey: bytes) -> SandboxNode | None:
         return self._by_pubkey.get(pubkey)
@@ -167,6 +171,13 @@ class Network:
         for node in self.nodes.values():
             yield from [payment for payment in node.payments.values() if payment.stuck]
 
+    def remember(self, *records: Record) -> None:
+        """Write what one kind of node knows besides what all of them do."""
+        self._storage.save(*records)
+
+    def recall(self, kind: type[Kept]) -> Iterator[Kept]:
+        return self._storage.load(kind)
+
     def close(self) -> None:
         self._storage.close()
 
@@ -187,11 +198,13 @@ class Network:
         return held if held is not None and held.status == ln.Payment.IN_FLIGHT else None
 
     def _fault(self, node: str, name: str) -> object:
-        return self.faults.take(RAIL, name, method=SETTLEMENT) if node == MERCHANT else None
+        if not self.nodes[node].earns:
+            return None
+        return self.faults.take(self.chain.rail, name, method=SETTLEMENT)
 
 
-def _new_node(name: str) -> NodeRecord:
-    balance_msat = 0 if name == MERCHANT else _START_MSAT
+def _new_node(name: str, chain: Chain) -> NodeRecord:
+    balance_msat = _START_MSAT if name in chain.payers else 0
     return NodeRecord(name=name, secret=_new_secret(), root_key=os.urandom(_KEY_BYTES), balance_msat=balance_msat)
 
 

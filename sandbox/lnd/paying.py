@@ -1,10 +1,11 @@
 """Paying: what a payer's node refuses, where the money goes, and how a payment ends."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Final
 
 import grpc
@@ -12,17 +13,24 @@ import grpc
 from quittance.domain import bolt11
 from quittance.providers.lnd._proto import lnrpc_pb2 as ln
 from quittance.providers.lnd._proto import routerrpc_pb2 as router
-from quittance.sandbox.lnd.invoices import HASH_BYTES, PREFIX, amount_msat
+from quittance.sandbox.lnd.chains import NETWORK, Chain
+from quittance.sandbox.lnd.invoices import HASH_BYTES, amount_msat
 from quittance.sandbox.lnd.keys import recover
-from quittance.sandbox.lnd.kinds import RAIL
 from quittance.sandbox.lnd.network import Network
 from quittance.sandbox.lnd.node import Change, SandboxNode
-from quittance.sandbox.lnd.records import InvoiceRecord, PaymentRecord
+from quittance.sandbox.lnd.records import (
+    CUSTOM_RECORDS_FROM,
+    KEYSEND_RECORD,
+    InvoiceRecord,
+    PaymentRecord,
+    read_records,
+    written_records,
+)
 from quittance.sandbox.lnd.refusals import Refused
 
 _FEE_BASE_MSAT: Final = 1_000
 _FEE_PPM: Final = 1
-_NETWORK: Final = "regtest"
+_CALL: Final = "SendPaymentV2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +44,7 @@ class PaymentOrder:
     fee_msat_max: int
     payment_request: str
     allow_self: bool
+    custom_records: Mapping[int, bytes] = field(default_factory=dict)
 
 
 def route_fee_msat(value_msat: int) -> int:
@@ -55,8 +64,18 @@ def read_invoice(payment_request: str) -> bolt11.Bolt11:
         raise Refused(error.reason) from error
 
 
-def order_from(request: router.SendPaymentRequest, *, now_s: int) -> PaymentOrder:
-    """Read SendPaymentV2's request.
+def check_network(invoice: bolt11.Bolt11, chain: Chain) -> None:
+    """Accept an invoice of this chain.
+
+    Raises:
+        Refused: it is of another.
+    """
+    if invoice.prefix != chain.prefix:
+        raise Refused(f"invoice not for current active network '{NETWORK}'")
+
+
+def order_from(request: router.SendPaymentRequest, *, chain: Chain, now_s: int) -> PaymentOrder:
+    """Read SendPaymentV2's request to a node of ``chain``.
 
     Raises:
         Refused: LND would not start it.
@@ -69,8 +88,7 @@ def order_from(request: router.SendPaymentRequest, *, now_s: int) -> PaymentOrde
         if getattr(request, name):
             raise Refused(f"{name} and payment_request cannot appear together")
     invoice = read_invoice(request.payment_request)
-    if invoice.prefix != PREFIX:
-        raise Refused(f"invoice not for current active network '{_NETWORK}'")
+    check_network(invoice, chain)
     if invoice.expires_at_s < now_s:
         raise Refused(f"invoice expired. Valid until {datetime.fromtimestamp(invoice.expires_at_s, UTC)}")
     if invoice.amount_msat is not None and value_msat:
@@ -95,6 +113,8 @@ def _order_of_parts(request: router.SendPaymentRequest, *, value_msat: int, fee_
         raise Refused(f"invalid hash length of {len(request.payment_hash)}, want {HASH_BYTES}")
     if not value_msat:
         raise Refused("amount must be specified")
+    if any(number < CUSTOM_RECORDS_FROM for number in request.dest_custom_records):
+        raise Refused(f"custom records entry with TLV type below min: {CUSTOM_RECORDS_FROM}")
     return PaymentOrder(
         destination=request.dest,
         payment_hash=request.payment_hash,
@@ -103,6 +123,7 @@ def _order_of_parts(request: router.SendPaymentRequest, *, value_msat: int, fee_
         fee_msat_max=fee_msat_max,
         payment_request="",
         allow_self=request.allow_self_payment,
+        custom_records=dict(request.dest_custom_records),
     )
 
 
@@ -110,7 +131,7 @@ def start(network: Network, payer: SandboxNode, order: PaymentOrder) -> PaymentR
     """Begin a payment and take it as far as it goes at once: paid, held, stuck or failed.
 
     Raises:
-        Refused: it was not begun; ALREADY_EXISTS when an earlier one was.
+        Refused: it was not begun; with the chain's ``begun_code`` when an earlier one was.
     """
     if order.destination == payer.key.public and not order.allow_self:
         raise Refused("self-payments not allowed")
@@ -118,7 +139,7 @@ def start(network: Network, payer: SandboxNode, order: PaymentOrder) -> PaymentR
     if earlier is not None and earlier.status != ln.Payment.FAILED:
         paid = earlier.status == ln.Payment.SUCCEEDED
         text = "invoice is already paid" if paid else "payment is in transition"
-        raise Refused(text, grpc.StatusCode.ALREADY_EXISTS)
+        raise Refused(text, network.chain.begun_code)
     fee_msat = route_fee_msat(order.amount_msat)
     account = replace(payer.record, payment_index=payer.record.payment_index + 1)
     payment = PaymentRecord(
@@ -130,6 +151,7 @@ def start(network: Network, payer: SandboxNode, order: PaymentOrder) -> PaymentR
         value_msat=order.amount_msat,
         fee_msat=fee_msat,
         payment_request=order.payment_request,
+        custom_records=written_records(order.custom_records),
         created_at_ns=int(network.clock.now().timestamp() * 1_000_000) * 1_000,
     )
     reason = _no_way(network, account.balance_msat, order, fee_msat=fee_msat)
@@ -139,7 +161,7 @@ def start(network: Network, payer: SandboxNode, order: PaymentOrder) -> PaymentR
         return payment
     account = replace(account, balance_msat=account.balance_msat - order.amount_msat - fee_msat)
     change = Change(nodes={payer.name: account})
-    if network.faults.take(RAIL, "pending_forever", method="SendPaymentV2") is not None:
+    if network.faults.take(network.chain.rail, "pending_forever", method=_CALL) is not None:
         change.payments.append(replace(payment, stuck=True))
         network.apply(change)
     else:
@@ -152,6 +174,8 @@ def _no_way(
 ) -> "ln.PaymentFailureReason | None":
     if balance_msat < order.amount_msat:
         return ln.FAILURE_REASON_INSUFFICIENT_BALANCE
+    if network.faults.take(network.chain.rail, "no_route", method=_CALL) is not None:
+        return ln.FAILURE_REASON_NO_ROUTE
     if network.node_at(order.destination) is None or fee_msat > order.fee_msat_max:
         return ln.FAILURE_REASON_NO_ROUTE
     if balance_msat < order.amount_msat + fee_msat:
@@ -164,7 +188,10 @@ def _deliver(network: Network, change: Change, payment: PaymentRecord) -> None:
     payee = network.node_at(payment.destination)
     assert payee is not None, "a route was found"
     invoice = payee.invoices.get(payment.payment_hash)
-    if invoice is None or not _accepts(invoice, payment, now_s=network.now_s()):
+    if invoice is None:
+        invoice = _unasked(network, payee, payment)
+    refused = network.faults.take(network.chain.rail, "payee_refuses", method=_CALL) is not None
+    if refused or invoice is None or not _accepts(invoice, payment, now_s=network.now_s()):
         network.fail(change, payment, ln.FAILURE_REASON_INCORRECT_PAYMENT_DETAILS)
         return
     invoice = replace(invoice, payer=payment.node)
@@ -177,6 +204,22 @@ def _deliver(network: Network, change: Change, payment: PaymentRecord) -> None:
         replace(invoice, state=ln.Invoice.ACCEPTED, accepted_at_s=network.now_s(), paid_msat=payment.value_msat)
     )
     network.apply(change)
+
+
+def _unasked(network: Network, payee: SandboxNode, payment: PaymentRecord) -> InvoiceRecord | None:
+    """Return the invoice that a node makes for money that brings its own preimage, or ``None``; it is kept later."""
+    preimage = read_records(payment.custom_records).get(KEYSEND_RECORD, b"")
+    if sha256(preimage).digest() != payment.payment_hash:
+        return None
+    if network.faults.take(network.chain.rail, "no_keysend", method=_CALL) is not None:
+        return None
+    return payee.invoices.unasked(
+        preimage=preimage,
+        payment_addr=payment.payment_addr,
+        value_msat=payment.value_msat,
+        custom_records=payment.custom_records,
+        now_s=network.now_s(),
+    )
 
 
 def _accepts(invoice: InvoiceRecord, payment: PaymentRecord, *, now_s: int) -> bool:
@@ -205,7 +248,7 @@ async def follow(payer: SandboxNode, payment_hash: bytes) -> AsyncGenerator[Paym
     """Yield how a payment stands, then each change, until it is final.
 
     Raises:
-        Refused: NOT_FOUND, the proof that the node never started it.
+        Refused: NOT_FOUND, the proof that the node never started it; or the stream was dropped.
     """
     with payer.listeners.payment(payment_hash) as changes:
         payment = payer.payments.get(payment_hash)
@@ -213,7 +256,10 @@ async def follow(payer: SandboxNode, payment_hash: bytes) -> AsyncGenerator[Paym
             raise Refused("payment isn't initiated", grpc.StatusCode.NOT_FOUND)
         yield payment
         while not payment.is_final:
-            payment = await changes.get()
+            change = await changes.get()
+            if change is None:
+                raise Refused("Socket closed", grpc.StatusCode.UNAVAILABLE)
+            payment = change
             yield payment
 
 

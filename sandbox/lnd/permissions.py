@@ -40,6 +40,7 @@ INVOICE: Final = frozenset(
     }
 )
 RECEIVE: Final = INVOICE | {("info", "read"), ("message", "read"), ("offchain", "read")}
+SPEND: Final = frozenset({("offchain", "read"), ("offchain", "write")})
 
 
 def allows(granted: frozenset[Permission], path: str) -> bool:

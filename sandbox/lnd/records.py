@@ -1,10 +1,13 @@
 """What a node remembers. Records never change; a new one takes the place of the old."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from quittance.providers.lnd._proto import lnrpc_pb2 as ln
 
+CUSTOM_RECORDS_FROM: Final = 65_536
+KEYSEND_RECORD: Final = 5_482_373_484
 MSAT_PER_SAT: Final = 1_000
 BLOCK_S: Final = 600
 HOLD_EXPIRY_BLOCKS: Final = 18
@@ -25,7 +28,10 @@ class NodeRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceRecord:
-    """``unheard`` settlements are left out of every stream; ``payer`` is the node whose money is held or kept."""
+    """``unheard`` settlements are left out of every stream; ``payer`` is the node whose money is held or kept.
+
+    One without a payment request was made when money came that nobody had asked for.
+    """
 
     node: str
     add_index: int
@@ -48,6 +54,7 @@ class InvoiceRecord:
     accepted_at_s: int = 0
     payer: str = ""
     unheard: bool = False
+    custom_records: bytes = b""
 
     @property
     def due_at_s(self) -> int | None:
@@ -78,6 +85,7 @@ class InvoiceRecord:
             settle_index=self.settle_index,
             state=self.state,
             payment_addr=self.payment_addr,
+            is_keysend=not self.payment_request,
         )
         if self.state == ln.Invoice.SETTLED:
             message.amt_paid = self.paid_msat
@@ -100,6 +108,7 @@ class InvoiceRecord:
             expiry_height=height + self.cltv_expiry,
             state=states.get(self.state, ln.ACCEPTED),
             mpp_total_amt_msat=self.paid_msat,
+            custom_records=read_records(self.custom_records),
         )
 
 
@@ -120,6 +129,7 @@ class PaymentRecord:
     status: "ln.Payment.PaymentStatus" = ln.Payment.IN_FLIGHT
     failure_reason: "ln.PaymentFailureReason" = ln.FAILURE_REASON_NONE
     stuck: bool = False
+    custom_records: bytes = b""
 
     @property
     def is_final(self) -> bool:
@@ -144,6 +154,16 @@ class PaymentRecord:
             payment_index=self.payment_index,
             failure_reason=self.failure_reason,
         )
+
+
+def written_records(custom_records: Mapping[int, bytes]) -> bytes:
+    """Return records that travel with a payment as one value."""
+    return ln.InvoiceHTLC(custom_records=custom_records).SerializeToString(deterministic=True)
+
+
+def read_records(custom_records: bytes) -> dict[int, bytes]:
+    """Return what :func:`written_records` wrote."""
+    return dict(ln.InvoiceHTLC.FromString(custom_records).custom_records)
 
 
 def block_height(at_s: int) -> int:

@@ -13,8 +13,7 @@ from google.protobuf.message import Message
 
 from quittance.providers.lnd._proto import invoicesrpc_pb2, lnrpc_pb2, routerrpc_pb2, staterpc_pb2
 from quittance.sandbox.lnd import macaroons, permissions
-from quittance.sandbox.lnd.kinds import RAIL
-from quittance.sandbox.lnd.network import MERCHANT, Network
+from quittance.sandbox.lnd.network import Network
 from quittance.sandbox.lnd.node import SandboxNode
 from quittance.sandbox.lnd.refusals import Refused
 from quittance.sandbox.lnd.services import STREAMS, UNARY, At
@@ -43,7 +42,8 @@ class NodeServer:
     def __init__(self, *, network: Network, node: SandboxNode, certificate: bytes, key: bytes) -> None:
         self._at = At(network, node)
         self._faults = network.faults
-        self._faulty = node.name == MERCHANT
+        self._faulty = node.earns
+        self._rail = network.chain.rail
         self._credentials = grpc.ssl_server_credentials([(key, certificate)])
         self._granted: dict[str, frozenset[macaroons.Permission]] = {}
         self._server: grpc.aio.Server | None = None
@@ -134,21 +134,21 @@ class NodeServer:
             Refused: in LND's words.
         """
         if self._faulty and path != _STATE:
-            if self._faults.take(RAIL, "unavailable", method=name):
+            if self._faults.take(self._rail, "unavailable", method=name):
                 raise Refused("failed to connect to all addresses", grpc.StatusCode.UNAVAILABLE)
-            if self._faults.take(RAIL, "locked", method=name):
+            if self._faults.take(self._rail, "locked", method=name):
                 raise Refused(_LOCKED)
-            if self._faults.take(RAIL, "starting", method=name):
+            if self._faults.take(self._rail, "starting", method=name):
                 raise Refused(_STARTING)
         if permissions.NEEDED[path] is not None and not permissions.allows(self._permissions(context), path):
             raise Refused("permission denied")
         if self._faulty:
-            delay = self._faults.take(RAIL, "delay", method=name)
+            delay = self._faults.take(self._rail, "delay", method=name)
             if delay is not None:
                 await asyncio.sleep(delay.seconds)
 
     def _lose_answer(self, name: str) -> None:
-        if self._faulty and self._faults.take(RAIL, "lost_answer", method=name):
+        if self._faulty and self._faults.take(self._rail, "lost_answer", method=name):
             raise Refused("Socket closed", grpc.StatusCode.UNAVAILABLE)
 
     def _permissions(self, context: _Context) -> frozenset[macaroons.Permission]:

@@ -15,16 +15,15 @@ from quittance.providers.lnd._proto import lnrpc_pb2 as ln
 from quittance.providers.lnd._proto import routerrpc_pb2 as router
 from quittance.providers.lnd._proto import staterpc_pb2 as state
 from quittance.sandbox.lnd import paying
+from quittance.sandbox.lnd.chains import NETWORK
 from quittance.sandbox.lnd.invoices import HASH_BYTES, InvoiceOrder, order_from
 from quittance.sandbox.lnd.keys import recover_signer
-from quittance.sandbox.lnd.kinds import RAIL
-from quittance.sandbox.lnd.network import MERCHANT, Network
+from quittance.sandbox.lnd.network import Network
 from quittance.sandbox.lnd.node import SandboxNode
 from quittance.sandbox.lnd.records import MSAT_PER_SAT, InvoiceRecord, block_height
 from quittance.sandbox.lnd.refusals import Refused
 from quittance.sandbox.lnd.streams import InvoiceListener
 
-VERSION: Final = "0.21.2-beta commit=v0.21.2-beta"
 _PAGE_SIZE: Final = 100
 _FAR_SIDE_MSAT: Final = 1_000 * 10**11
 _FINAL_STATES: Final = (ln.Invoice.SETTLED, ln.Invoice.CANCELED)
@@ -168,6 +167,7 @@ def _hop(hop: bolt11.RouteHop) -> ln.HopHint:
 
 def _get_info(at: At, _: ln.GetInfoRequest) -> ln.GetInfoResponse:
     height = block_height(at.network.now_s())
+    chain = at.network.chain
     others = len(at.network.nodes) - 1
     return ln.GetInfoResponse(
         identity_pubkey=at.node.pubkey,
@@ -180,10 +180,10 @@ def _get_info(at: At, _: ln.GetInfoRequest) -> ln.GetInfoResponse:
         synced_to_graph=True,
         wallet_synced=True,
         best_header_timestamp=at.network.now_s(),
-        version=VERSION,
-        commit_hash=sha256(VERSION.encode()).hexdigest()[:40],
+        version=chain.version,
+        commit_hash=sha256(chain.version.encode()).hexdigest()[:40],
         color="#3399ff",
-        chains=[ln.Chain(chain="bitcoin", network="regtest")],
+        chains=[ln.Chain(chain=chain.name, network=NETWORK)],
     )
 
 
@@ -222,7 +222,7 @@ def _amount(value_msat: int) -> ln.Amount:
 
 
 def _get_state(at: At, _: state.GetStateRequest) -> state.GetStateResponse:
-    if at.node.name == MERCHANT and at.network.faults.is_armed(RAIL, "locked"):
+    if at.node.earns and at.network.faults.is_armed(at.network.chain.rail, "locked"):
         return state.GetStateResponse(state=state.LOCKED)
     return state.GetStateResponse(state=state.SERVER_ACTIVE)
 
@@ -252,7 +252,7 @@ async def _subscribe_single_invoice(
 
 
 async def _send_payment(at: At, request: router.SendPaymentRequest) -> AsyncGenerator[ln.Payment, None]:
-    order = paying.order_from(request, now_s=at.network.now_s())
+    order = paying.order_from(request, chain=at.network.chain, now_s=at.network.now_s())
     payment = paying.start(at.network, at.node, order)
     if not request.no_inflight_updates and payment.is_final:
         in_flight = payment.to_message()

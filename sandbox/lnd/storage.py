@@ -7,17 +7,19 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
+from quittance.sandbox.cln.records import LabelRecord
 from quittance.sandbox.lnd.records import InvoiceRecord, NodeRecord, PaymentRecord
 
-Record = NodeRecord | InvoiceRecord | PaymentRecord
-_Kept = TypeVar("_Kept", NodeRecord, InvoiceRecord, PaymentRecord)
+Record = NodeRecord | InvoiceRecord | PaymentRecord | LabelRecord
+Kept = TypeVar("Kept", NodeRecord, InvoiceRecord, PaymentRecord, LabelRecord)
 
 _TABLES: dict[type[Record], tuple[str, str]] = {
     NodeRecord: ("node", "name"),
     InvoiceRecord: ("invoice", "node, add_index"),
     PaymentRecord: ("payment", "node, payment_hash"),
+    LabelRecord: ("label", "node, created_index"),
 }
-_FLAGS = frozenset({"private", "hold", "unheard", "stuck"})
+_FLAGS = frozenset({"private", "hold", "unheard", "stuck", "deleted"})
 
 
 class Storage:
@@ -33,9 +35,18 @@ class Storage:
             self._connection.execute(
                 f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(names)}, PRIMARY KEY ({key})) WITHOUT ROWID"
             )
+            self._add_missing(kind, table)
             places = ", ".join("?" * len(names))
             statement = f"INSERT OR REPLACE INTO {table} ({', '.join(names)}) VALUES ({places})"  # noqa: S608
             self._statements[kind] = (statement, attrgetter(*names))
+
+    def _add_missing(self, kind: type[Record], table: str) -> None:
+        """Give a file of an earlier version the columns that it lacks, with what a new record holds there."""
+        present = {row[1] for row in self._connection.execute(f"PRAGMA table_info({table})")}
+        for field in fields(kind):
+            if field.name not in present:
+                self._connection.execute(f"ALTER TABLE {table} ADD COLUMN {field.name}")
+                self._connection.execute(f"UPDATE {table} SET {field.name} = ?", (field.default,))  # noqa: S608
 
     def save(self, *records: Record) -> None:
         """Write all of ``records``, or none of them."""
@@ -50,10 +61,10 @@ class Storage:
             raise
         execute("COMMIT")
 
-    def load(self, kind: type[_Kept]) -> Iterator[_Kept]:
+    def load(self, kind: type[Kept]) -> Iterator[Kept]:
         """Yield every record of one kind, in no particular order."""
         names = [field.name for field in fields(kind)]
-        make: Callable[..., _Kept] = kind
+        make: Callable[..., Kept] = kind
         for row in self._connection.execute(f"SELECT {', '.join(names)} FROM {_TABLES[kind][0]}"):  # noqa: S608
             values: dict[str, Any] = dict(zip(names, row, strict=True))
             values |= {name: bool(values[name]) for name in _FLAGS if name in values}

@@ -11,7 +11,7 @@ from quittance.sandbox.lnd.records import InvoiceRecord, PaymentRecord
 from quittance.sandbox.lnd.refusals import Refused
 
 _Invoices = asyncio.Queue[InvoiceRecord]
-_Payments = asyncio.Queue[PaymentRecord]
+_Payments = asyncio.Queue[PaymentRecord | None]
 
 
 class InvoiceListener:
@@ -65,12 +65,31 @@ class Listeners:
         self._all: set[InvoiceListener] = set()
         self._invoices: dict[bytes, set[_Invoices]] = {}
         self._payments: dict[bytes, set[_Payments]] = {}
+        self._attending = 0
+        self._somebody = asyncio.Event()
+
+    @contextmanager
+    def attending(self) -> Iterator[None]:
+        """Wait for what settles next, in whatever way."""
+        self._attending += 1
+        self._somebody.set()
+        try:
+            yield
+        finally:
+            self._attending -= 1
+            if not self._attending:
+                self._somebody.clear()
+
+    async def somebody(self) -> None:
+        """Wait until somebody waits for what settles next."""
+        await self._somebody.wait()
 
     @contextmanager
     def listening(self, listener: InvoiceListener) -> Iterator[None]:
         self._all.add(listener)
         try:
-            yield
+            with self.attending():
+                yield
         finally:
             self._all.discard(listener)
 
@@ -110,6 +129,12 @@ class Listeners:
     def tell_payment(self, record: PaymentRecord) -> None:
         for queue in self._payments.get(record.payment_hash, ()):
             queue.put_nowait(record)
+
+    def drop_payments(self) -> None:
+        """End every stream that follows a payment."""
+        for queues in self._payments.values():
+            for queue in queues:
+                queue.put_nowait(None)
 
     def drop_all(self) -> None:
         """End every stream of all invoices."""

@@ -11,6 +11,7 @@ from quittance.domain.access import Principal
 from quittance.domain.article import Article, ArticleStatus
 from quittance.domain.errors import RateLimited
 from quittance.domain.ids import PaymentId
+from quittance.domain.money import LTC_LITOSHI
 from quittance.domain.payment import Payment, PaymentPurpose, PaymentStatus
 from quittance.resolvers.batches import Batches
 from quittance.resolvers.payments import find_payment
@@ -19,6 +20,7 @@ from quittance.server.access import ADDRESS_BUDGET
 from quittance.server.http.addresses import ClientAddress
 from quittance.web.pages import CheckoutView, checkout_csp, render_checkout, render_message
 
+_COINS = {LTC_LITOSHI.code: "Litecoin"}
 _HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -72,6 +74,7 @@ class _Door:
             title=_title(payment, article),
             description=payment.description if article is not None and payment.description != article.title else None,
             amount_formatted=payment.amount.formatted,
+            coin=_COINS.get(payment.amount.asset.code),
             payment_request=options[-1].payment_request if options else None,
             expires_at=payment.expires_at,
             server_now=self.services.now(),

@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
+import grpc.aio
 import httpx
 import pytest
 from starlette.applications import Starlette
@@ -35,14 +36,24 @@ async def test_the_status_names_rails_nodes_clock_and_faults(rails: SandboxRails
     body = (await control.get("/sandbox")).json()
 
     assert body.keys() == {"rails", "nodes", "clock", "faults"}
-    assert body["rails"] == ["lnd", "prices"]
-    assert [node["name"] for node in body["nodes"]] == ["merchant", "alice", "bob", "carol"]
+    assert body["rails"] == ["lnd", "lnd-ltc", "cln", "payees", "prices"]
+    assert [(node["name"], node["currency"]) for node in body["nodes"]] == [
+        ("merchant", "BTC"),
+        ("alice", "BTC"),
+        ("bob", "BTC"),
+        ("carol", "BTC"),
+        ("cln", "BTC"),
+        ("merchant-ltc", "LTC"),
+        ("dave", "LTC"),
+    ]
     assert body["nodes"][1] == {
         "name": "alice",
+        "currency": "BTC",
         "pubkey": rails.nodes["alice"].pubkey,
         "balanceMsat": 10 * 10**11,
-        "lightningAddress": None,
+        "lightningAddress": rails.address_of("alice"),
     }
+    assert body["nodes"][0]["lightningAddress"] is None
     assert {"delay", "lost_answer", "silent_stream", "restart"} <= {fault["fault"] for fault in body["faults"]}
 
 
@@ -55,6 +66,70 @@ async def test_a_payment_answers_its_preimage(merchant: Any, control: httpx.Asyn
     assert (paid.status_code, paid.json()) == (200, {"preimage": (b"p" * 32).hex()})
     assert again.status_code == 409
     assert again.json() == {"error": {"code": "PAYMENT_REFUSED", "message": "invoice is already paid"}}
+
+
+async def test_an_invoice_is_paid_by_a_node_of_its_chain(
+    rails: SandboxRails, connect: Any, merchant: Any, control: httpx.AsyncClient
+) -> None:
+    in_bitcoin, in_litecoin = await add(merchant, value=5), await add(connect("merchant-ltc"), value=6)
+
+    paid = [
+        (await control.post("/sandbox/pay", json={"paymentRequest": request})).status_code
+        for request in (in_bitcoin, in_litecoin)
+    ]
+
+    assert in_litecoin.startswith("lnrltc60n1")
+    assert paid == [200, 200]
+    assert {name: node.balance_msat for name, node in rails.nodes.items()} == {
+        "merchant": 5_000,
+        "alice": 10**12 - 5_000 - 1_000,
+        "bob": 10**12,
+        "carol": 10**12,
+        "merchant-ltc": 6_000,
+        "dave": 10**12 - 6_000 - 1_000,
+    }
+
+
+@pytest.mark.parametrize("amount", [{}, {"amountMsat": 9_000}])
+@pytest.mark.parametrize(("payee", "payer"), [("merchant-ltc", "alice"), ("merchant", "dave")])
+async def test_a_node_of_another_chain_refuses_an_invoice(
+    rails: SandboxRails, connect: Any, control: httpx.AsyncClient, payee: str, payer: str, amount: dict[str, int]
+) -> None:
+    body = {"paymentRequest": await add(connect(payee), value=6), "node": payer} | amount
+
+    refused = await control.post("/sandbox/pay", json=body)
+
+    assert (refused.status_code, refused.json()["error"]["message"]) == (
+        409,
+        "invoice not for current active network 'regtest'",
+    )
+    assert dict(rails.nodes[payer].payments) == {}
+
+
+async def test_a_fault_meets_the_node_of_its_rail_alone(
+    connect: Any, merchant: Any, control: httpx.AsyncClient
+) -> None:
+    litecoin = connect("merchant-ltc")
+    await control.post("/sandbox/faults", json={"rail": "lnd-ltc", "fault": "unavailable", "calls": 1})
+
+    assert await add(merchant, value=1)
+    with pytest.raises(grpc.aio.AioRpcError, match="failed to connect"):
+        await add(litecoin, value=1)
+    assert await add(litecoin, value=1)
+
+
+async def test_the_nodes_say_which_chain_they_are_on(connect: Any) -> None:
+    facts = [await client.lightning.GetInfo(ln.GetInfoRequest(), metadata=client.auth) for client in _nodes(connect)]
+
+    assert [(one.chains[0].chain, one.chains[0].network, one.num_peers, one.version[:6]) for one in facts] == [
+        ("bitcoin", "regtest", 3, "0.21.2"),
+        ("litecoin", "regtest", 1, "0.17.3"),
+        ("litecoin", "regtest", 1, "0.17.3"),
+    ]
+
+
+def _nodes(connect: Any) -> list[Any]:
+    return [connect(name) for name in ("alice", "merchant-ltc", "dave")]
 
 
 async def test_an_expired_invoice_is_refused_with_its_reason(
@@ -162,6 +237,6 @@ async def test_the_sandbox_runs_in_a_process_of_its_own(tmp_path: Any) -> None:
         answer = await client.get(line["control_url"])
     process.terminate()
 
-    assert answer.json()["rails"] == ["lnd", "prices"]
+    assert answer.json()["rails"] == ["lnd", "lnd-ltc", "cln", "payees", "prices"]
     assert SandboxCoordinates.load(tmp_path).pid == line["pid"] == process.pid
     assert await asyncio.wait_for(process.wait(), 10) == 0

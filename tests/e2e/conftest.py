@@ -189,7 +189,8 @@ class Server:
             assert socket_.receive() == {"type": "connection_ack"}
             yield socket_
 
-    def pay(self, payment_request: str, node: str = "alice") -> httpx.Response:
+    def pay(self, payment_request: str, node: str | None = None) -> httpx.Response:
+        """Pay from a node, or from the first that can."""
         return httpx.post(
             f"{self.url}/sandbox/pay", json={"paymentRequest": payment_request, "node": node}, timeout=20.0
         )

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from playwright.async_api import WebSocketRoute, expect
-from tests.e2e.visits import CONTENT, HOUR_S, PHONE, TITLE, Open, RunningServer, bill, decode
+from tests.e2e.visits import CONTENT, HOUR_S, NEW_INVOICE, PHONE, TITLE, Open, RunningServer, ask, bill, decode
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -55,6 +55,30 @@ async def test_checkout_says_paid_by_itself_and_shows_the_article(server: Runnin
     await expect(page.locator(".invoice")).to_be_hidden()
     assert await page.title() == f"Paid · {TITLE}"
     assert visit.documents == [made.checkout_url]
+    assert visit.complaints == []
+
+
+async def test_checkout_in_litecoin_says_so_from_the_code_to_the_receipt(
+    server: RunningServer, open_page: Open
+) -> None:
+    price = {"asset": {"assetCode": "LTC", "assetScale": 8, "value": "2500"}}
+    made = ask(server, NEW_INVOICE, amount=price, provider="lnd-ltc", description="A cup")["payment"]
+    visit = await open_page(viewport=PHONE, device_scale_factor=2)
+    page = visit.page
+
+    await page.goto(made["checkoutUrl"])
+    await expect(page.get_by_role("status").first).to_contain_text("with a Lightning wallet for Litecoin, or open")
+    code = await page.locator(".qr").screenshot(scale="css")
+    before = await page.inner_text("main")
+    server.pay(made["paymentRequest"])
+    await expect(page.get_by_role("heading", name="Paid", exact=True)).to_be_visible()
+
+    assert made["paymentRequest"].startswith("lnrltc25u1")
+    assert await page.locator(".amount").inner_text() == "0.000025 LTC"
+    assert await page.locator("#wallet").get_attribute("href") == f"lightning:{made['paymentRequest']}"
+    assert await decode(open_page, code) == made["paymentRequest"].upper()
+    await expect(page.locator("#received")).to_have_text("We received 0.000025 LTC.")
+    assert re.findall(r"\bsats?\b|bitcoin", before + await page.inner_text("main"), re.IGNORECASE) == []
     assert visit.complaints == []
 
 

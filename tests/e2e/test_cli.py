@@ -113,6 +113,24 @@ def test_list_of_commands_is_whole() -> None:
             {"lnd_address": "localhost:1", "lnd_tls_cert_path": __file__, "lnd_macaroon_path": "/nowhere/macaroon"},
             "QUITTANCE_LND_MACAROON_PATH",
         ),
+        ({"lnd_spend_macaroon_path": __file__}, "QUITTANCE_LND_SPEND_MACAROON_PATH"),
+        (
+            {
+                "lnd_address": "localhost:1",
+                "lnd_tls_cert_path": __file__,
+                "lnd_macaroon_path": __file__,
+                "lnd_spend_macaroon_path": "/nowhere/macaroon",
+            },
+            "QUITTANCE_LND_SPEND_MACAROON_PATH",
+        ),
+        ({"lnd_ltc_address": "localhost"}, "QUITTANCE_LND_LTC_ADDRESS"),
+        ({"lnd_ltc_address": "localhost:10009"}, "QUITTANCE_LND_LTC_TLS_CERT_PATH"),
+        (
+            {"lnd_ltc_address": "localhost:1", "lnd_ltc_tls_cert_path": __file__, "lnd_ltc_macaroon_path": "/nowhere"},
+            "QUITTANCE_LND_LTC_MACAROON_PATH",
+        ),
+        ({"lnd_ltc_spend_macaroon_path": __file__}, "QUITTANCE_LND_LTC_SPEND_MACAROON_PATH"),
+        ({"lnd_ltc_network": "signet"}, "QUITTANCE_LND_LTC_NETWORK"),
         ({"lnd_callback_secret": "whsec_tooshort"}, "QUITTANCE_LND_CALLBACK_SECRET"),
         ({"lnd_callback_secret": f"whsec_{'A' * 32},!no-secret!"}, "QUITTANCE_LND_CALLBACK_SECRET"),
         ({"log_level": "loud"}, "QUITTANCE_LOG_LEVEL"),
@@ -265,7 +283,8 @@ def test_sandbox_is_controlled_from_a_terminal(server: Any) -> None:
     assert armed.exit_code == 0, armed.stderr
     assert unknown.exit_code == 1
     assert "GET /sandbox lists them" in unknown.stderr
-    assert [node["name"] for node in json.loads(status.stdout)["nodes"]] == ["merchant", "alice", "bob", "carol"]
+    names = [node["name"] for node in json.loads(status.stdout)["nodes"]]
+    assert names == ["merchant", "alice", "bob", "carol", "cln", "merchant-ltc", "dave"]
 
 
 def test_doctor_and_migrate_agree_about_the_database(new_server: NewServer) -> None:
@@ -282,7 +301,7 @@ def test_doctor_and_migrate_agree_about_the_database(new_server: NewServer) -> N
     assert (migrated.returncode, migrated.stdout) == (0, "the database is up to date\n")
     assert (again.returncode, again.stdout) == (0, "the database is up to date\n")
     assert healthy.returncode == 0, healthy.stdout
-    assert [line[:4] for line in healthy.stdout.splitlines()] == ["ok  "] * 4
+    assert [line[:4] for line in healthy.stdout.splitlines()] == ["ok  "] * 7
 
 
 def test_doctor_names_a_rail_that_does_not_answer(server: Any) -> None:

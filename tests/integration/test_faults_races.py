@@ -72,15 +72,15 @@ async def test_r10_a_node_that_pays_itself_is_refused_unless_it_asks_for_it_and_
     payment_id = (await till.order()).payment.id
     option = (await till.options(payment_id))[0]
     node = rails.nodes["merchant"]
-    rich = rails._network
+    rich = rails.network_of("merchant")
     node.keep(replace(node.record, balance_msat=10**9))
     asked = router.SendPaymentRequest(payment_request=option.payment_request, fee_limit_msat=10_000)
 
     with pytest.raises(Exception, match="self-payments not allowed"):
-        paying.start(rich, node, paying.order_from(asked, now_s=rich.now_s()))
+        paying.start(rich, node, paying.order_from(asked, chain=rich.chain, now_s=rich.now_s()))
     assert await till.balances() == {}
     asked.allow_self_payment = True
-    paying.start(rich, node, paying.order_from(asked, now_s=rich.now_s()))
+    paying.start(rich, node, paying.order_from(asked, chain=rich.chain, now_s=rich.now_s()))
     await check_payment(till.services, till.shop.principal, payment_id, None)
 
     await assert_booked_once(till, payment_id)

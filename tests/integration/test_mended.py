@@ -156,7 +156,7 @@ async def test_no_process_starts_on_a_node_of_another_network(tmp_path: Path, ra
     )
     await upgrade_from_loop(settings.database_url)
 
-    with pytest.raises(StartRefused, match="the node is on regtest, we are set to mainnet"):
+    with pytest.raises(StartRefused, match="the node is on bitcoin regtest, we are set to bitcoin mainnet"):
         async with open_runtime(settings, loops=False):
             pass
 

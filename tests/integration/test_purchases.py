@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import IntegrityError
 from tests.integration.buying import OPEN, CountingRail, article_of, buy, reader
+from tests.integration.litecoin import litoshi
 from tests.integration.racing import node_invoices
+from tests.integration.test_faults_idempotency import DiesAfterTheNodeActed
 from tests.integration.test_isolation import new_article
 
 from quittance.domain.access import ANONYMOUS, Principal
 from quittance.domain.ids import PaymentId
 from quittance.resolvers.services import ASKING_BUDGET, MUTATION_BUDGET
+from quittance.sandbox.clock import SandboxClock
 from quittance.sandbox.rails import SandboxRails
 from quittance.server.limiter import MinuteLimiter
 from quittance.store import payments
@@ -287,3 +290,31 @@ async def test_an_article_with_a_title_longer_than_an_invoice_holds_is_sold(till
     made = await buy(till, article_id)
 
     assert made["payment"]["description"] == "\N{ROCKET}" * (639 // 4)
+
+
+async def test_an_article_is_sold_to_readers_on_the_rail_of_its_price(both: Any) -> None:
+    article_id, alice = await new_article(both, price=litoshi(70_000)), await reader(both)
+
+    made = [await buy(both, article_id, as_=who, provider=said)
+            for who, said in ((alice, None), (ANONYMOUS, None), (ANONYMOUS, "lnd-ltc"))]  # fmt: skip
+    upvote = await buy(both, article_id, as_=alice, purpose="UPVOTE")
+    refused = await buy(both, article_id, provider="lnd")
+
+    assert [one["payment"]["paymentRequest"][:6] for one in made] == ["lnrltc"] * 3
+    assert upvote["payment"]["paymentRequest"].startswith("lnbcrt")
+    assert (refused["code"], refused["field"]) == ("INVALID_INPUT", "provider")
+
+
+async def test_r3_a_purchase_whose_process_died_after_the_node_acted_is_found(
+    till: Any, new_services: Any, rails: SandboxRails, lnd: Any, clock: SandboxClock
+) -> None:
+    article_id, alice = await new_article(till), await reader(till)
+    dying = till.on(replace(till.services, rails={"lnd": DiesAfterTheNodeActed(lnd)}, making={}))
+    with pytest.raises(asyncio.CancelledError):
+        await buy(dying, article_id, as_=alice)
+
+    clock.advance(till.services.rules.claim_s + 1)
+    again = await buy(till.on(new_services()), article_id, as_=alice)
+
+    assert (again["replayed"], again["payment"]["status"]) == (True, "PENDING_PAYMENT")
+    assert (node_invoices(rails), len(await till.rows("payment"))) == (1, 1)

@@ -93,6 +93,15 @@ def test_an_old_litecoin_invoice_is_read_only_when_no_secret_is_required(vector:
         read(vector["invoice"])
 
 
+@pytest.mark.parametrize("prefix", ["bc", "tb", "tbs", "bcrt", "sb", "ltc", "tltc", "rltc"])
+@pytest.mark.parametrize("amount_msat", [None, 1, 21_000, 10**11, 25 * 10**11])
+def test_a_prefix_is_read_whole_with_an_amount_and_without(prefix: str, amount_msat: int | None) -> None:
+    text = encode(replace(COFFEE, prefix=prefix, amount_msat=amount_msat), sign=sign)
+
+    assert text.startswith(f"ln{prefix}")
+    assert (read(text).prefix, read(text).amount_msat) == (prefix, amount_msat)
+
+
 @pytest.mark.parametrize("scheme", ["lightning:", "LIGHTNING:", "Lightning:"])
 @pytest.mark.parametrize("case", [str.lower, str.upper])
 def test_scheme_and_case_do_not_matter(scheme: str, case: Callable[[str], str]) -> None:

@@ -50,6 +50,7 @@ def test_fields_that_newer_nodes_send_are_skipped() -> None:
             {"AddInvoice", "LookupInvoice", "ListInvoices", "SubscribeInvoices", "GetInfo"},
         ),
         (staterpc_pb2, "lnrpc.State", {"GetState"}),
+        (routerrpc_pb2, "routerrpc.Router", {"SendPaymentV2", "TrackPaymentV2"}),
         (invoicesrpc_pb2, "invoicesrpc.Invoices", {"CancelInvoice"}),
     ],
 )

@@ -11,6 +11,8 @@ from quittance.domain.money import (
     ASSET_SCALE_MAX,
     BTC_MSAT,
     BTC_SAT,
+    LTC_LITOSHI,
+    LTC_MSAT,
     MONEY_VALUE_MAX,
     Asset,
     Money,
@@ -130,18 +132,33 @@ def test_sums_are_those_of_integers(one: int, other: int) -> None:
         (msat(0), "0 sat"),
         (Money(1, BTC_SAT), "1 sat"),
         (Money(1, Asset("BTC", 0)), "100,000,000 sat"),
+        (Money(100, LTC_LITOSHI), "0.000001 LTC"),
+        (Money(123_456_789_000, LTC_LITOSHI), "1,234.56789 LTC"),
+        (Money(1, LTC_MSAT), "0.00000000001 LTC"),
+        (Money(300 * 10**11, LTC_MSAT), "300 LTC"),
+        (Money(0, LTC_MSAT), "0 LTC"),
         (Money(123_456, Asset("USD", 2)), "1,234.56 USD"),
         (Money(5, Asset("JPY", 0)), "5 JPY"),
         (Money(-1, Asset("KWD", 3)), "-0.001 KWD"),
     ],
 )
-def test_people_read_satoshi_and_whole_units(money: Money, text: str) -> None:
+def test_people_read_satoshi_litecoin_and_whole_units(money: Money, text: str) -> None:
     assert money.formatted == text
 
 
 @given(value=values, scale=st.integers(0, ASSET_SCALE_MAX))
 def test_every_amount_of_bitcoin_can_be_shown(value: int, scale: int) -> None:
     assert Money(value, Asset("BTC", scale)).formatted.endswith(" sat")
+
+
+@given(value=values, scale=st.integers(0, ASSET_SCALE_MAX))
+def test_litecoin_is_shown_exactly_without_needless_zeros(value: int, scale: int) -> None:
+    money = Money(value, Asset("LTC", scale))
+    shown, unit = money.formatted.split(" ")
+
+    assert unit == "LTC"
+    assert Decimal(shown.replace(",", "")) == money.decimal
+    assert "." not in shown or shown[-1] != "0"
 
 
 @pytest.mark.parametrize("code", ["", "usd", "US D", "A" * 13, "ÄÖÜ", "B\x00"])

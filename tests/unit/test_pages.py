@@ -292,3 +292,14 @@ def test_every_document_fits_the_contract(name: str) -> None:
     contract = build_schema((Path(__file__).parents[2] / "schema.graphql").read_text())
 
     assert validate(contract, parse(getattr(documents, name))) == []
+
+
+def test_checkout_names_the_coin_of_the_wallet_where_it_is_not_bitcoin() -> None:
+    litecoin = replace(CHECKOUT, amount_formatted="0.000025 LTC", coin="Litecoin")
+
+    said, of_bitcoin = Page(render_checkout(litecoin)).text, Page(render_checkout(CHECKOUT)).text
+
+    assert "Scan the code with a Lightning wallet for Litecoin, or open one on this device." in said
+    assert "Lightning invoice for Litecoin" in said
+    assert "Scan the code with a Lightning wallet, or open one on this device." in of_bitcoin
+    assert "Litecoin" not in of_bitcoin

@@ -145,7 +145,7 @@ async function pay(event) {
     const response = await fetch(data.payUrl, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ paymentRequest, node: "alice" }),
+      body: JSON.stringify({ paymentRequest }),
     });
     const answer = await response.json().catch(() => ({}));
     if (response.ok) tell(`Paid. Preimage ${String(answer.preimage ?? "").slice(0, 12)}…`, "good");

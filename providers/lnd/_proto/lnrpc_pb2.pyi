@@ -13,6 +13,16 @@ class InvoiceHTLCState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SETTLED: _ClassVar[InvoiceHTLCState]
     CANCELED: _ClassVar[InvoiceHTLCState]
 
+class FeatureBit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DATALOSS_PROTECT_REQ: _ClassVar[FeatureBit]
+    TLV_ONION_REQ: _ClassVar[FeatureBit]
+    TLV_ONION_OPT: _ClassVar[FeatureBit]
+    PAYMENT_ADDR_REQ: _ClassVar[FeatureBit]
+    PAYMENT_ADDR_OPT: _ClassVar[FeatureBit]
+    MPP_REQ: _ClassVar[FeatureBit]
+    MPP_OPT: _ClassVar[FeatureBit]
+
 class PaymentFailureReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     FAILURE_REASON_NONE: _ClassVar[PaymentFailureReason]
@@ -25,6 +35,13 @@ class PaymentFailureReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 ACCEPTED: InvoiceHTLCState
 SETTLED: InvoiceHTLCState
 CANCELED: InvoiceHTLCState
+DATALOSS_PROTECT_REQ: FeatureBit
+TLV_ONION_REQ: FeatureBit
+TLV_ONION_OPT: FeatureBit
+PAYMENT_ADDR_REQ: FeatureBit
+PAYMENT_ADDR_OPT: FeatureBit
+MPP_REQ: FeatureBit
+MPP_OPT: FeatureBit
 FAILURE_REASON_NONE: PaymentFailureReason
 FAILURE_REASON_TIMEOUT: PaymentFailureReason
 FAILURE_REASON_NO_ROUTE: PaymentFailureReason
@@ -109,7 +126,14 @@ class Invoice(_message.Message):
     def __init__(self, memo: _Optional[str] = ..., r_preimage: _Optional[bytes] = ..., r_hash: _Optional[bytes] = ..., value: _Optional[int] = ..., settled: _Optional[bool] = ..., creation_date: _Optional[int] = ..., settle_date: _Optional[int] = ..., payment_request: _Optional[str] = ..., description_hash: _Optional[bytes] = ..., expiry: _Optional[int] = ..., fallback_addr: _Optional[str] = ..., cltv_expiry: _Optional[int] = ..., route_hints: _Optional[_Iterable[_Union[RouteHint, _Mapping]]] = ..., private: _Optional[bool] = ..., add_index: _Optional[int] = ..., settle_index: _Optional[int] = ..., amt_paid: _Optional[int] = ..., amt_paid_sat: _Optional[int] = ..., amt_paid_msat: _Optional[int] = ..., state: _Optional[_Union[Invoice.InvoiceState, str]] = ..., htlcs: _Optional[_Iterable[_Union[InvoiceHTLC, _Mapping]]] = ..., value_msat: _Optional[int] = ..., features: _Optional[_Mapping[int, Feature]] = ..., is_keysend: _Optional[bool] = ..., payment_addr: _Optional[bytes] = ..., is_amp: _Optional[bool] = ..., is_blinded: _Optional[bool] = ...) -> None: ...
 
 class InvoiceHTLC(_message.Message):
-    __slots__ = ("chan_id", "htlc_index", "amt_msat", "accept_height", "accept_time", "resolve_time", "expiry_height", "state", "mpp_total_amt_msat")
+    __slots__ = ("chan_id", "htlc_index", "amt_msat", "accept_height", "accept_time", "resolve_time", "expiry_height", "state", "custom_records", "mpp_total_amt_msat")
+    class CustomRecordsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: int
+        value: bytes
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[bytes] = ...) -> None: ...
     CHAN_ID_FIELD_NUMBER: _ClassVar[int]
     HTLC_INDEX_FIELD_NUMBER: _ClassVar[int]
     AMT_MSAT_FIELD_NUMBER: _ClassVar[int]
@@ -118,6 +142,7 @@ class InvoiceHTLC(_message.Message):
     RESOLVE_TIME_FIELD_NUMBER: _ClassVar[int]
     EXPIRY_HEIGHT_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
+    CUSTOM_RECORDS_FIELD_NUMBER: _ClassVar[int]
     MPP_TOTAL_AMT_MSAT_FIELD_NUMBER: _ClassVar[int]
     chan_id: int
     htlc_index: int
@@ -127,8 +152,9 @@ class InvoiceHTLC(_message.Message):
     resolve_time: int
     expiry_height: int
     state: InvoiceHTLCState
+    custom_records: _containers.ScalarMap[int, bytes]
     mpp_total_amt_msat: int
-    def __init__(self, chan_id: _Optional[int] = ..., htlc_index: _Optional[int] = ..., amt_msat: _Optional[int] = ..., accept_height: _Optional[int] = ..., accept_time: _Optional[int] = ..., resolve_time: _Optional[int] = ..., expiry_height: _Optional[int] = ..., state: _Optional[_Union[InvoiceHTLCState, str]] = ..., mpp_total_amt_msat: _Optional[int] = ...) -> None: ...
+    def __init__(self, chan_id: _Optional[int] = ..., htlc_index: _Optional[int] = ..., amt_msat: _Optional[int] = ..., accept_height: _Optional[int] = ..., accept_time: _Optional[int] = ..., resolve_time: _Optional[int] = ..., expiry_height: _Optional[int] = ..., state: _Optional[_Union[InvoiceHTLCState, str]] = ..., custom_records: _Optional[_Mapping[int, bytes]] = ..., mpp_total_amt_msat: _Optional[int] = ...) -> None: ...
 
 class AddInvoiceResponse(_message.Message):
     __slots__ = ("r_hash", "payment_request", "add_index", "payment_addr")

@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 import pytest
 from coincurve import PrivateKey
+from tests.contract.lnd.tls import tls_node  # noqa: F401 - fixtures
 
 from quittance.domain.bolt11 import UnsignedInvoice, encode
 from quittance.providers.lnd._proto import invoicesrpc_pb2, lnrpc_pb2, staterpc_pb2
@@ -32,7 +33,7 @@ class TinyNode:
     """As much of a node as the adapter meets, with answers that can be replaced call by call."""
 
     def __init__(self) -> None:
-        self.key, self.prefix, self.network = KEY, "bcrt", "regtest"
+        self.key, self.prefix, self.chain, self.network = KEY, "bcrt", "bitcoin", "regtest"
         self.invoices: list[Any] = []
         self.settle_index = 0
         self.calls: list[str] = []
@@ -148,7 +149,7 @@ class TinyNode:
         return lnrpc_pb2.ListInvoiceResponse(invoices=page, first_index_offset=edges[0], last_index_offset=edges[1])
 
     async def GetInfo(self, _: Any) -> Any:  # noqa: N802
-        chain = lnrpc_pb2.Chain(chain="bitcoin", network=self.network)
+        chain = lnrpc_pb2.Chain(chain=self.chain, network=self.network)
         return lnrpc_pb2.GetInfoResponse(identity_pubkey=self.pubkey, synced_to_chain=True, chains=[chain])
 
     async def GetState(self, _: Any) -> Any:  # noqa: N802

@@ -1,17 +1,11 @@
 """Health, and the encrypted channel with its macaroon."""
 
-import datetime as dt
-import ipaddress
-from collections.abc import AsyncIterator
 from typing import Any
 
-import grpc
 import grpc.aio
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
+from tests.contract.lnd.tls import certificate
 
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
 from quittance.providers.base import InvoiceStatus, ProviderHealth
@@ -21,36 +15,6 @@ from quittance.providers.lnd.provider import LndProvider
 
 MACAROON = "0201036C6E64"
 REFERENCE = "11" * 32
-
-
-def certificate() -> tuple[bytes, bytes]:
-    """Return a key and a certificate as a node makes them: P-256, signed by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "node")])
-    names = x509.SubjectAlternativeName([x509.DNSName("node"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    now = dt.datetime.now(tz=dt.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(names, critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return private, made.public_bytes(serialization.Encoding.PEM)
-
-
-@pytest.fixture
-async def tls_node(node: Any) -> AsyncIterator[tuple[int, bytes]]:
-    private, public = certificate()
-    server = grpc.aio.server()
-    node.serve_on(server)
-    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(private, public)]))
-    await server.start()
-    yield port, public
-    await server.stop(grace=None)
 
 
 def connection(port: int, cert: bytes, **changes: Any) -> LndConnection:
@@ -119,7 +83,7 @@ def test_an_unknown_network_is_refused() -> None:
 
 
 async def test_a_node_that_is_synced_on_our_network_is_ready(lnd: LndProvider) -> None:
-    assert await lnd.health() == ProviderHealth(ready=True, detail="synced on regtest")
+    assert await lnd.health() == ProviderHealth(ready=True, detail="synced on bitcoin regtest")
 
 
 @pytest.mark.parametrize(
@@ -147,9 +111,9 @@ async def test_a_node_that_is_not_active_says_why(lnd: LndProvider, node: Any, s
     [
         (
             {"synced_to_chain": True, "chains": [lnrpc_pb2.Chain(network="mainnet")]},
-            "the node is on mainnet, we are set to regtest",
+            "the node is on bitcoin mainnet, we are set to bitcoin regtest",
         ),
-        ({"synced_to_chain": True}, "the node is on no network, we are set to regtest"),
+        ({"synced_to_chain": True}, "the node is on no network, we are set to bitcoin regtest"),
         ({"chains": [lnrpc_pb2.Chain(network="regtest")]}, "the node is not synced to the chain"),
     ],
 )
@@ -172,9 +136,9 @@ async def test_health_with_a_receive_only_macaroon_reads_the_newest_invoice(lnd:
     other = await lnd.health()
 
     assert unverified == ProviderHealth(ready=True, detail="network not verified: macaroon lacks info:read")
-    assert same == ProviderHealth(ready=True, detail="makes invoices for regtest; macaroon lacks info:read")
+    assert same == ProviderHealth(ready=True, detail="makes invoices for bitcoin regtest; macaroon lacks info:read")
     assert other == ProviderHealth(
-        ready=False, detail="the node makes invoices for another network than regtest", wrong_network=True
+        ready=False, detail="the node makes invoices for another network than bitcoin regtest", wrong_network=True
     )
 
 

@@ -1,0 +1,375 @@
+"""What every rail that pays must do. Money that moved is counted at the nodes, not at what the payer says."""
+
+import asyncio
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from coincurve import PrivateKey, PublicKey
+from tests.contract.lightning.conftest import EXPIRES_S, PayingRail, Trouble
+
+from quittance.domain.bolt11 import UnsignedInvoice, decode, encode
+from quittance.domain.errors import ProviderUnavailable, SendRefused
+from quittance.domain.ids import Preimage
+from quittance.domain.money import Money, msat
+from quittance.providers.base import (
+    KeysendRequest,
+    SendFailure,
+    SendingProvider,
+    SendRequest,
+    SendsKeysend,
+    SentPayment,
+    SentStatus,
+)
+
+EARNED_MSAT = 10_000_000
+PRICE_MSAT = 100_000
+PRICE = msat(PRICE_MSAT)
+FEE_MAX = msat(10_000)
+PREIMAGE = Preimage(b"\x05" * 32)
+NOBODYS = "11" * 32
+
+
+def reference_of(payment_request: str) -> str:
+    def signer(digest: bytes, signature: bytes) -> bytes:
+        return PublicKey.from_signature_and_message(signature, digest, hasher=None).format()
+
+    return decode(payment_request, recover=signer).payment_hash
+
+
+def order(payment_request: str, *, amount: Money | None = None, fee_max: Money = FEE_MAX) -> SendRequest:
+    return SendRequest(payment_request=payment_request, amount=amount, fee_max=fee_max)
+
+
+def gift(payee: str, *, amount: Money = PRICE, preimage: Preimage = PREIMAGE) -> KeysendRequest:
+    return KeysendRequest(destination=payee, amount=amount, fee_max=FEE_MAX, preimage=preimage)
+
+
+async def keysend(rail: PayingRail, request: KeysendRequest) -> SentPayment:
+    assert isinstance(rail.payer, SendsKeysend)
+    return await rail.payer.keysend(request)
+
+
+async def in_flight(payer: SendingProvider, reference: str) -> None:
+    """Wait until the node has begun."""
+    async with asyncio.timeout(2):
+        while (await payer.lookup_sent(reference)).status is not SentStatus.IN_FLIGHT:
+            pass
+
+
+async def test_an_invoice_is_paid_and_the_proof_of_it_kept(rail: PayingRail) -> None:
+    await rail.earn(EARNED_MSAT)
+    asked = await rail.invoice(amount_msat=PRICE_MSAT)
+
+    sent = await rail.payer.send(order(asked))
+
+    fee_msat = rail.fee_msat(PRICE_MSAT)
+    assert (sent.status, sent.reference) == (SentStatus.SUCCEEDED, reference_of(asked))
+    assert (sent.amount, sent.fee, sent.failure) == (msat(PRICE_MSAT), msat(fee_msat), None)
+    assert sent.preimage is not None
+    assert sha256(sent.preimage).hexdigest() == sent.reference
+    assert sent.preimage.hex() not in repr(sent)
+    assert rail.received_msat() == PRICE_MSAT
+    assert rail.balance_msat() == EARNED_MSAT - PRICE_MSAT - fee_msat
+    assert await rail.payer.lookup_sent(sent.reference) == sent
+
+
+async def test_an_invoice_that_was_paid_is_not_paid_again(rail: PayingRail) -> None:
+    await rail.earn(EARNED_MSAT)
+    asked = await rail.invoice()
+
+    first = await rail.payer.send(order(asked))
+    again = await rail.payer.send(order(asked))
+
+    assert again == first
+    assert rail.received_msat() == PRICE_MSAT
+
+
+async def test_one_invoice_asked_for_by_many_together_is_paid_once(rail: PayingRail) -> None:
+    await rail.earn(EARNED_MSAT)
+    asked = await rail.invoice()
+
+    answers = await asyncio.gather(*[rail.payer.send(order(asked)) for _ in range(20)])
+
+    assert {answer.status for answer in answers} == {SentStatus.SUCCEEDED}
+    assert rail.received_msat() == PRICE_MSAT
+
+
+async def test_a_lost_answer_is_an_unknown_outcome_that_a_lookup_tells(rail: PayingRail) -> None:
+    await rail.earn(EARNED_MSAT)
+    asked = await rail.invoice()
+    await rail.trouble(Trouble.LOST_ANSWER)
+
+    with pytest.raises(ProviderUnavailable):
+        await rail.payer.send(order(asked))
+
+    found = await rail.payer.lookup_sent(reference_of(asked))
+    assert found.status is SentStatus.SUCCEEDED
+    assert await rail.payer.send(order(asked)) == found
+    assert rail.received_msat() == PRICE_MSAT
+
+
+async def test_a_node_that_is_down_leaves_the_outcome_unknown_and_a_lookup_finds_nothing(rail: PayingRail) -> None:
+    await rail.earn(EARNED_MSAT)
+    asked = await rail.invoice()
+    await rail.trouble(Trouble.DOWN)
+
+    with pytest.raises(ProviderUnavailable):
+        await rail.payer.send(order(asked))
+
+    assert await rail.payer.lookup_sent(reference_of(asked)) == SentPayment(
+        reference=reference_of(asked), status=SentStatus.MISSING
+    )
+    assert rail.balance_msat() == EARNED_MSAT
+
+
+async def test_what_was_never_asked_for_is_missing(rail: PayingRail) -> None:
+    assert await rail.payer.lookup_sent(NOBODYS) == SentPayment(reference=NOBODYS, status=SentStatus.MISSING)
+
+
+@pytest.mark.parametrize("end", [Trouble.ARRIVE, Trouble.GIVE_UP])
+async def test_a_payment_that_takes_long_is_in_flight_until_it_ends(rail: PayingRail, end: Trouble) -> None:
+    await rail.earn(EARNED_MSAT)
+    asked = await rail.invoice()
+    await rail.trouble(Trouble.PENDING)
+
+    first = await rail.payer.send(order(asked))
+    meanwhile = await rail.payer.lookup_sent(first.reference)
+    again = await rail.payer.send(order(asked))
+    await rail.trouble(end)
+    last = await rail.payer.lookup_sent(first.reference)
+
+    assert first == meanwhile == again == SentPayment(reference=reference_of(asked), status=SentStatus.IN_FLIGHT)
+    if end is Trouble.ARRIVE:
+        assert (last.status, last.amount) == (SentStatus.SUCCEEDED, msat(PRICE_MSAT))
+        assert rail.received_msat() == PRICE_MSAT
+    else:
+        assert (last.status, last.failure) == (SentStatus.FAILED, SendFailure.TIMEOUT)
+        assert (rail.received_msat(), rail.balance_msat()) == (0, EARNED_MSAT)
+
+
+async def test_a_payment_goes_on_when_the_node_stops_telling_of_it(rail: PayingRail) -> None:
+    await rail.earn(EARNED_MSAT)
+    asked = await rail.invoice()
+    await rail.trouble(Trouble.PENDING)
+    sending = asyncio.create_task(rail.payer.send(order(asked)))
+    await in_flight(rail.payer, reference_of(asked))
+
+    await rail.trouble(Trouble.CUT)
+
+    with pytest.raises(ProviderUnavailable):
+        await sending
+    await rail.trouble(Trouble.ARRIVE)
+    assert (await rail.payer.lookup_sent(reference_of(asked))).status is SentStatus.SUCCEEDED
+    assert rail.received_msat() == PRICE_MSAT
+
+
+async def test_a_payment_goes_on_when_its_caller_leaves(rail: PayingRail) -> None:
+    await rail.earn(EARNED_MSAT)
+    asked = await rail.invoice()
+    await rail.trouble(Trouble.PENDING)
+    sending = asyncio.create_task(rail.payer.send(order(asked)))
+    await in_flight(rail.payer, reference_of(asked))
+
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    await rail.trouble(Trouble.ARRIVE)
+
+    assert (await rail.payer.lookup_sent(reference_of(asked))).status is SentStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("trouble", "failure"),
+    [(Trouble.NO_ROUTE, SendFailure.NO_ROUTE), (Trouble.PAYEE_REFUSES, SendFailure.REFUSED_BY_PAYEE)],
+)
+async def test_a_payment_that_failed_cost_nothing_and_may_be_tried_again(
+    rail: PayingRail, trouble: Trouble, failure: SendFailure
+) -> None:
+    await rail.earn(EARNED_MSAT)
+    asked = await rail.invoice()
+    await rail.trouble(trouble)
+
+    failed = await rail.payer.send(order(asked))
+    left = rail.balance_msat()
+    again = await rail.payer.send(order(asked))
+
+    assert failed == SentPayment(reference=reference_of(asked), status=SentStatus.FAILED, failure=failure)
+    assert left == EARNED_MSAT
+    assert (again.status, rail.received_msat()) == (SentStatus.SUCCEEDED, PRICE_MSAT)
+
+
+async def test_a_node_pays_only_what_it_has(rail: PayingRail) -> None:
+    await rail.earn(PRICE_MSAT - 1)
+
+    sent = await rail.payer.send(order(await rail.invoice()))
+
+    assert (sent.status, sent.failure) == (SentStatus.FAILED, SendFailure.INSUFFICIENT_BALANCE)
+    assert (rail.received_msat(), rail.balance_msat()) == (0, PRICE_MSAT - 1)
+
+
+@pytest.mark.parametrize("short_msat", ["all of it", 1, 0])
+async def test_the_fee_cap_reaches_the_node(rail: PayingRail, short_msat: Any) -> None:
+    await rail.earn(EARNED_MSAT)
+    fee_msat = rail.fee_msat(PRICE_MSAT)
+    cap = 0 if short_msat == "all of it" else fee_msat - short_msat
+
+    sent = await rail.payer.send(order(await rail.invoice(), fee_max=msat(cap)))
+
+    if cap < fee_msat:
+        assert (sent.status, sent.failure) == (SentStatus.FAILED, SendFailure.NO_ROUTE)
+        assert rail.balance_msat() == EARNED_MSAT
+    else:
+        assert (sent.status, sent.fee) == (SentStatus.SUCCEEDED, msat(fee_msat))
+
+
+async def test_an_invoice_that_names_no_amount_is_paid_the_given_one(rail: PayingRail) -> None:
+    await rail.earn(EARNED_MSAT)
+    asked = await rail.invoice(amount_msat=None)
+
+    sent = await rail.payer.send(order(asked, amount=msat(12_345)))
+
+    assert (sent.status, sent.amount) == (SentStatus.SUCCEEDED, msat(12_345))
+    assert rail.received_msat() == 12_345
+
+
+@pytest.mark.parametrize(
+    ("named", "given", "reason"),
+    [
+        (None, None, "names no amount"),
+        (None, msat(0), "positive"),
+        (None, msat(-1), "positive"),
+        (PRICE_MSAT, msat(PRICE_MSAT), "another was given"),
+    ],
+)
+async def test_amounts_that_contradict_begin_nothing(
+    rail: PayingRail, named: int | None, given: Money | None, reason: str
+) -> None:
+    await rail.earn(EARNED_MSAT)
+    asked = await rail.invoice(amount_msat=named)
+
+    with pytest.raises(SendRefused, match=reason):
+        await rail.payer.send(order(asked, amount=given))
+
+    assert (await rail.payer.lookup_sent(reference_of(asked))).status is SentStatus.MISSING
+    assert rail.balance_msat() == EARNED_MSAT
+
+
+async def test_an_expired_invoice_begins_nothing(rail: PayingRail) -> None:
+    await rail.earn(EARNED_MSAT)
+    asked = await rail.invoice()
+    rail.let_time_pass(EXPIRES_S + 2)
+
+    with pytest.raises(SendRefused, match="expired"):
+        await rail.payer.send(order(asked))
+
+    assert (await rail.payer.lookup_sent(reference_of(asked))).status is SentStatus.MISSING
+    assert rail.balance_msat() == EARNED_MSAT
+
+
+async def test_an_invoice_of_another_network_begins_nothing(rail: PayingRail) -> None:
+    await rail.earn(EARNED_MSAT)
+    key = PrivateKey(b"\x07" * 32)
+    elsewhere = UnsignedInvoice(
+        prefix="bc",
+        amount_msat=PRICE_MSAT,
+        timestamp=4_000_000_000,
+        payment_hash=bytes.fromhex(NOBODYS),
+        payment_secret=b"\x12" * 32,
+        description="",
+    )
+    text = encode(elsewhere, sign=lambda digest: key.sign_recoverable(digest, hasher=None))
+
+    with pytest.raises(SendRefused, match="another network"):
+        await rail.payer.send(order(text))
+
+    assert (await rail.payer.lookup_sent(NOBODYS)).status is SentStatus.MISSING
+
+
+@pytest.mark.parametrize("text", ["", "lnbcrt1", "a shop's name", "lnurl1dp68gurn8ghj7"])
+async def test_what_is_no_invoice_begins_nothing(rail: PayingRail, text: str) -> None:
+    with pytest.raises(SendRefused, match="broken"):
+        await rail.payer.send(order(text))
+
+
+async def test_an_invoice_is_taken_as_a_link_writes_it(rail: PayingRail) -> None:
+    await rail.earn(EARNED_MSAT)
+    asked = await rail.invoice()
+
+    sent = await rail.payer.send(order(f"LIGHTNING:{asked.upper()}"))
+
+    assert (sent.status, rail.received_msat()) == (SentStatus.SUCCEEDED, PRICE_MSAT)
+
+
+async def test_a_node_pays_its_own_invoice_once_on_each_side(rail: PayingRail) -> None:
+    await rail.earn(EARNED_MSAT)
+    asked = await rail.invoice(own=True)
+
+    sent = await rail.payer.send(order(asked))
+
+    assert sent.status is SentStatus.SUCCEEDED
+    assert sent.fee is not None
+    assert rail.is_settled(sent.reference, own=True)
+    assert rail.balance_msat() == EARNED_MSAT - sent.fee.value
+    assert await rail.payer.send(order(asked)) == sent
+
+
+async def test_a_node_is_paid_without_an_invoice(rail: PayingRail) -> None:
+    await rail.earn(EARNED_MSAT)
+
+    sent = await keysend(rail, gift(rail.payee))
+    again = await keysend(rail, gift(rail.payee))
+
+    assert (sent.status, sent.amount, sent.preimage) == (SentStatus.SUCCEEDED, msat(PRICE_MSAT), PREIMAGE)
+    assert sent.reference == sha256(PREIMAGE).hexdigest()
+    assert again == sent == await rail.payer.lookup_sent(sent.reference)
+    assert rail.received_msat() == PRICE_MSAT
+    assert rail.is_settled(sent.reference)
+    assert PREIMAGE.hex() not in repr(gift(rail.payee))
+
+
+async def test_a_node_that_takes_no_money_without_an_invoice_sends_it_back(rail: PayingRail) -> None:
+    await rail.earn(EARNED_MSAT)
+    await rail.trouble(Trouble.NO_KEYSEND)
+
+    sent = await keysend(rail, gift(rail.payee))
+
+    assert (sent.status, sent.failure) == (SentStatus.FAILED, SendFailure.REFUSED_BY_PAYEE)
+    assert (rail.balance_msat(), rail.received_msat()) == (EARNED_MSAT, 0)
+
+
+async def test_a_lost_answer_to_a_payment_without_an_invoice_is_found_by_its_preimage(rail: PayingRail) -> None:
+    await rail.earn(EARNED_MSAT)
+    await rail.trouble(Trouble.LOST_ANSWER)
+
+    with pytest.raises(ProviderUnavailable):
+        await keysend(rail, gift(rail.payee))
+
+    found = await rail.payer.lookup_sent(sha256(PREIMAGE).hexdigest())
+    assert found.status is SentStatus.SUCCEEDED
+    assert await keysend(rail, gift(rail.payee)) == found
+    assert rail.received_msat() == PRICE_MSAT
+
+
+@pytest.mark.parametrize(
+    ("payee", "amount", "reason"),
+    [("02" * 20, msat(1), "public key"), ("not hex", msat(1), "public key"), ("02" * 33, msat(0), "positive")],
+)
+async def test_a_gift_to_nobody_or_of_nothing_begins_nothing(
+    rail: PayingRail, payee: str, amount: Money, reason: str
+) -> None:
+    await rail.earn(EARNED_MSAT)
+
+    with pytest.raises(SendRefused, match=reason):
+        await keysend(rail, gift(payee, amount=amount))
+
+    assert (await rail.payer.lookup_sent(sha256(PREIMAGE).hexdigest())).status is SentStatus.MISSING
+
+
+async def test_a_gift_to_an_unknown_node_finds_no_way(rail: PayingRail) -> None:
+    await rail.earn(EARNED_MSAT)
+
+    sent = await keysend(rail, gift("02" * 33))
+
+    assert (sent.status, sent.failure) == (SentStatus.FAILED, SendFailure.NO_ROUTE)
+    assert rail.balance_msat() == EARNED_MSAT
