@@ -29,7 +29,7 @@ class ArticleHidden(QuittanceError):
     code = "ARTICLE_HIDDEN"
 
     def __init__(self, article_id: str) -> None:
-        super().__init__("this article is hidden and cannot be bought; what was bought before stays readable")
+        super().__init__("this article is not sold (any more); list the articles to find those that are")
         self.article_id = article_id
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from quittance.domain.errors import IllegalTransition
-from quittance.domain.ids import ArticleId, MerchantId, OptionId, PaymentId
+from quittance.domain.ids import AccountId, ArticleId, MerchantId, OptionId, PaymentId
 from quittance.domain.money import Money
 
 
@@ -119,6 +119,11 @@ class Payment:
     expires_at: datetime | None
     settled_at: datetime | None
     notify_url: str | None = field(default=None, repr=False)
+
+    @property
+    def account_id(self) -> AccountId | None:
+        """The reader whom it buys for; None for what a merchant made and for what was bought anonymously."""
+        return None if self.viewer in {self.merchant_id, self.id} else AccountId(self.viewer)
 
     def advance(self, to: PaymentStatus, *, at: datetime) -> "Payment":
         """Return this payment in status ``to``; the same status again is a no-op.

@@ -30,7 +30,7 @@ class ArticleNotFoundError(UserError):
     article_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
 
 
-@strawberry.type(description="The article is hidden and cannot be bought.")
+@strawberry.type(description="The article is hidden or removed and cannot be bought.")
 class ArticleHiddenError(UserError):
     article_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
 

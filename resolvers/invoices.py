@@ -393,5 +393,6 @@ def changed(payment: Payment) -> EventDraft:
         merchant_id=payment.merchant_id,
         payment_id=payment.id,
         article_id=payment.article_id,
+        account_id=payment.account_id,
         status=payment.status.value,
     )

@@ -209,6 +209,7 @@ class EventRow(Row, table=True):
         Index(None, "payment_id", "position"),
         Index(None, "article_id", "position"),
         Index(None, "merchant_id", "position"),
+        Index("ix_event_of_reader", "account_id", "position", **only_where("account_id IS NOT NULL")),
     )
 
     position: int = Field(sa_type=BigInteger, primary_key=True)
@@ -220,6 +221,7 @@ class EventRow(Row, table=True):
     status: str | None = Field(sa_type=Text, nullable=True)
     occurred_at_us: int = Field(sa_type=BigInteger)
     subject_id: str | None = Field(sa_type=Text, nullable=True)
+    account_id: str | None = Field(sa_type=Text, nullable=True)
 
 
 class EventHeadRow(Row, table=True):

@@ -26,6 +26,15 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_reader_idempotency_account_id_account")),
         sa.PrimaryKeyConstraint("account_id", "key", name=op.f("pk_reader_idempotency")),
     )
+    with op.batch_alter_table("event") as event:
+        event.add_column(sa.Column("account_id", sa.Text(), nullable=True))
+        event.create_index(
+            "ix_event_of_reader",
+            ["account_id", "position"],
+            unique=False,
+            sqlite_where=sa.text("account_id IS NOT NULL"),
+            postgresql_where=sa.text("account_id IS NOT NULL"),
+        )
     op.create_index(
         "uq_payment_view_of_reader",
         "payment",
@@ -38,4 +47,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("uq_payment_view_of_reader", table_name="payment")
+    with op.batch_alter_table("event") as event:
+        event.drop_index("ix_event_of_reader")
+        event.drop_column("account_id")
     op.drop_table("reader_idempotency")
