@@ -163,6 +163,7 @@ def _move_payment(
             merchant_id=after.merchant_id,
             payment_id=after.id,
             article_id=after.article_id,
+            account_id=after.account_id,
             status=after.status.value,
         )
     )

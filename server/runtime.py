@@ -32,6 +32,7 @@ from quittance.providers.lnd.provider import LndProvider
 from quittance.providers.rates.base import RateSource
 from quittance.resolvers.services import (
     ACCOUNT_BUDGET,
+    ASKING_BUDGET,
     MUTATION_BUDGET,
     PAYEE_BUDGET,
     PAYER_BUDGET,
@@ -382,6 +383,7 @@ def _limiter(settings: Settings) -> MinuteLimiter:
             ACCOUNT_BUDGET: settings.new_accounts_per_minute,
             PAYEE_BUDGET: settings.payee_invoices_per_minute,
             PAYER_BUDGET: settings.payee_invoices_per_minute_per_caller,
+            ASKING_BUDGET: settings.asking_per_minute_per_address,
             KEY_BUDGET: settings.requests_per_minute_per_key,
             ADDRESS_BUDGET: settings.requests_per_minute_per_address,
         }
