@@ -146,6 +146,16 @@ class UsernameTakenError(UserError):
     pass
 
 
+@strawberry.type(description="No wallet has signed this login yet.")
+class LoginNotSignedError(UserError):
+    pass
+
+
+@strawberry.type(description="Another account has the key of this wallet; nothing was linked.")
+class KeyTakenError(UserError):
+    pass
+
+
 @strawberry.type(description="This needs a reader's token.")
 class LoginRequiredError(UserError):
     pass
@@ -195,6 +205,20 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.InvalidSignature, InvalidSignatureError),
     _Handler(errors.UsernameRequired, UsernameRequiredError),
     _Handler(errors.UsernameTaken, UsernameTakenError),
+    _Handler(errors.LoginNotSigned, LoginNotSignedError),
+    _Handler(errors.KeyTaken, KeyTakenError),
     _Handler(errors.LoginRequired, LoginRequiredError),
     _Handler(errors.SessionNotFound, SessionNotFoundError, "session_id"),
 )
+
+
+def as_data(error: errors.QuittanceError) -> UserError:
+    """Return an expected error as the type it has in unions: an event of a subscription passes no handler.
+
+    Raises:
+        QuittanceError: the error itself, where it has no such type.
+    """
+    for handler in EXCEPTION_HANDLERS:
+        if handler.exception_type is type(error):
+            return handler.handle(error, field=None, info=None)
+    raise error

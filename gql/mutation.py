@@ -9,6 +9,7 @@ from quittance.domain.errors import InvalidArticle
 from quittance.domain.ids import ArticleId, PaymentId
 from quittance.gql.arguments import ClientSecret, Id
 from quittance.gql.context import QuittanceInfo
+from quittance.gql.lnurl_logins import LnurlLoginMutations
 from quittance.gql.merchants import MerchantMutations
 from quittance.gql.readers import ReaderMutations
 from quittance.gql.results import (
@@ -36,7 +37,7 @@ from quittance.resolvers.orders import InvoiceOrder
 
 
 @strawberry.type(description="Everything that can be done.")
-class Mutation(MerchantMutations, WebhookMutations, ReaderMutations):
+class Mutation(MerchantMutations, WebhookMutations, ReaderMutations, LnurlLoginMutations):
     @strawberry.mutation(description="Write an article; a visible one is published at once.")
     async def create_article(
         self,

@@ -13,6 +13,7 @@ from quittance.domain.event import Event, EventKind, EventSelector
 from quittance.domain.ids import ArticleId, DeliveryId, PaymentId
 from quittance.gql.arguments import ClientSecret
 from quittance.gql.context import QuittanceInfo
+from quittance.gql.lnurl_logins import LnurlLoginSubscription
 from quittance.gql.streams import EventStream
 from quittance.gql.types.article import Article
 from quittance.gql.types.payment import Payment
@@ -89,7 +90,7 @@ async def _payment(info: QuittanceInfo, subject: Event) -> Payment:
 
 
 @strawberry.type(description="Everything that can be watched.")
-class Subscription:
+class Subscription(LnurlLoginSubscription):
     @strawberry.subscription(description="Payments as they complete: the merchant's, or the one of a client secret.")
     async def payment_settled(
         self,

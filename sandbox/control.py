@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from quittance.sandbox import wallet
 from quittance.sandbox.faults import InvalidFault, UnknownFault
 from quittance.sandbox.rails import SandboxRails, SandboxRefused
 
@@ -36,6 +37,7 @@ def control_routes(rails: SandboxRails) -> list[Route]:
         Route("/sandbox", _guarded(control.status, reads_body=False), methods=["GET"]),
         Route("/sandbox/pay", _guarded(control.pay), methods=["POST"]),
         Route("/sandbox/sign-message", _guarded(control.sign_message), methods=["POST"]),
+        Route("/sandbox/lnurl-auth", _guarded(control.log_in), methods=["POST"]),
         Route("/sandbox/clock", _guarded(control.advance), methods=["POST"]),
         Route("/sandbox/faults", _guarded(control.arm), methods=["POST"]),
     ]
@@ -65,6 +67,18 @@ class _Control:
         message = _text(body, "message", size_max=BODY_BYTES_MAX)
         signature, pubkey = self._rails.sign_message(message.encode(), node=self._node(body, default="alice"))
         return {"signature": signature, "pubkey": pubkey}
+
+    async def log_in(self, body: Mapping[str, Any]) -> Mapping[str, object]:
+        text = _text(body, "lnurl", size_max=_PAYMENT_REQUEST_MAX)
+        try:
+            login = wallet.read_login(text)
+        except ValueError as error:
+            raise _Wrong("INVALID_BODY", f"lnurl: {error}") from error
+        node = self._rails.nodes[self._node(body, default="alice")]
+        try:
+            return await wallet.answer_login(login, secret=node.key.secret)
+        except wallet.DoorRefused as refused:
+            raise _Wrong("LOGIN_REFUSED", str(refused), status=409) from refused
 
     async def advance(self, body: Mapping[str, Any]) -> Mapping[str, object]:
         seconds = body.get("advanceSeconds")

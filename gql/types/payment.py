@@ -1,7 +1,6 @@
 """Payments on the wire."""
 
 import asyncio
-import base64
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from enum import StrEnum
@@ -20,19 +19,13 @@ from quittance.gql.types.article import Article, opens_article
 from quittance.gql.types.enums import OptionState, PaymentPurpose, PaymentStatus
 from quittance.gql.types.money import AmountInput, Money
 from quittance.gql.types.node import Node, PageInfo
+from quittance.gql.types.qr import QrFormat, qr_data_uri
 from quittance.gql.types.webhook import may_see_deliveries
-from quittance.web.qr import qr_png, qr_svg
 
 if TYPE_CHECKING:
     from quittance.gql.types.webhook import WebhookDeliveryConnection
 
 EVENTS_DEFAULT = 20
-
-
-@strawberry.enum(description="How a QR code is drawn.")
-class QrFormat(StrEnum):
-    SVG = "SVG"
-    PNG = "PNG"
 
 
 @strawberry.enum(
@@ -44,12 +37,6 @@ class PaymentDeliveryStatus(StrEnum):
     PENDING = "PENDING"
     DELIVERED = "DELIVERED"
     FAILED = "FAILED"
-
-
-def _qr_data_uri(text: str, drawn_as: QrFormat) -> str:
-    if drawn_as is QrFormat.SVG:
-        return "data:image/svg+xml;base64," + base64.b64encode(qr_svg(text).encode()).decode()
-    return "data:image/png;base64," + base64.b64encode(qr_png(text)).decode()
 
 
 @strawberry.interface(description="One way to pay a payment, on one rail.")
@@ -163,7 +150,7 @@ class Payment(Node):
         found = await info.context.loaders.options.load(self.subject.id)
         if not found or found[-1].payment_request is None:
             return None
-        return await asyncio.to_thread(_qr_data_uri, found[-1].payment_request, format or QrFormat.SVG)
+        return await asyncio.to_thread(qr_data_uri, found[-1].payment_request, format or QrFormat.SVG)
 
     @strawberry.field(description="Where an interactive wallet approves; null for Lightning.")
     def redirect_url(self) -> str | None:

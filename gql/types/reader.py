@@ -49,6 +49,10 @@ class Account:
     identity_pubkey: str | None = strawberry.field(
         description="The public key of the reader's Lightning node, in hex; null for one who logs in otherwise."
     )
+    lnurl_key: str | None = strawberry.field(
+        description="The key of the reader's wallet, in hex: it logs in by LNURL-auth, and is another one for each "
+        "domain name. Null for one who never linked a wallet."
+    )
     lightning_address: str | None = strawberry.field(description="Where the reader is paid over Lightning.")
     wallet_address: str | None = strawberry.field(description="Where the reader is paid over Interledger.")
     created_at: datetime = strawberry.field(description="When the reader first logged in.")
@@ -86,6 +90,7 @@ class Account:
             id=strawberry.ID(subject.id),
             username=subject.username,
             identity_pubkey=subject.identity_pubkey,
+            lnurl_key=subject.lnurl_key,
             lightning_address=subject.lightning_address,
             wallet_address=subject.wallet_address,
             created_at=subject.created_at,

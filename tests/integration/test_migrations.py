@@ -3,12 +3,15 @@
 import asyncio
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command, op
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
+from tests.integration.readers import caller, log_in
+from tests.integration.wallets import begin, door_of, finish, sign
 from tests.integration.webhook_post import Post, sale
 from tests.integration.webhook_receiver import Receiver
 
@@ -106,6 +109,31 @@ async def test_a_version_that_knows_no_payment_s_own_address_keeps_what_went_to_
     assert [row for row in before["webhook_attempt"] if row["delivery_id"] in kept] == after["webhook_attempt"]
     assert [row for row in before["job"] if row["subject"] in kept] == after["job"]
     assert (await post.till.payment(payment_id)).notify_url is None
+    assert await asyncio.to_thread(differences, database_url) is None
+
+
+async def test_a_version_that_knows_no_wallets_keeps_the_accounts_of_those_who_log_in_with_one(
+    till: Any, database_url: str
+) -> None:
+    begun = await begin(till.shop, username="bobby")
+    async with door_of(till.services) as door:
+        await sign(door, begun)
+    token = (await finish(till.shop, begun))["token"]
+    await log_in(till.shop, "alice")
+    before = await till.rows("account")
+
+    revisions = ScriptDirectory(str(SCRIPTS)).walk_revisions()
+    before_it = next(str(each.down_revision) for each in revisions if "logins_by_wallet" in each.path)
+
+    def there_and_back(connection: Connection) -> None:
+        command.downgrade(_config(connection), before_it)
+        command.upgrade(_config(connection), "head")
+
+    await asyncio.to_thread(_on_connection, database_url, there_and_back)
+
+    assert [(row["username"], row["identity_pubkey"] is None) for row in before] == [("bobby", True), ("alice", False)]
+    assert await till.rows("account") == before
+    assert (await caller(till.shop, token)).account_id == before[0]["id"]
     assert await asyncio.to_thread(differences, database_url) is None
 
 
