@@ -11,6 +11,7 @@ from quittance.domain.endpoint import WebhookAttempt, WebhookDelivery, WebhookEn
 from quittance.domain.event import Event
 from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, PaymentId
 from quittance.domain.payment import Payment, PaymentOption
+from quittance.domain.upvote import Upvote
 from quittance.resolvers.batches import Batches
 from quittance.resolvers.services import Services
 
@@ -48,7 +49,7 @@ class Loaders:
 
     def forget_payment(self, payment_id: PaymentId) -> None:
         """Let what is asked of a payment be read again: a mutation has changed it."""
-        for loader in (self.payment, self.options, self.events):
+        for loader in (self.payment, self.options, self.events, self.upvote):
             if loader.cache_map.get(payment_id) is not None:
                 loader.clear(payment_id)
 
@@ -67,6 +68,10 @@ class Loaders:
     @cached_property
     def events(self) -> Loader[PaymentId, list[Event]]:
         return Loader(self._batches.events)
+
+    @cached_property
+    def upvote(self) -> Loader[PaymentId, Upvote | None]:
+        return Loader(self._batches.upvotes)
 
     @cached_property
     def bought(self) -> Loader[ArticleId, PaymentId | None]:

@@ -7,8 +7,9 @@ from quittance.domain.endpoint import WebhookAttempt, WebhookDelivery, WebhookEn
 from quittance.domain.event import Event
 from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, PaymentId
 from quittance.domain.payment import Payment, PaymentOption
+from quittance.domain.upvote import Upvote
 from quittance.resolvers.services import Services
-from quittance.store import articles, deliveries, endpoints, events, lanes, options, payments
+from quittance.store import articles, deliveries, endpoints, events, lanes, options, payments, upvotes
 
 
 class Batches:
@@ -27,6 +28,10 @@ class Batches:
     async def options(self, ids: list[PaymentId]) -> Sequence[list[PaymentOption]]:
         """Each payment's options, the oldest first."""
         return await self._database.read(lambda transaction: options.options_of_payments(transaction, ids))
+
+    async def upvotes(self, ids: list[PaymentId]) -> Sequence[Upvote | None]:
+        """What became of each payment that is a complete upvote."""
+        return await self._database.read(lambda transaction: upvotes.upvotes_of_payments(transaction, ids))
 
     async def events(self, ids: list[PaymentId]) -> Sequence[list[Event]]:
         """Each payment's events in order."""

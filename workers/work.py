@@ -8,6 +8,7 @@ from quittance.resolvers.callbacks import abandon_callback, process_callback
 from quittance.resolvers.jobs import JobWork
 from quittance.resolvers.reconciliation import check_option
 from quittance.resolvers.services import Services
+from quittance.resolvers.upvotes import share_out
 from quittance.workers.jobs import JobRunner
 
 CRASHES_MAX = 10
@@ -16,6 +17,7 @@ LOOKUPS_AT_ONCE = 8
 LOOKUPS_PER_SECOND = 200  # the feed tells of almost everything first: ten thousand open invoices must not busy the node
 WEBHOOKS_IN_ALL, WEBHOOKS_OF_ONE = 256, 128  # of one merchant
 LOOKUPS_IN_ALL = 32
+SPLITS_AT_ONCE = 1  # of one merchant: two would wait for its account
 
 
 def webhook_work(*, per_second: int | None) -> Mapping[JobKind, JobWork]:
@@ -45,13 +47,23 @@ def provider_work(*, per_second: int | None = LOOKUPS_PER_SECOND) -> Mapping[Job
     }
 
 
+def upvote_work() -> Mapping[JobKind, JobWork]:
+    """Return how upvotes are shared out: money waits for it, so we never stop trying."""
+    return {JobKind.UPVOTE_SPLIT: JobWork(handler=share_out, lane_at_once=SPLITS_AT_ONCE)}
+
+
 def runners(services: Services, *, webhooks_per_second: int) -> tuple[JobRunner, JobRunner]:
-    """Return what tells merchants and what asks providers: each has places that the other cannot take."""
+    """Return what tells merchants, and what asks providers and books: each has places that the other cannot take."""
     telling = JobRunner(
         services=services,
         work=webhook_work(per_second=webhooks_per_second),
         at_once=WEBHOOKS_IN_ALL,
         owner_at_once=WEBHOOKS_OF_ONE,
     )
-    asking = JobRunner(services=services, work=provider_work(), at_once=LOOKUPS_IN_ALL, owner_at_once=LOOKUPS_IN_ALL)
+    asking = JobRunner(
+        services=services,
+        work={**provider_work(), **upvote_work()},
+        at_once=LOOKUPS_IN_ALL,
+        owner_at_once=LOOKUPS_IN_ALL,
+    )
     return telling, asking

@@ -11,9 +11,10 @@ from quittance.domain.ids import AccountId
 from quittance.gql.arguments import After, First
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.lookahead import load_for_payments
-from quittance.gql.pages import PAGE_DEFAULT, asked_page
+from quittance.gql.pages import PAGE_DEFAULT, asked_page, entry_key
 from quittance.gql.types.money import Money
 from quittance.gql.types.payment import Payment, PaymentConnection, PaymentEdge
+from quittance.gql.types.upvote import EARNING, EarningConnection, EarningEdge
 from quittance.resolvers import accounts, logins
 
 _PAYMENT = "accountPayment"
@@ -75,6 +76,19 @@ class Account:
         )
         return PaymentConnection(
             count=partial(accounts.count_payments, services, account_id), edges=page.edges, page_info=page.page_info
+        )
+
+    @strawberry.field(description="The reader's shares of upvotes that others paid, the newest first.")
+    async def earnings(
+        self, info: QuittanceInfo, first: First = PAGE_DEFAULT, after: After = None
+    ) -> EarningConnection:
+        asked = asked_page(first, after)
+        services, account_id = info.context.services, AccountId(self.id)
+        key = None if after is None else entry_key(after, EARNING)
+        found = await accounts.list_earnings(services, account_id, after=key, limit=asked.limit)
+        page = asked.of(found, EarningEdge.from_domain)
+        return EarningConnection(
+            count=partial(accounts.count_earnings, services, account_id), edges=page.edges, page_info=page.page_info
         )
 
     @strawberry.field(
