@@ -30,6 +30,16 @@ class ArticleHidden(QuittanceError):
         self.article_id = article_id
 
 
+class ArticleRemoved(QuittanceError):
+    """The operator took the article off; its merchant cannot put it back."""
+
+    code = "ARTICLE_REMOVED"
+
+    def __init__(self, article_id: str) -> None:
+        super().__init__("the operator removed this article and alone can show it again; the audit log says why")
+        self.article_id = article_id
+
+
 class InvalidArticle(QuittanceError):
     """A field of an article breaks a rule; ``field`` names it."""
 
@@ -275,6 +285,25 @@ class KeyTaken(QuittanceError):
 
     def __init__(self) -> None:
         super().__init__("another account has this wallet's key; log in with the wallet to use that account")
+
+
+class PaymentNotClaimable(QuittanceError):
+    code = "PAYMENT_NOT_CLAIMABLE"
+
+    def __init__(self, payment_id: str) -> None:
+        super().__init__("only a view that was bought anonymously can be claimed, and only by one account")
+        self.payment_id = payment_id
+
+
+class AlreadyOwned(QuittanceError):
+    """The account bought the article before; ``payment_id`` is the payment that did."""
+
+    code = "ALREADY_OWNED"
+
+    def __init__(self, payment_id: str, article_id: str) -> None:
+        super().__init__("this account has bought the article already; the client secret still opens the other payment")
+        self.payment_id = payment_id
+        self.article_id = article_id
 
 
 class LoginRequired(QuittanceError):

@@ -46,7 +46,8 @@ _NEXT: Mapping[PaymentStatus, frozenset[PaymentStatus]] = {
     ),
     # money that comes late still counts; an expired payment may get another invoice
     PaymentStatus.EXPIRED: frozenset({PaymentStatus.COMPLETE, PaymentStatus.PENDING_INVOICE}),
-    PaymentStatus.CANCELED: frozenset({PaymentStatus.COMPLETE}),
+    # a reader has one view payment of an article: were a canceled one dead, nobody could sell it to them again
+    PaymentStatus.CANCELED: frozenset({PaymentStatus.COMPLETE, PaymentStatus.PENDING_INVOICE}),
     PaymentStatus.ERROR: frozenset({PaymentStatus.PENDING_INVOICE, PaymentStatus.COMPLETE}),
     PaymentStatus.COMPLETE: frozenset(),
 }

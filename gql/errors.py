@@ -33,6 +33,11 @@ class ArticleHiddenError(UserError):
     article_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
 
 
+@strawberry.type(description="The operator removed the article; its merchant cannot show or hide it.")
+class ArticleRemovedError(UserError):
+    article_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
+
+
 @strawberry.type(description="A field of the article breaks a rule.")
 class InvalidArticleError(UserError):
     field: str = strawberry.field(description="The field that is wrong.")
@@ -161,6 +166,17 @@ class LoginRequiredError(UserError):
     pass
 
 
+@strawberry.type(description="The payment buys for somebody already; nothing changed.")
+class PaymentNotClaimableError(UserError):
+    payment_id: strawberry.ID = strawberry.field(description="The payment in question.")
+
+
+@strawberry.type(description="The account bought the article before; the client secret still opens the other payment.")
+class AlreadyOwnedError(UserError):
+    payment_id: strawberry.ID = strawberry.field(description="The payment that bought it.")
+    article_id: strawberry.ID = strawberry.field(description="The article.")
+
+
 @strawberry.type(description="The reader has no such session.")
 class SessionNotFoundError(UserError):
     session_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
@@ -183,6 +199,7 @@ class _Handler(Generic[E]):
 EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.ArticleNotFound, ArticleNotFoundError, "article_id"),
     _Handler(errors.ArticleHidden, ArticleHiddenError, "article_id"),
+    _Handler(errors.ArticleRemoved, ArticleRemovedError, "article_id"),
     _Handler(errors.InvalidArticle, InvalidArticleError, "field"),
     _Handler(errors.InvalidAmount, InvalidAmountError),
     _Handler(errors.InvalidInput, InvalidInputError, "field"),
@@ -207,6 +224,8 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.UsernameTaken, UsernameTakenError),
     _Handler(errors.LoginNotSigned, LoginNotSignedError),
     _Handler(errors.KeyTaken, KeyTakenError),
+    _Handler(errors.PaymentNotClaimable, PaymentNotClaimableError, "payment_id"),
+    _Handler(errors.AlreadyOwned, AlreadyOwnedError, "payment_id", "article_id"),
     _Handler(errors.LoginRequired, LoginRequiredError),
     _Handler(errors.SessionNotFound, SessionNotFoundError, "session_id"),
 )

@@ -53,6 +53,7 @@ class WebhookTools:
 
 MUTATION_BUDGET = "mutations"
 ACCOUNT_BUDGET = "new_accounts"
+ASKING_BUDGET = "asking_by_address"
 
 
 class Limiter(Protocol):
@@ -108,6 +109,16 @@ class Services:
             RateLimited: too many in this minute; nothing was done.
         """
         await self.limiter.hit(MUTATION_BUDGET, principal.label)
+
+    async def admit_asking(self, principal: Principal) -> None:
+        """Count one mutation that has us ask a provider; callers without a key share the budget of their address.
+
+        Raises:
+            RateLimited: too many in this minute; nothing was done.
+        """
+        await self.admit_mutation(principal)
+        if principal.merchant_id is None:
+            await self.limiter.hit(ASKING_BUDGET, principal.address or "unknown")
 
     def rail(self, name: str) -> ReceivingProvider:
         """Return a connected rail.

@@ -1,6 +1,7 @@
 """Who calls and how often: the transports' questions, answered by the use cases."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from quittance.domain.access import Principal
 from quittance.domain.errors import Unauthenticated
@@ -34,7 +35,7 @@ class ServerAccess:
             raise
         if principal.key_id is not None or principal.session_id is not None:
             self._key_used(principal)
-        return principal
+        return principal if principal.key_id is not None else replace(principal, address=credentials.address)
 
     async def admit(self, principal: Principal, address: str) -> None:
         if principal.key_id is not None:

@@ -28,6 +28,7 @@ from quittance.providers.lnd.provider import LndProvider
 from quittance.providers.rates.base import RateSource
 from quittance.resolvers.services import (
     ACCOUNT_BUDGET,
+    ASKING_BUDGET,
     MUTATION_BUDGET,
     PaymentRules,
     ReaderRules,
@@ -315,6 +316,7 @@ def _limiter(settings: Settings) -> MinuteLimiter:
         {
             MUTATION_BUDGET: settings.mutations_per_minute,
             ACCOUNT_BUDGET: settings.new_accounts_per_minute,
+            ASKING_BUDGET: settings.asking_per_minute_per_address,
             KEY_BUDGET: settings.requests_per_minute_per_key,
             ADDRESS_BUDGET: settings.requests_per_minute_per_address,
         }

@@ -56,9 +56,15 @@ class Settings(BaseSettings):
     upvote_msat_min: Positive = Field(1_000_000, description="The smallest upvote, in millisatoshi.")
     expires_in_s_default: Positive = Field(3_600, description="How long an invoice can be paid unless the caller says.")
     expires_in_s_max: Positive = Field(30 * 86_400, description="The longest time a caller may say.")
-    mutations_per_minute: Positive = Field(60_000, description="Mutations a minute for one key or client secret.")
+    mutations_per_minute: Positive = Field(
+        60_000, description="Mutations a minute for one key, reader or client secret, and from one address without."
+    )
     requests_per_minute_per_key: Positive = Field(600_000, description="Requests a minute with one key.")
     requests_per_minute_per_address: Positive = Field(6_000, description="Requests a minute without a key, by address.")
+    asking_per_minute_per_address: Positive = Field(
+        600, description="Mutations a minute without a key, by address, that have a provider asked: buying, retrying, "
+        "checking."
+    )  # fmt: skip
 
     # readers
     login_challenge_s: Positive = Field(300, le=3_600, description="How long a nonce can be signed and sent back.")

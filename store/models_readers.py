@@ -71,3 +71,15 @@ class LnurlLoginRow(Row, table=True):
     account_id: str | None = Field(sa_type=Text, foreign_key="account.id", nullable=True)
     lnurl_key: str | None = Field(sa_type=Text, nullable=True)
     expires_at_us: int = Field(sa_type=BigInteger)
+
+
+class ReaderIdempotencyRow(Row, table=True):
+    """What one reader's key was first used for."""
+
+    __tablename__: ClassVar[str | declared_attr[str]] = "reader_idempotency"
+
+    account_id: str = Field(sa_type=Text, primary_key=True, foreign_key="account.id")
+    key: str = Field(sa_type=Text, primary_key=True)
+    fingerprint: bytes = Field(sa_type=LargeBinary)
+    payment_id: str = Field(sa_type=Text)
+    created_at_us: int = Field(sa_type=BigInteger)

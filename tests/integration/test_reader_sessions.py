@@ -12,6 +12,7 @@ from quittance.domain.access import ANONYMOUS, Principal
 from quittance.domain.errors import Unauthenticated
 from quittance.domain.ledger import Account, AccountKind, Entry
 from quittance.domain.money import BTC_MSAT
+from quittance.domain.payment import PaymentPurpose
 from quittance.domain.reader import SESSIONS_MAX
 from quittance.gql.schema import core_schema
 from quittance.resolvers.access import still_valid
@@ -31,7 +32,10 @@ mutation ($input: UpdateAccountInput!) { updateAccount(input: $input) { __typena
   ... on InvalidInputError { field } ... on UserError { code } } }
 """
 BALANCES = "{ viewer { account { balances { value assetCode assetScale } } } }"
-OWN = {"viewer", "createLoginChallenge", "verifyLogin", "revokeSession", "logout", "updateAccount"}
+OWN = {"viewer", "createLoginChallenge", "verifyLogin", "revokeSession", "logout", "updateAccount"} | {
+    "retryPayment",
+    "claimPayment",
+}
 VALUES = {
     "after": f'"{FROM_THE_START}"',
     "ID": '"pay_00000000000000000000000000000000"',
@@ -138,7 +142,7 @@ async def test_a_token_reads_and_watches_nothing_of_a_merchant(till: Any) -> Non
 async def test_a_reader_sees_their_own_payments_and_nobody_elses(till: Any) -> None:
     article_id = await new_article(till)
     (_, alice), (_, bob) = await reader(till), await reader(till, "bobby", number=2)
-    own = [await bought_by(till, alice, article_id=article_id) for _ in range(3)]
+    own = [await bought_by(till, alice, article_id=article_id, purpose=PaymentPurpose.UPVOTE) for _ in range(3)]
     await bought_by(till, bob)
     await till.order()
     document = """query ($after: String) { viewer { account { payments(first: 2, after: $after) {

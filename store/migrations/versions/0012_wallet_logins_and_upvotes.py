@@ -1,14 +1,14 @@
 """logins by wallet, and upvotes that are shared out
 
 Revision: 0012
-Follows: 0007
+Follows: 0009
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0012"
-down_revision = "0007"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
