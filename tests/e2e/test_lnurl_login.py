@@ -17,7 +17,7 @@ def test_a_browser_waits_a_wallet_signs_and_the_browser_is_logged_in(server: Any
     begun = server.execute(CREATE, key=None)["createLnurlLogin"]
     with server.socket({}) as socket:
         socket.subscribe(COMPLETED, {"secret": begun["loginSecret"]})
-        signed = server.run("sandbox", "login", begun["lnurl"], "--node", "bob", "--url", server.url)
+        signed = server.run("sandbox", "login", begun["lnurl"], "--node", "merchant", "--url", server.url)
         told = socket.next()["loginCompleted"]
         ended = socket.receive()
     again = server.run("sandbox", "login", begun["lnurl"], "--url", server.url)
