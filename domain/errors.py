@@ -347,6 +347,23 @@ class UsernameTaken(QuittanceError):
         super().__init__("another reader has this name; send the same nonce and signature again with another one")
 
 
+class LoginNotSigned(QuittanceError):
+    """The wallet has not signed yet."""
+
+    code = "LOGIN_NOT_SIGNED"
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("no wallet has signed this login yet; show the QR code, and ask again once one has")
+
+
+class KeyTaken(QuittanceError):
+    code = "KEY_TAKEN"
+
+    def __init__(self) -> None:
+        super().__init__("another account has this wallet's key; log in with the wallet to use that account")
+
+
 class PaymentNotClaimable(QuittanceError):
     code = "PAYMENT_NOT_CLAIMABLE"
 

@@ -166,6 +166,16 @@ class UsernameTakenError(UserError):
     pass
 
 
+@strawberry.type(description="No wallet has signed this login yet.")
+class LoginNotSignedError(UserError):
+    pass
+
+
+@strawberry.type(description="Another account has the key of this wallet; nothing was linked.")
+class KeyTakenError(UserError):
+    pass
+
+
 @strawberry.type(description="This needs a reader's token.")
 class LoginRequiredError(UserError):
     pass
@@ -291,6 +301,8 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.InvalidSignature, InvalidSignatureError),
     _Handler(errors.UsernameRequired, UsernameRequiredError),
     _Handler(errors.UsernameTaken, UsernameTakenError),
+    _Handler(errors.LoginNotSigned, LoginNotSignedError),
+    _Handler(errors.KeyTaken, KeyTakenError),
     _Handler(errors.PaymentNotClaimable, PaymentNotClaimableError, "payment_id"),
     _Handler(errors.AlreadyOwned, AlreadyOwnedError, "payment_id", "article_id"),
     _Handler(errors.LoginRequired, LoginRequiredError),
@@ -307,3 +319,15 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.AmountOutOfBounds, AmountOutOfBoundsError, "amount_msat_min", "amount_msat_max"),
     _Handler(errors.PayeeInvoiceMismatch, PayeeInvoiceMismatchError, "flaw", "reason"),
 )
+
+
+def as_data(error: errors.QuittanceError) -> UserError:
+    """Return an expected error as the type it has in unions: an event of a subscription passes no handler.
+
+    Raises:
+        QuittanceError: the error itself, where it has no such type.
+    """
+    for handler in EXCEPTION_HANDLERS:
+        if handler.exception_type is type(error):
+            return handler.handle(error, field=None, info=None)
+    raise error

@@ -10,6 +10,7 @@ from quittance.domain.ids import ArticleId, PaymentId
 from quittance.gql.arguments import ClientSecret, Id
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.holds import HoldMutations
+from quittance.gql.lnurl_logins import LnurlLoginMutations
 from quittance.gql.merchants import MerchantMutations
 from quittance.gql.payees import PayeeMutations
 from quittance.gql.purchases import PurchaseMutations
@@ -44,6 +45,7 @@ class Mutation(
     MerchantMutations,
     WebhookMutations,
     ReaderMutations,
+    LnurlLoginMutations,
     PurchaseMutations,
     TransferMutations,
     HoldMutations,

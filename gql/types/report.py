@@ -25,7 +25,8 @@ strawberry.enum(
     AccountKind,
     name="LedgerAccountKind",
     description="What an account counts. PROVIDER: held by a rail. MERCHANT: owed to it. REFUNDABLE: owed to payers. "
-    "READER: owed to a reader. RESERVED: set aside for money on its way out.",
+    "READER: owed to a reader. RESERVED: set aside for money on its way out. SPLIT: came for upvotes, and is about to "
+    "be shared out among readers.",
 )
 strawberry.enum(Disposition, name="SettlementDisposition", description="What was done with money that arrived.")
 strawberry.enum(

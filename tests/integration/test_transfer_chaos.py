@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from tests.integration.conftest import Till
+from tests.integration.mortal import Fate, Mortal, dies
 from tests.integration.outgoing_money import found, payout
-from tests.integration.test_chaos import POINTS_MAX, Fate, Mortal, dies
+from tests.integration.test_chaos import POINTS_MAX
 from tests.integration.test_payouts import reader_with
 from tests.integration.test_refunds import PRICE_MSAT, address
 
