@@ -172,7 +172,7 @@ class Till:
 
     async def send(self) -> None:
         """Do what can be done at once for money on its way out, until nothing is due."""
-        runner = runner_of(self.services, JobKind.TRANSFER)
+        runner = runner_of(self.services, JobKind.TRANSFER, JobKind.AUTOMATIC_PAYOUT)
         for _ in range(50):
             if await runner.begin_due() == 0:
                 return
