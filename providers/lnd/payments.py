@@ -108,9 +108,9 @@ def sending_error(error: grpc.aio.AioRpcError, *, provider: str) -> Exception:
     Only what LND is known to say before it begins is a refusal; after all else the payment may be on its way.
     """
     text = (error.details() or "").lower()
+    if _says_begun(error.code(), text):
+        return AlreadyBegun(provider)
     match error.code():
-        case code if _says_begun(code, text):
-            return AlreadyBegun(provider)
         case grpc.StatusCode.UNIMPLEMENTED if any(known in text for known in _NO_SUCH_CALL):
             return ProviderMisconfigured(provider, _NO_ROUTER)
         case grpc.StatusCode.UNKNOWN | grpc.StatusCode.PERMISSION_DENIED if "permission denied" in text:
@@ -121,6 +121,8 @@ def sending_error(error: grpc.aio.AioRpcError, *, provider: str) -> Exception:
             reason = next((sentence for known, sentence in _REFUSED.items() if known in text), None)
             if reason is not None:
                 return SendRefused(provider, reason)
+        case _:
+            pass
     return unknown_outcome(error, provider=provider)
 
 
