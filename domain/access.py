@@ -18,6 +18,8 @@ class Scope(StrEnum):
     ARTICLES_WRITE = "articles:write"
     PAYMENTS_READ = "payments:read"
     PAYMENTS_WRITE = "payments:write"
+    REFUNDS_WRITE = "refunds:write"
+    PAYOUTS_WRITE = "payouts:write"
 
 
 def read_scopes(texts: Iterable[str]) -> frozenset[Scope]:

@@ -18,8 +18,6 @@ AuditEntryId = NewType("AuditEntryId", str)
 CallbackId = NewType("CallbackId", str)
 AccountId = NewType("AccountId", str)
 SessionId = NewType("SessionId", str)
-RefundId = NewType("RefundId", str)
-PayoutId = NewType("PayoutId", str)
 TransferId = NewType("TransferId", str)
 PaymentHash = NewType("PaymentHash", str)
 Preimage = NewType("Preimage", bytes)
@@ -30,7 +28,7 @@ MERCHANT, API_KEY, ARTICLE, PAYMENT, OPTION, EVENT, SETTLEMENT, LEDGER_TRANSACTI
 JOB, ENDPOINT, DELIVERY, AUDIT_ENTRY = "job", "whe", "whd", "aud"
 CALLBACK = "cbk"
 ACCOUNT, SESSION = "acc", "ses"
-REFUND, PAYOUT, TRANSFER = "rfd", "pot", "trf"
+REFUND, PAYOUT = "rfd", "pot"
 BOOTSTRAP_MERCHANT = MerchantId(f"{MERCHANT}_{0:032x}")
 ENTROPY_BYTES = 10
 _COUNTER_BITS = 12

@@ -13,6 +13,7 @@ class JobKind(StrEnum):
     WEBHOOK_DELIVERY = "webhook.delivery"
     PROVIDER_CHECK = "provider.check"
     PROVIDER_CALLBACK = "provider.callback"
+    TRANSFER = "transfer"
 
 
 class JobState(StrEnum):

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 
 from quittance.domain.errors import InvalidInput
-from quittance.domain.ids import PAYMENT, EndpointId, MerchantId, OptionId, PaymentId, Preimage, prefix_of
+from quittance.domain.ids import PAYMENT, EndpointId, MerchantId, OptionId, PaymentId, Preimage, TransferId, prefix_of
 
 _SEPARATOR = "_secret_"
 SECRET_KEY_BYTES_MIN = 32
@@ -44,6 +44,10 @@ class SecretDeriver:
     def preimage(self, option_id: OptionId) -> Preimage:
         """Return the 32 bytes whose SHA-256 is the payment hash of this option's invoice."""
         return Preimage(self._mac("preimage", option_id))
+
+    def transfer_preimage(self, transfer_id: TransferId, number: int) -> Preimage:
+        """Return the 32 bytes that a payment without an invoice carries, another for each try."""
+        return Preimage(self._mac("transfer-preimage", f"{transfer_id}\x00{number}"))
 
     def client_secret(self, payment_id: PaymentId) -> str:
         """Return what opens one payment and what it bought, nothing else."""

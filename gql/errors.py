@@ -8,8 +8,10 @@ from typing import Any, Generic, TypeVar
 
 import strawberry
 
-from quittance.domain import errors
-from quittance.gql.types.enums import PaymentStatus
+from quittance.domain import errors, money
+from quittance.gql.scalars import BigInt
+from quittance.gql.types.enums import InvoiceFlaw, PaymentStatus
+from quittance.gql.types.money import Money
 
 E = TypeVar("E", bound=errors.QuittanceError)
 
@@ -156,6 +158,59 @@ class SessionNotFoundError(UserError):
     session_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
 
 
+@strawberry.type(description="Nobody can be paid by what was given; nothing moved.")
+class InvalidDestinationError(UserError):
+    flaw: str = strawberry.field(description="MALFORMED, NETWORK, EXPIRED, AMOUNT, USED or UNSUPPORTED.")
+    reason: str = strawberry.field(description="What is wrong with it.")
+
+
+@strawberry.type(description="The balance does not cover the amount and its fee cap; nothing moved.")
+class InsufficientBalanceError(UserError):
+    available: Money = strawberry.field(description="What can be paid out, its fee cap on top.")
+
+
+@strawberry.type(description="More would go back than came in; nothing moved.")
+class RefundTooLargeError(UserError):
+    left: Money = strawberry.field(description="What can be refunded.")
+
+
+@strawberry.type(description="Nothing of the payment is left to go back, or owed to its payer.")
+class NothingToRefundError(UserError):
+    pass
+
+
+@strawberry.type(description="The rail was given no means to pay; nothing moved.")
+class CannotPayFromError(UserError):
+    provider: str = strawberry.field(description="The provider in question.")
+
+
+@strawberry.type(description="The payee is no Lightning Address or LNURL, or leads to something that cannot be paid.")
+class InvalidPayeeError(UserError):
+    reason: str = strawberry.field(description="What is wrong with it.")
+
+
+@strawberry.type(description="The payee's server gave no answer; nothing was paid.")
+class PayeeUnavailableError(UserError):
+    reason: str = strawberry.field(description="What happened instead.")
+
+
+@strawberry.type(description="The payee's server answered with an error; nothing was paid.")
+class PayeeRefusedError(UserError):
+    reason: str = strawberry.field(description="What it says, made short and printable.")
+
+
+@strawberry.type(description="The payee does not take this amount; nothing was paid.")
+class AmountOutOfBoundsError(UserError):
+    amount_msat_min: BigInt = strawberry.field(description="The least that it takes, in millisatoshi.")
+    amount_msat_max: BigInt = strawberry.field(description="The most that it takes, in millisatoshi.")
+
+
+@strawberry.type(description="The payee's server gave another invoice than the one asked for; it is not paid.")
+class PayeeInvoiceMismatchError(UserError):
+    flaw: InvoiceFlaw = strawberry.field(description="In what it differs.")
+    reason: str = strawberry.field(description="The same in words.")
+
+
 class _Handler(Generic[E]):
     """Turns one exception into its GraphQL type; ``extra`` names the members that both carry."""
 
@@ -166,8 +221,12 @@ class _Handler(Generic[E]):
 
     def handle(self, exception: E, *, field: Any, info: Any) -> UserError:
         del field, info
-        members = {name: getattr(exception, name) for name in self._extra}
+        members = {name: _on_the_wire(getattr(exception, name)) for name in self._extra}
         return self.error_type(code=exception.code, message=exception.message, retryable=exception.retryable, **members)
+
+
+def _on_the_wire(member: object) -> object:
+    return Money.from_domain(member) if isinstance(member, money.Money) else member
 
 
 EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
@@ -197,4 +256,14 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.UsernameTaken, UsernameTakenError),
     _Handler(errors.LoginRequired, LoginRequiredError),
     _Handler(errors.SessionNotFound, SessionNotFoundError, "session_id"),
+    _Handler(errors.InvalidDestination, InvalidDestinationError, "flaw", "reason"),
+    _Handler(errors.InsufficientBalance, InsufficientBalanceError, "available"),
+    _Handler(errors.RefundTooLarge, RefundTooLargeError, "left"),
+    _Handler(errors.NothingToRefund, NothingToRefundError),
+    _Handler(errors.CannotPayFrom, CannotPayFromError, "provider"),
+    _Handler(errors.InvalidPayee, InvalidPayeeError, "reason"),
+    _Handler(errors.PayeeUnavailable, PayeeUnavailableError, "reason"),
+    _Handler(errors.PayeeRefused, PayeeRefusedError, "reason"),
+    _Handler(errors.AmountOutOfBounds, AmountOutOfBoundsError, "amount_msat_min", "amount_msat_max"),
+    _Handler(errors.PayeeInvoiceMismatch, PayeeInvoiceMismatchError, "flaw", "reason"),
 )

@@ -9,8 +9,9 @@ from strawberry.dataloader import DataLoader
 from quittance.domain.article import Article
 from quittance.domain.endpoint import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from quittance.domain.event import Event
-from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, PaymentId
+from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, PaymentId, TransferId
 from quittance.domain.payment import Payment, PaymentOption
+from quittance.domain.transfer import RefundTotal, Transfer, TransferAttempt
 from quittance.resolvers.batches import Batches
 from quittance.resolvers.services import Services
 
@@ -48,7 +49,7 @@ class Loaders:
 
     def forget_payment(self, payment_id: PaymentId) -> None:
         """Let what is asked of a payment be read again: a mutation has changed it."""
-        for loader in (self.payment, self.options, self.events):
+        for loader in (self.payment, self.options, self.events, self.refunds_of, self.refund_total):
             if loader.cache_map.get(payment_id) is not None:
                 loader.clear(payment_id)
 
@@ -101,3 +102,19 @@ class Loaders:
     @cached_property
     def attempts(self) -> Loader[DeliveryId, list[WebhookAttempt]]:
         return Loader(self._batches.attempts)
+
+    @cached_property
+    def refunds_of(self) -> Loader[PaymentId, list[Transfer]]:
+        return Loader(self._batches.refunds_of)
+
+    @cached_property
+    def refund_total(self) -> Loader[PaymentId, RefundTotal]:
+        return Loader(self._batches.refund_totals)
+
+    @cached_property
+    def transfer(self) -> Loader[TransferId, Transfer | None]:
+        return Loader(self._batches.transfers)
+
+    @cached_property
+    def transfer_attempts(self) -> Loader[TransferId, list[TransferAttempt]]:
+        return Loader(self._batches.transfer_attempts)

@@ -27,6 +27,7 @@ from quittance.gql.results import (
     UpdateArticleResult,
     UpdateArticleSuccess,
 )
+from quittance.gql.transfers import TransferMutations
 from quittance.gql.types.article import Article, CreateArticleInput, UpdateArticleInput
 from quittance.gql.types.payment import GenerateInvoiceInput, Payment
 from quittance.gql.webhooks import WebhookMutations
@@ -36,7 +37,7 @@ from quittance.resolvers.orders import InvoiceOrder
 
 
 @strawberry.type(description="Everything that can be done.")
-class Mutation(MerchantMutations, WebhookMutations, ReaderMutations):
+class Mutation(MerchantMutations, WebhookMutations, ReaderMutations, TransferMutations):
     @strawberry.mutation(description="Write an article; a visible one is published at once.")
     async def create_article(
         self,

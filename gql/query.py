@@ -1,5 +1,6 @@
 """Queries: null for what is absent, or not this caller's to see."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from quittance.domain.access import Principal
 from quittance.domain.article import ArticleOrder
 from quittance.domain.cursor import decode_key, encode_key
 from quittance.domain.errors import InvalidCursor
-from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, MerchantId, PaymentId
+from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, MerchantId, PaymentId, TransferId
 from quittance.domain.payment import PaymentFilter as Narrowed
 from quittance.gql.arguments import After, ClientSecret, First, Id
 from quittance.gql.callbacks import CallbackQueries
@@ -19,6 +20,7 @@ from quittance.gql.lookahead import load_for_payments
 from quittance.gql.merchants import MerchantQueries, merchant_node
 from quittance.gql.pages import PAGE_DEFAULT, asked_page
 from quittance.gql.reports import ReportQueries
+from quittance.gql.transfers import TransferQueries, transfer_node
 from quittance.gql.types.article import Article, ArticleConnection, ArticleEdge
 from quittance.gql.types.node import Node
 from quittance.gql.types.payment import Payment, PaymentConnection, PaymentEdge, PaymentFilter
@@ -30,21 +32,11 @@ from quittance.resolvers.services import Services
 
 
 @strawberry.type(description="Everything that can be asked.")
-class Query(MerchantQueries, ReportQueries, WebhookQueries, CallbackQueries):
-    @strawberry.field(description="Find an article, a payment or a merchant again by its id.")
+class Query(MerchantQueries, ReportQueries, WebhookQueries, CallbackQueries, TransferQueries):
+    @strawberry.field(description="Find an article, a payment, a refund or whatever else has an id again.")
     async def node(self, info: QuittanceInfo, id: Id) -> Node | None:  # noqa: A002
-        prefix = ids.prefix_of(id)
-        if prefix == ids.ARTICLE:
-            return await _article(info, ArticleId(id))
-        if prefix == ids.PAYMENT:
-            return await _payment(info, PaymentId(id), None)
-        if prefix == ids.ENDPOINT:
-            return await webhook_endpoint(info, EndpointId(id))
-        if prefix == ids.DELIVERY:
-            return await webhook_delivery(info, DeliveryId(id))
-        if prefix == ids.MERCHANT:
-            return await merchant_node(info, MerchantId(id))
-        return None
+        find = _FINDERS.get(ids.prefix_of(id))
+        return None if find is None else await find(info, id)
 
     @strawberry.field(description="Who calls, as the server understands it.")
     async def viewer(self, info: QuittanceInfo) -> Viewer:
@@ -210,3 +202,14 @@ def _article_key(after: str, order: ArticleOrder) -> tuple[int, str]:
             return views, article_id
         case _:
             raise InvalidCursor
+
+
+_FINDERS: Mapping[str, Callable[[QuittanceInfo, str], Awaitable[Node | None]]] = {
+    ids.ARTICLE: lambda info, id_: _article(info, ArticleId(id_)),
+    ids.PAYMENT: lambda info, id_: _payment(info, PaymentId(id_), None),
+    ids.REFUND: lambda info, id_: transfer_node(info, TransferId(id_)),
+    ids.PAYOUT: lambda info, id_: transfer_node(info, TransferId(id_)),
+    ids.ENDPOINT: lambda info, id_: webhook_endpoint(info, EndpointId(id_)),
+    ids.DELIVERY: lambda info, id_: webhook_delivery(info, DeliveryId(id_)),
+    ids.MERCHANT: lambda info, id_: merchant_node(info, MerchantId(id_)),
+}

@@ -8,18 +8,21 @@ import strawberry
 
 from quittance.domain.access import Scope
 from quittance.domain.cursor import decode_position, encode_position
-from quittance.domain.errors import DeliveryNotFound, InvalidCursor, PaymentNotFound, Unauthenticated
+from quittance.domain.errors import DeliveryNotFound, InvalidCursor, PaymentNotFound, TransferNotFound, Unauthenticated
 from quittance.domain.event import Event, EventKind, EventSelector
-from quittance.domain.ids import ArticleId, DeliveryId, PaymentId
+from quittance.domain.ids import ArticleId, DeliveryId, PaymentId, TransferId
+from quittance.domain.transfer import Transfer
 from quittance.gql.arguments import ClientSecret
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.streams import EventStream
 from quittance.gql.types.article import Article
 from quittance.gql.types.payment import Payment
+from quittance.gql.types.transfer import Payout, Refund
 from quittance.gql.types.webhook import WebhookDelivery
 from quittance.resolvers import payments
 from quittance.resolvers.articles import may_list
 from quittance.resolvers.events import newest
+from quittance.resolvers.payouts import owner_of_payouts
 
 After = Annotated[
     str | None,
@@ -32,6 +35,8 @@ PaymentIdArgument = Annotated[strawberry.ID | None, strawberry.argument(descript
 SETTLED = frozenset({EventKind.PAYMENT_SETTLED})
 UPDATED = frozenset({EventKind.PAYMENT_SETTLED, EventKind.PAYMENT_UPDATED})
 PUBLISHED = frozenset({EventKind.ARTICLE_PUBLISHED})
+REFUNDED = frozenset({EventKind.REFUND_UPDATED})
+PAID_OUT = frozenset({EventKind.PAYOUT_UPDATED})
 DELIVERED = frozenset({EventKind.WEBHOOK_DELIVERED})
 
 
@@ -67,6 +72,20 @@ class ArticlePublished(LogEvent):
         return Article.from_domain(found)
 
 
+@strawberry.type(description="A refund changed.")
+class RefundUpdated(LogEvent):
+    @strawberry.field(description="The refund, as it stands now.")
+    async def refund(self, info: QuittanceInfo) -> Refund:
+        return Refund.from_domain(await _transfer(info, self.subject))
+
+
+@strawberry.type(description="A payout changed.")
+class PayoutUpdated(LogEvent):
+    @strawberry.field(description="The payout, as it stands now.")
+    async def payout(self, info: QuittanceInfo) -> Payout:
+        return Payout.from_domain(await _transfer(info, self.subject))
+
+
 @strawberry.type(description="A delivery arrived or was given up.")
 class WebhookDelivered(LogEvent):
     @strawberry.field(description="The delivery.")
@@ -86,6 +105,14 @@ async def _payment(info: QuittanceInfo, subject: Event) -> Payment:
     if found is None:
         raise PaymentNotFound(subject.payment_id or "")
     return Payment.from_domain(found)
+
+
+async def _transfer(info: QuittanceInfo, subject: Event) -> Transfer:
+    transfer_id = TransferId((subject.subject_id or "").rpartition("/")[2])
+    found = await info.context.loaders.transfer.load(transfer_id)
+    if found is None:
+        raise TransferNotFound(transfer_id)
+    return found
 
 
 @strawberry.type(description="Everything that can be watched.")
@@ -116,6 +143,24 @@ class Subscription:
     @strawberry.subscription(description="Articles as they are published.")
     async def article_published(self, info: QuittanceInfo, after: After = None) -> AsyncIterable[ArticlePublished]:
         return await _stream(info, EventSelector(kinds=PUBLISHED), after, ArticlePublished)
+
+    @strawberry.subscription(description="Every change of a refund: of the merchant's payments, or of one of them.")
+    async def refund_updated(
+        self,
+        info: QuittanceInfo,
+        payment_id: PaymentIdArgument = None,
+        client_secret: ClientSecret = None,
+        after: After = None,
+    ) -> AsyncIterable[RefundUpdated]:
+        selector = await _selector(info, REFUNDED, payment_id, client_secret, None)
+        about = EventSelector(kinds=REFUNDED, merchant_id=selector.merchant_id, subject_id=selector.payment_id)
+        return await _stream(info, about, after, RefundUpdated)
+
+    @strawberry.subscription(description="Every change of the caller's payouts: a reader's, or the merchant's.")
+    async def payout_updated(self, info: QuittanceInfo, after: After = None) -> AsyncIterable[PayoutUpdated]:
+        owner = owner_of_payouts(info.context.principal, Scope.PAYMENTS_READ)
+        selector = EventSelector(kinds=PAID_OUT, merchant_id=owner.merchant_id, subject_id=owner.id)
+        return await _stream(info, selector, after, PayoutUpdated)
 
     @strawberry.subscription(description="Deliveries as they arrive or are given up; needs an admin key.")
     async def webhook_delivered(

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
+from quittance.domain.bolt11 import Bolt11
 from quittance.domain.ids import Preimage
 from quittance.domain.money import Asset, Money
 
@@ -206,6 +207,15 @@ class SendingProvider(Protocol):
     @property
     def asset(self) -> Asset:
         """The asset and scale that this rail pays in."""
+        ...
+
+    def read_invoice(self, payment_request: str) -> Bolt11:
+        """Return what an invoice says, its signature verified.
+
+        Raises:
+            MalformedInvoice: it is none.
+            SendRefused: it is not for the network that this rail pays on.
+        """
         ...
 
     async def send(self, request: SendRequest) -> SentPayment:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from quittance.domain.article import Article
 from quittance.domain.endpoint import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from quittance.domain.event import Event
-from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, PaymentId
+from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, PaymentId, TransferId
 from quittance.domain.payment import Payment, PaymentOption
+from quittance.domain.transfer import RefundTotal, Transfer, TransferAttempt
 from quittance.resolvers.services import Services
-from quittance.store import articles, deliveries, endpoints, events, lanes, options, payments
+from quittance.store import articles, deliveries, endpoints, events, lanes, options, payments, refund_totals, transfers
 
 
 class Batches:
@@ -68,3 +69,17 @@ class Batches:
         return await self._database.read(
             lambda transaction: payments.view_payments(transaction, ids, viewer=self._viewer, complete=complete)
         )
+
+    async def refunds_of(self, ids: list[PaymentId]) -> Sequence[list[Transfer]]:
+        """Each payment's refunds, the newest first."""
+        return await self._database.read(lambda transaction: transfers.transfers_of_payments(transaction, ids))
+
+    async def refund_totals(self, ids: list[PaymentId]) -> Sequence[RefundTotal]:
+        return await self._database.read(lambda transaction: refund_totals.totals_of(transaction, ids))
+
+    async def transfers(self, ids: list[TransferId]) -> Sequence[Transfer | None]:
+        return await self._database.read(lambda transaction: transfers.transfers_by_id(transaction, ids))
+
+    async def transfer_attempts(self, ids: list[TransferId]) -> Sequence[list[TransferAttempt]]:
+        """Each transfer's tries, the oldest first."""
+        return await self._database.read(lambda transaction: transfers.attempts_of(transaction, ids))

@@ -13,7 +13,9 @@ from quittance.domain.ids import ENTROPY_BYTES, IdSequence, PaymentId
 from quittance.domain.money import BTC_MSAT, LTC_LITOSHI, Money, msat
 from quittance.domain.payment import Standing
 from quittance.domain.secrets import SecretDeriver
+from quittance.domain.transfer import FeeRule
 from quittance.providers.base import Outgoing, ProviderHealth, ReadsCallbacks, ReceivingProvider, SendingProvider
+from quittance.providers.payees import PayeeDirectory
 from quittance.providers.rates.base import RateSource
 from quittance.resolvers.payloads import PayloadRenderer
 from quittance.store.database import Database
@@ -54,6 +56,14 @@ class ReaderRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TransferRules:
+    """Limits of money on its way out. ``fee``: the most that the way of a transfer may cost, unless it says less."""
+
+    fee: FeeRule = field(default_factory=FeeRule)
+    payout_msat_min: int = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookTools:
     """What telling merchants takes."""
 
@@ -91,9 +101,11 @@ class Services:
     public_url: str
     rules: PaymentRules = field(default_factory=PaymentRules)
     readers: ReaderRules = field(default_factory=ReaderRules)
+    transfers: TransferRules = field(default_factory=TransferRules)
     payers: Mapping[str, SendingProvider] = field(default_factory=dict)
     callbacks: Mapping[str, ReadsCallbacks] = field(default_factory=dict)
     webhook_tools: WebhookTools | None = None
+    payee_directory: PayeeDirectory | None = None
     wake_jobs: Callable[[], None] = lambda: None
     reconciling: asyncio.Lock = field(default_factory=asyncio.Lock)
     entropy: Callable[[int], bytes] = os.urandom
@@ -110,6 +122,13 @@ class Services:
         if self.webhook_tools is None:
             raise RuntimeError("this process was not given what webhooks take")
         return self.webhook_tools
+
+    @property
+    def payees(self) -> PayeeDirectory:
+        """What finds payees by their addresses; commands that only need the database have none."""
+        if self.payee_directory is None:
+            raise RuntimeError("this process was not given what finding payees takes")
+        return self.payee_directory
 
     async def admit_mutation(self, principal: Principal) -> None:
         """Count one mutation of this caller.

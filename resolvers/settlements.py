@@ -11,6 +11,7 @@ from quittance.domain.money import Money
 from quittance.domain.payment import OptionState, Payment, PaymentOption, PaymentStatus
 from quittance.domain.policy import Decision, decide
 from quittance.providers.base import FeedPosition, Settlement
+from quittance.resolvers.refunds import refund_by_policy
 from quittance.resolvers.services import Services
 from quittance.store import articles, ledger, merchants, options, payments, settlements
 from quittance.store.transaction import EventDraft, Transaction
@@ -89,6 +90,15 @@ def book_settlement(transaction: Transaction, services: Services, *, provider: s
         settlement_id=booked.id,
         at=booked.booked_at,
     )
+    if decision.refundable.value:
+        refund_by_policy(
+            transaction,
+            services,
+            after,
+            settlement_id=booked.id,
+            owed=decision.refundable,
+            disposition=decision.disposition,
+        )
     return Booking.BOOKED
 
 

@@ -1,4 +1,4 @@
-"""The sandbox as a whole: LND nodes on two chains and a price source, started, found, told to fail, and stopped."""
+"""The sandbox as a whole: LND nodes on two chains, Lightning Addresses, a price source; started, found, stopped."""
 
 import asyncio
 import fcntl
@@ -8,12 +8,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import IO, Final
 
 from quittance.providers.lnd._proto import lnrpc_pb2 as ln
 from quittance.providers.lnd._proto import routerrpc_pb2 as router
-from quittance.sandbox import prices
+from quittance.sandbox import payees, prices
 from quittance.sandbox.clock import SandboxClock
 from quittance.sandbox.coordinates import LndCoordinates, SandboxCoordinates
 from quittance.sandbox.faults import ArmedFault, Faults
@@ -21,6 +22,7 @@ from quittance.sandbox.files import write_private
 from quittance.sandbox.http import LoopbackServer
 from quittance.sandbox.lnd import certificates, kinds, macaroons, paying, permissions
 from quittance.sandbox.lnd.chains import BITCOIN, LITECOIN
+from quittance.sandbox.lnd.invoices import HASH_BYTES, InvoiceOrder
 from quittance.sandbox.lnd.network import Network
 from quittance.sandbox.lnd.node import SandboxNode
 from quittance.sandbox.lnd.refusals import Refused
@@ -64,6 +66,8 @@ class SandboxRails:
         self._directory = directory
         self._servers: dict[str, NodeServer] = {}
         self._prices = LoopbackServer(prices.PriceSource(clock=clock, faults=faults).app())
+        self._payees = payees.PayeeServer(network=networks[0], faults=faults)
+        self._addresses = LoopbackServer(self._payees.app())
         self._stack = AsyncExitStack()
 
     @classmethod
@@ -165,6 +169,30 @@ class SandboxRails:
             raise SandboxRefused(_why(network, order, final.failure_reason))
         return final.preimage
 
+    def new_invoice(self, node: str, *, amount_msat: int | None, expiry_s: int = 3_600, memo: str = "") -> str:
+        """Return a BOLT11 invoice of a node, to be paid by anybody; one without an amount leaves it to the payer.
+
+        Raises:
+            SandboxRefused: the node would not make it.
+            KeyError: no such node.
+        """
+        preimage = os.urandom(HASH_BYTES)
+        order = InvoiceOrder(
+            memo=memo,
+            value=0,
+            value_msat=amount_msat or 0,
+            description_hash=b"",
+            expiry_s=expiry_s,
+            cltv_expiry=0,
+            private=False,
+            payment_hash=sha256(preimage).digest(),
+            preimage=preimage,
+        )
+        try:
+            return self.network_of(node).add_invoice(self.nodes[node], order).payment_request
+        except Refused as refusal:
+            raise SandboxRefused(refusal.text) from refusal
+
     def sign_message(self, message: bytes, *, node: str) -> tuple[str, str]:
         """Return a node's signature over ``message`` in zbase32, and the node's public key in hex."""
         signer = self.nodes[node]
@@ -173,20 +201,24 @@ class SandboxRails:
     def status(self) -> dict[str, object]:
         """Return what GET /sandbox says."""
         return {
-            "rails": [*(network.chain.rail for network in self._networks), prices.RAIL],
+            "rails": [*(network.chain.rail for network in self._networks), payees.RAIL, prices.RAIL],
             "nodes": [
                 {
                     "name": node.name,
                     "currency": node.chain.currency,
                     "pubkey": node.pubkey,
                     "balanceMsat": node.balance_msat,
-                    "lightningAddress": None,
+                    "lightningAddress": self.address_of(node.name),
                 }
                 for node in self.nodes.values()
             ],
             "clock": {"now": self.clock.now().isoformat(), "offsetSeconds": self.clock.offset_s},
             "faults": self.faults.describe(),
         }
+
+    def address_of(self, node: str) -> str | None:
+        """Return the Lightning Address of a node; the merchant's has none, the server answers for it."""
+        return self._payees.address_of(node, port=self._addresses.port)
 
     async def stop(self) -> None:
         """Stop every rail; what was answered is kept for the next start."""
@@ -195,6 +227,7 @@ class SandboxRails:
     async def _start(self, stack: AsyncExitStack) -> None:
         earlier = self._earlier_ports()
         self.faults.offer(*prices.KINDS, methods=prices.METHODS)
+        self.faults.offer(*payees.KINDS, methods=payees.METHODS)
         for network in self._networks:
             self._offer_faults(network)
             for node in network.nodes.values():
@@ -202,14 +235,19 @@ class SandboxRails:
                 await server.start(earlier.get(node.name, 0))
                 stack.push_async_callback(server.stop)
             stack.callback(self.clock.on_advance(network.sweep))
-        await self._prices.start(earlier.get(prices.RAIL, 0))
-        stack.push_async_callback(self._prices.stop)
+        for name, listener in self._listeners().items():
+            await listener.start(earlier.get(name, 0))
+            stack.push_async_callback(listener.stop)
         sweeper = asyncio.create_task(self._sweep(), name="sandbox-sweep")
         stack.push_async_callback(_end, sweeper)
-        ports = {name: server.port for name, server in self._servers.items()} | {prices.RAIL: self._prices.port}
+        ports = {name: server.port for name, server in self._servers.items()}
+        ports |= {name: listener.port for name, listener in self._listeners().items()}
         write_private(self._directory / "ports.json", json.dumps(ports).encode())
         self.coordinates.save(self._directory)
         stack.callback(SandboxCoordinates.forget, self._directory)
+
+    def _listeners(self) -> Mapping[str, LoopbackServer]:
+        return {prices.RAIL: self._prices, payees.RAIL: self._addresses}
 
     def _serve(self, network: Network, node: SandboxNode) -> NodeServer:
         home = self._home_of(node.name)

@@ -1,9 +1,12 @@
 """Which addresses of users this process may call, and the client that calls them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from quittance.providers.base import OutgoingAnswer
+from quittance.providers.lnd.currencies import BITCOIN
+from quittance.providers.lnurl.directory import TIMEOUT_S, LnurlDirectory
 from quittance.server.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,6 +43,14 @@ class OutgoingOnDemand:
     async def aclose(self) -> None:
         if self._client is not None:
             await self._client.aclose()
+
+
+def payee_directory(
+    outgoing: OutgoingOnDemand, settings: Settings, *, network: str, now: Callable[[], datetime]
+) -> LnurlDirectory:
+    """Return what finds payees whose invoices the rails of ``network`` can pay."""
+    timeout_s = min(TIMEOUT_S, settings.outgoing_timeout_s)
+    return LnurlDirectory(outgoing, prefix=BITCOIN.prefixes[network], now=now, timeout_s=timeout_s)
 
 
 def outgoing_rules(settings: Settings) -> "OutgoingRules":

@@ -18,22 +18,31 @@ from quittance.gql.masking import INTERNAL, RequestRefused
 from quittance.gql.pages import asked_page
 from quittance.gql.schema import core_schema, schema
 from quittance.gql.streams import EventStream
-from quittance.gql.subscription import PUBLISHED, SETTLED, UPDATED
+from quittance.gql.subscription import PAID_OUT, PUBLISHED, REFUNDED, SETTLED, UPDATED
 from quittance.resolvers.payloads import NotConcerned, PayloadUnavailable
 
 _PAYMENT: Final = """
   id status statusReason purpose provider description correlationId createdAt expiresAt settledAt
   amount { value assetCode assetScale } received { value assetCode assetScale } article { id title }
 """
+_PAYOUT: Final = """
+  id status statusReason provider destinationKind destination createdAt endedAt
+  amount { value assetCode assetScale } fee { value assetCode assetScale }
+"""
+_REFUND: Final = f"{_PAYOUT} reason payment {{ id correlationId }}"
 _OURS: Final[Mapping[EventKind, str]] = {
     EventKind.PAYMENT_SETTLED: f"subscription {{ paymentSettled {{ eventId cursor payment {{ {_PAYMENT} }} }} }}",
     EventKind.PAYMENT_UPDATED: f"subscription {{ paymentUpdated {{ eventId cursor payment {{ {_PAYMENT} }} }} }}",
+    EventKind.REFUND_UPDATED: f"subscription {{ refundUpdated {{ eventId cursor refund {{ {_REFUND} }} }} }}",
+    EventKind.PAYOUT_UPDATED: f"subscription {{ payoutUpdated {{ eventId cursor payout {{ {_PAYOUT} }} }} }}",
     EventKind.ARTICLE_PUBLISHED: "subscription { articlePublished { eventId cursor article { id title status } } }",
 }
 _KINDS: Final[Mapping[str, frozenset[EventKind]]] = {
     "paymentSettled": SETTLED,
     "paymentUpdated": UPDATED,
     "articlePublished": PUBLISHED,
+    "refundUpdated": REFUNDED,
+    "payoutUpdated": PAID_OUT,
 }
 
 

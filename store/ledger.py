@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Text, bindparam, func, insert, select, tuple_
 
-from quittance.domain.ids import PaymentId, SettlementId
+from quittance.domain.ids import PaymentId, SettlementId, TransferId
 from quittance.domain.ledger import Account, AccountKind, Entry, check_balanced
 from quittance.domain.money import Asset, Money
 from quittance.store.models import LedgerAccountRow, LedgerEntryRow, SettlementRow, table_of
@@ -49,6 +49,7 @@ def _post_account(d: object) -> object:
 
 _POST_ACCOUNT = Statement(_post_account)  # type: ignore[arg-type]
 _POST_ENTRY = Statement(lambda _: insert(_ENTRY).values(every_column(_ENTRY)))
+_LOCK = Statement(lambda _: select(_ACCOUNT.c.balance_value).where(_ACCOUNT.c.id == bindparam("id")).with_for_update())
 _BALANCES = Statement(
     lambda _: select(*_ACCOUNT.c).where(_ACCOUNT.c.owner == bindparam("owner")).order_by(_ACCOUNT.c.id)
 )
@@ -80,7 +81,8 @@ def post(
     entries: Sequence[Entry],
     *,
     transaction_id: str,
-    settlement_id: SettlementId | None,
+    settlement_id: SettlementId | None = None,
+    transfer_id: TransferId | None = None,
     at: datetime,
 ) -> None:
     """Add the lines of one balanced transaction, and add them to the running balances.
@@ -114,12 +116,19 @@ def post(
                 "line": line,
                 "account_id": entry.account.id,
                 "settlement_id": settlement_id,
+                "transfer_id": transfer_id,
                 "value": entry.value,
                 "posted_at_us": to_us(at),
             }
             for line, entry in enumerate(ordered)
         ],
     )
+
+
+def lock_owed(transaction: Transaction, account: Account) -> int:
+    """Return what is owed on an account, locked against other units until this one commits; zero for none."""
+    row = transaction.first(_LOCK, {"id": account.id})
+    return 0 if row is None else -int(row[0])
 
 
 def balances(transaction: Transaction, owner: str) -> list[tuple[Account, Money]]:

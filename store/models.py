@@ -184,6 +184,7 @@ class LedgerEntryRow(Row, table=True):
     __table_args__ = (
         Index(None, "account_id", "posted_at_us", "transaction_id", "line"),
         Index(None, "settlement_id"),
+        Index(None, "transfer_id"),
     )
 
     transaction_id: str = Field(sa_type=Text, primary_key=True)
@@ -192,6 +193,7 @@ class LedgerEntryRow(Row, table=True):
     settlement_id: str | None = Field(sa_type=Text, foreign_key="settlement.id", nullable=True)
     value: int = Field(sa_type=BigInteger)
     posted_at_us: int = Field(sa_type=BigInteger)
+    transfer_id: str | None = Field(sa_type=Text, nullable=True)
 
 
 class EventRow(Row, table=True):

@@ -1,12 +1,13 @@
 """What is done for each kind of job, and how much of it at once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from quittance.domain.job import JobKind
 from quittance.resolvers.attempts import abandon, deliver
 from quittance.resolvers.callbacks import abandon_callback, process_callback
 from quittance.resolvers.jobs import JobWork
 from quittance.resolvers.reconciliation import check_option
+from quittance.resolvers.sending import advance_transfer
 from quittance.resolvers.services import Services
 from quittance.workers.jobs import JobRunner
 
@@ -16,6 +17,8 @@ LOOKUPS_AT_ONCE = 8
 LOOKUPS_PER_SECOND = 200  # the feed tells of almost everything first: ten thousand open invoices must not busy the node
 WEBHOOKS_IN_ALL, WEBHOOKS_OF_ONE = 256, 128  # of one merchant
 LOOKUPS_IN_ALL = 32
+TRANSFERS_AT_ONCE = 8  # of one merchant or reader, from one process
+TRANSFERS_IN_ALL, TRANSFERS_OF_ONE = 64, 16
 
 
 def webhook_work(*, per_second: int | None) -> Mapping[JobKind, JobWork]:
@@ -45,8 +48,13 @@ def provider_work(*, per_second: int | None = LOOKUPS_PER_SECOND) -> Mapping[Job
     }
 
 
-def runners(services: Services, *, webhooks_per_second: int) -> tuple[JobRunner, JobRunner]:
-    """Return what tells merchants and what asks providers: each has places that the other cannot take."""
+def transfer_work() -> Mapping[JobKind, JobWork]:
+    """Return how money is sent, several of one owner's at once. What may be on its way is never given up."""
+    return {JobKind.TRANSFER: JobWork(handler=advance_transfer, lane_at_once=TRANSFERS_AT_ONCE)}
+
+
+def runners(services: Services, *, webhooks_per_second: int) -> Sequence[JobRunner]:
+    """Return what tells merchants, what asks providers and what pays: each has places that no other can take."""
     telling = JobRunner(
         services=services,
         work=webhook_work(per_second=webhooks_per_second),
@@ -54,4 +62,7 @@ def runners(services: Services, *, webhooks_per_second: int) -> tuple[JobRunner,
         owner_at_once=WEBHOOKS_OF_ONE,
     )
     asking = JobRunner(services=services, work=provider_work(), at_once=LOOKUPS_IN_ALL, owner_at_once=LOOKUPS_IN_ALL)
-    return telling, asking
+    paying = JobRunner(
+        services=services, work=transfer_work(), at_once=TRANSFERS_IN_ALL, owner_at_once=TRANSFERS_OF_ONE
+    )
+    return telling, asking, paying

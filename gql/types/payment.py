@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from quittance.domain import event, payment
+from quittance.domain import event, money, payment
 from quittance.domain.cursor import decode_position, encode_position
 from quittance.domain.endpoint import DeliveryFilter, DeliveryState, WebhookDelivery
 from quittance.domain.event import EventKind
@@ -24,6 +24,7 @@ from quittance.gql.types.webhook import may_see_deliveries
 from quittance.web.qr import qr_png, qr_svg
 
 if TYPE_CHECKING:
+    from quittance.gql.types.transfer import RefundConnection
     from quittance.gql.types.webhook import WebhookDeliveryConnection
 
 EVENTS_DEFAULT = 20
@@ -191,6 +192,26 @@ class Payment(Node):
             return PaymentEventConnection(edges=page.edges, page_info=page.page_info, total_count=len(every))
 
         return info.context.loaders.events.then(self.subject.id, connection)
+
+    @strawberry.field(description="What is owed back to the payer, and not on its way: `claimRefund` has it sent.")
+    def refundable(self, info: QuittanceInfo) -> Money:
+        return info.context.loaders.refund_total.then(self.subject.id, lambda total: self._of(total.refundable))
+
+    @strawberry.field(description="What was given back, or is on its way.")
+    def refunded(self, info: QuittanceInfo) -> Money:
+        return info.context.loaders.refund_total.then(self.subject.id, lambda total: self._of(total.refunded))
+
+    @strawberry.field(description="Its refunds, the newest first.")
+    def refunds(
+        self, info: QuittanceInfo, first: First = EVENTS_DEFAULT, after: After = None
+    ) -> Annotated["RefundConnection", strawberry.lazy("quittance.gql.types.transfer")]:
+        from quittance.gql.types.transfer import refund_page  # noqa: PLC0415 - the two types name each other
+
+        asked = asked_page(first, after, default=EVENTS_DEFAULT)
+        return info.context.loaders.refunds_of.then(self.subject.id, lambda found: refund_page(found, asked))
+
+    def _of(self, value: int) -> Money:
+        return Money.from_domain(money.Money(value, self.subject.amount.asset))
 
     @strawberry.field(description="Where its events go besides the merchant's endpoints; null to all but the merchant.")
     def notify_url(self, info: QuittanceInfo) -> str | None:

@@ -14,6 +14,7 @@ from quittance.gql.lookahead import load_for_payments
 from quittance.gql.pages import PAGE_DEFAULT, asked_page
 from quittance.gql.types.money import Money
 from quittance.gql.types.payment import Payment, PaymentConnection, PaymentEdge
+from quittance.gql.types.transfer import PayoutConnection, payout_page
 from quittance.resolvers import accounts, logins
 
 _PAYMENT = "accountPayment"
@@ -72,6 +73,10 @@ class Account:
         return PaymentConnection(
             count=partial(accounts.count_payments, services, account_id), edges=page.edges, page_info=page.page_info
         )
+
+    @strawberry.field(description="The reader's payouts, the newest first.")
+    async def payouts(self, info: QuittanceInfo, first: First = PAGE_DEFAULT, after: After = None) -> PayoutConnection:
+        return await payout_page(info, self.id, first=first, after=after)
 
     @strawberry.field(
         description=f"Where the reader is logged in, the newest first; at most {reader.SESSIONS_MAX}, the oldest end."

@@ -4,7 +4,7 @@ from typing import Final
 
 from quittance.domain.bolt11 import Bolt11
 from quittance.domain.errors import ProviderMisconfigured
-from quittance.providers.lnd.invoices import read_payment_request
+from quittance.providers.lightning import read_payment_request
 from quittance.providers.lnd.node import Node
 
 UNIDENTIFIED: Final = "unidentified"

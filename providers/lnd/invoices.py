@@ -1,15 +1,12 @@
 """Between the node's messages and our facts."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Final
 
-from coincurve import PublicKey
-
-from quittance.domain.bolt11 import DESCRIPTION_BYTES_MAX, Bolt11, MalformedInvoice, decode
 from quittance.domain.errors import ProviderMisconfigured
 from quittance.domain.money import Asset, Money
 from quittance.providers.base import FeedPosition, Invoice, InvoiceStatus, Settlement
+from quittance.providers.lightning import moment
 from quittance.providers.lnd._proto import lnrpc_pb2
 
 _STATUS: Final[Mapping[int, InvoiceStatus]] = {
@@ -19,23 +16,6 @@ _STATUS: Final[Mapping[int, InvoiceStatus]] = {
     lnrpc_pb2.Invoice.ACCEPTED: InvoiceStatus.HELD,
 }
 assert _STATUS.keys() == set(lnrpc_pb2.Invoice.InvoiceState.values())
-
-
-def memo_of(description: str) -> str:
-    """Return as much of a description as an invoice holds, cut between characters."""
-    return description.encode(errors="replace")[:DESCRIPTION_BYTES_MAX].decode(errors="ignore")
-
-
-def read_payment_request(text: str, *, provider: str) -> Bolt11:
-    """Read and verify an invoice that the node made.
-
-    Raises:
-        ProviderMisconfigured: it is no valid invoice.
-    """
-    try:
-        return decode(text, recover=signer)
-    except MalformedInvoice as error:
-        raise ProviderMisconfigured(provider, f"the node made a broken invoice: {error.reason}") from error
 
 
 def to_invoice(message: lnrpc_pb2.Invoice, *, provider: str, asset: Asset) -> Invoice:
@@ -71,26 +51,3 @@ def to_settlement(
 
 def is_settled(message: lnrpc_pb2.Invoice) -> bool:
     return message.state == lnrpc_pb2.Invoice.SETTLED
-
-
-def missing(reference: str) -> Invoice:
-    """Return an invoice that the node does not hold, or no longer."""
-    return Invoice(
-        reference=reference,
-        status=InvoiceStatus.MISSING,
-        payment_request=None,
-        received=None,
-        expires_at=None,
-        settled_at=None,
-    )
-
-
-def moment(seconds: int, *, provider: str) -> datetime:
-    try:
-        return datetime.fromtimestamp(seconds, tz=UTC)
-    except (OverflowError, ValueError, OSError) as error:
-        raise ProviderMisconfigured(provider, "the node reports a time that is in no calendar") from error
-
-
-def signer(digest: bytes, signature: bytes) -> bytes:
-    return PublicKey.from_signature_and_message(signature, digest, hasher=None).format()

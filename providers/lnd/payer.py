@@ -13,11 +13,11 @@ from quittance.domain.bolt11 import Bolt11, MalformedInvoice, decode, without_sc
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable, QuittanceError, SendRefused
 from quittance.domain.money import Asset, Money
 from quittance.providers.base import KeysendRequest, ProviderHealth, SendRequest, SentPayment, SentStatus
+from quittance.providers.lightning import signer
 from quittance.providers.lnd._proto import lnrpc_pb2, routerrpc_pb2
 from quittance.providers.lnd._proto.routerrpc_pb2_grpc import RouterStub
 from quittance.providers.lnd.currencies import BITCOIN, Currency
 from quittance.providers.lnd.errors import Fault, NodeRefusal, NodeUnavailable
-from quittance.providers.lnd.invoices import signer
 from quittance.providers.lnd.node import wire_errors
 from quittance.providers.lnd.payments import (
     FINAL,
@@ -60,8 +60,8 @@ class LndPayer:
             raise ValueError(f"{network!r} is not one of {', '.join(currency.prefixes)}")
         self.name = name
         self.asset: Asset = currency.asset
-        self._currency = currency
-        self._network = network
+        self._prefix = currency.prefixes[network]
+        self._set_to = f"{currency.chain} {network}"
         self._channel = channel
         self._router = RouterStub(channel)
         self._timeout_s = timeout_s
@@ -70,6 +70,18 @@ class LndPayer:
     async def aclose(self) -> None:
         """Close the channel; payments that are on their way stay there."""
         await self._channel.close(grace=None)
+
+    def read_invoice(self, payment_request: str) -> Bolt11:
+        """Return what an invoice says, its signature verified.
+
+        Raises:
+            MalformedInvoice: it is none.
+            SendRefused: it is not for the network that this node pays on.
+        """
+        invoice = decode(payment_request, recover=signer)
+        if invoice.prefix != self._prefix:
+            raise SendRefused(self.name, f"the invoice is for another network than {self._set_to}")
+        return invoice
 
     async def send(self, request: SendRequest) -> SentPayment:
         """Pay an invoice, and return how that stands when it is final, or when we waited long enough.
@@ -156,12 +168,9 @@ class LndPayer:
             SendRefused: it is none, not for our network, or its amount and the given one do not go together.
         """
         try:
-            invoice = decode(request.payment_request, recover=signer)
+            invoice = self.read_invoice(request.payment_request)
         except MalformedInvoice as error:
             raise SendRefused(self.name, f"the invoice is broken: {error.reason}") from error
-        if invoice.prefix != self._currency.prefixes[self._network]:
-            set_to = f"{self._currency.chain} {self._network}"
-            raise SendRefused(self.name, f"the invoice is for another network than {set_to}")
         if invoice.amount_msat is not None and request.amount is not None:
             raise SendRefused(self.name, "the invoice names an amount, and another was given")
         if invoice.amount_msat is None:
@@ -175,18 +184,6 @@ class LndPayer:
         if amount_msat <= 0:
             raise SendRefused(self.name, "an amount to pay is positive")
         return amount_msat
-
-    def _order(self, fee_max: Money) -> routerrpc_pb2.SendPaymentRequest:
-        """Return what every order says. A cap of zero is sent as it is, and lets only free routes pass."""
-        fee_msat_max = fee_max.rescaled_exactly(self.asset).value
-        if fee_msat_max < 0:
-            raise ValueError("a fee cap is never negative")
-        return routerrpc_pb2.SendPaymentRequest(
-            timeout_seconds=TRIES_S,
-            fee_limit_msat=fee_msat_max,
-            no_inflight_updates=True,
-            allow_self_payment=True,
-        )
 
     async def _sent(self, message: routerrpc_pb2.SendPaymentRequest, *, reference: str) -> SentPayment:
         try:
@@ -256,3 +253,15 @@ class LndPayer:
             return to_sent(news, reference=reference, provider=self.name, asset=self.asset)
         except ProviderMisconfigured as error:
             raise otherwise(self.name, error.reason) from error
+
+    def _order(self, fee_max: Money) -> routerrpc_pb2.SendPaymentRequest:
+        """Return what every order says. A cap of zero is sent as it is, and lets only free routes pass."""
+        fee_msat_max = fee_max.rescaled_exactly(self.asset).value
+        if fee_msat_max < 0:
+            raise ValueError("a fee cap is never negative")
+        return routerrpc_pb2.SendPaymentRequest(
+            timeout_seconds=TRIES_S,
+            fee_limit_msat=fee_msat_max,
+            no_inflight_updates=True,
+            allow_self_payment=True,
+        )

@@ -6,26 +6,25 @@ from typing import Final
 
 import grpc.aio
 
-from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, QuittanceError
+from quittance.domain.errors import ProviderMisconfigured, QuittanceError
 from quittance.domain.ids import Preimage
 from quittance.domain.money import Asset
 from quittance.providers.base import (
     FeedPosition,
     Invoice,
     InvoiceRequest,
-    InvoiceStatus,
     ProviderHealth,
     Settlement,
 )
+from quittance.providers.lightning import Terms, asked_amount, memo_of, missing, other_network, verified
 from quittance.providers.lnd import feed
 from quittance.providers.lnd._proto import invoicesrpc_pb2, lnrpc_pb2, staterpc_pb2
 from quittance.providers.lnd.currencies import BITCOIN, Currency
 from quittance.providers.lnd.errors import Fault, NodeRefusal, NodeUnavailable
 from quittance.providers.lnd.identity import newest_invoice
-from quittance.providers.lnd.invoices import memo_of, missing, moment, read_payment_request, to_invoice
+from quittance.providers.lnd.invoices import to_invoice
 from quittance.providers.lnd.node import Node
 
-_PREIMAGE_BYTES: Final = 32
 _MAY_NOT_RECEIVE: Final = "the macaroon may not receive; it needs invoices:read and invoices:write"
 _NOT_ACTIVE: Final[Mapping[int, str]] = {
     staterpc_pb2.NON_EXISTING: "the node has no wallet; create one",
@@ -76,11 +75,7 @@ class LndProvider:
             InvoiceRejected: the node refuses the terms, or holds other terms for the same preimage.
             ProviderMisconfigured: the operator must act; no invoice of such a node is handed out.
         """
-        amount_msat = request.amount.rescaled_exactly(self.asset).value
-        if amount_msat <= 0:  # the node would let the payer choose
-            raise InvoiceRejected(self.name, "an invoice asks for a positive amount")
-        if len(request.preimage) != _PREIMAGE_BYTES:
-            raise ValueError("a preimage has 32 bytes")
+        amount_msat = asked_amount(request, provider=self.name, asset=self.asset)
         message = lnrpc_pb2.Invoice(
             memo=memo_of(request.description),
             r_preimage=request.preimage,
@@ -88,15 +83,16 @@ class LndProvider:
             expiry=request.expires_in_s,
         )
         reference = self.reference(request.preimage)
+        terms = Terms(reference=reference, amount_msat=amount_msat, prefix=self._prefix, network=self._set_to)
         try:
             payment_request = await self._add(message)
         except NodeRefusal as refusal:
             if refusal.fault is not Fault.DUPLICATE:
                 raise
             held = await self._find(reference)
-            self._verified(held.payment_request or "", reference=reference, amount_msat=amount_msat)
+            verified(held.payment_request or "", terms=terms, provider=self.name)
             return held
-        return self._verified(payment_request, reference=reference, amount_msat=amount_msat)
+        return verified(payment_request, terms=terms, provider=self.name)
 
     async def _add(self, message: lnrpc_pb2.Invoice) -> str:
         """Return the text of a new invoice; a payment address that the node drew twice is drawn once more."""
@@ -107,24 +103,6 @@ class LndProvider:
                 raise
             answer = await self._node.ask(self._node.lightning.AddInvoice, message)
         return answer.payment_request
-
-    def _verified(self, payment_request: str, *, reference: str, amount_msat: int) -> Invoice:
-        """Return the invoice if it asks for this payment on our network, and for this amount."""
-        decoded = read_payment_request(payment_request, provider=self.name)
-        if decoded.prefix != self._prefix:
-            raise ProviderMisconfigured(self.name, self._other_invoices)
-        if decoded.payment_hash != reference:
-            raise ProviderMisconfigured(self.name, "the node made an invoice with another payment hash")
-        if decoded.amount_msat != amount_msat:
-            raise InvoiceRejected(self.name, "the node holds an invoice for another amount under this preimage")
-        return Invoice(
-            reference=reference,
-            status=InvoiceStatus.OPEN,
-            payment_request=payment_request,
-            received=None,
-            expires_at=moment(decoded.expires_at_s, provider=self.name),
-            settled_at=None,
-        )
 
     async def lookup_invoice(self, reference: str) -> Invoice:
         """Return what the node holds; status MISSING when it holds nothing, which is never read as paid.
@@ -216,16 +194,12 @@ class LndProvider:
         if invoice is None:
             return ProviderHealth(ready=True, detail="network not verified: macaroon lacks info:read")
         if invoice.prefix != self._prefix:
-            return ProviderHealth(ready=False, detail=self._other_invoices, wrong_network=True)
+            return ProviderHealth(ready=False, detail=other_network(self._set_to), wrong_network=True)
         return ProviderHealth(ready=True, detail=f"makes invoices for {self._set_to}; macaroon lacks info:read")
 
     @property
     def _set_to(self) -> str:
         return f"{self._currency.chain} {self._network}"
-
-    @property
-    def _other_invoices(self) -> str:
-        return f"the node makes invoices for another network than {self._set_to}"
 
 
 def _named(chain: lnrpc_pb2.Chain) -> str:

@@ -36,7 +36,7 @@ async def test_the_status_names_rails_nodes_clock_and_faults(rails: SandboxRails
     body = (await control.get("/sandbox")).json()
 
     assert body.keys() == {"rails", "nodes", "clock", "faults"}
-    assert body["rails"] == ["lnd", "lnd-ltc", "prices"]
+    assert body["rails"] == ["lnd", "lnd-ltc", "payees", "prices"]
     assert [(node["name"], node["currency"]) for node in body["nodes"]] == [
         ("merchant", "BTC"),
         ("alice", "BTC"),
@@ -50,8 +50,9 @@ async def test_the_status_names_rails_nodes_clock_and_faults(rails: SandboxRails
         "currency": "BTC",
         "pubkey": rails.nodes["alice"].pubkey,
         "balanceMsat": 10 * 10**11,
-        "lightningAddress": None,
+        "lightningAddress": rails.address_of("alice"),
     }
+    assert body["nodes"][0]["lightningAddress"] is None
     assert {"delay", "lost_answer", "silent_stream", "restart"} <= {fault["fault"] for fault in body["faults"]}
 
 
@@ -235,6 +236,6 @@ async def test_the_sandbox_runs_in_a_process_of_its_own(tmp_path: Any) -> None:
         answer = await client.get(line["control_url"])
     process.terminate()
 
-    assert answer.json()["rails"] == ["lnd", "lnd-ltc", "prices"]
+    assert answer.json()["rails"] == ["lnd", "lnd-ltc", "payees", "prices"]
     assert SandboxCoordinates.load(tmp_path).pid == line["pid"] == process.pid
     assert await asyncio.wait_for(process.wait(), 10) == 0

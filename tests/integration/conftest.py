@@ -29,7 +29,10 @@ from quittance.gql.loaders import Loaders
 from quittance.gql.schema import schema
 from quittance.providers.base import Settlement
 from quittance.providers.lnd.channel import LndConnection, open_channel
+from quittance.providers.lnd.payer import LndPayer
 from quittance.providers.lnd.provider import LndProvider
+from quittance.providers.lnurl.directory import LnurlDirectory
+from quittance.providers.outgoing import LOOPBACK, OutgoingClient, OutgoingRules
 from quittance.resolvers.invoices import GeneratedInvoice, generate_invoice
 from quittance.resolvers.ledger import discrepancies
 from quittance.resolvers.merchants import (
@@ -166,6 +169,21 @@ class Till:
             await runner.idle()
         raise AssertionError("attempts stay due for ever")
 
+    async def send(self) -> None:
+        """Do what can be done at once for money on its way out, until nothing is due."""
+        runner = runner_of(self.services, JobKind.TRANSFER)
+        for _ in range(50):
+            if await runner.begin_due() == 0:
+                return
+            await runner.idle()
+        raise AssertionError("transfers stay due for ever")
+
+    async def sold(self, *, amount_msat: int = PRICE_MSAT, **fields: Any) -> Payment:
+        """Return a payment that Alice has paid, in full unless its fields say otherwise, and that is booked."""
+        made = await self.order(amount=msat(amount_msat), **fields)
+        await self.report(await self.pay(made.payment.id))
+        return await self.payment(made.payment.id)
+
     async def set_policy(self, **policy: Any) -> None:
         merchant_id = self.shop.principal.merchant_id
         assert merchant_id is not None
@@ -220,11 +238,34 @@ async def lnd(rails: SandboxRails) -> AsyncIterator[LndProvider]:
     await provider.aclose()
 
 
+@pytest.fixture
+async def payer(rails: SandboxRails) -> AsyncIterator[LndPayer]:
+    where = rails.lnd
+    assert where.spend_macaroon_path is not None
+    connection = LndConnection(
+        address=where.address,
+        tls_cert=where.tls_cert_path.read_bytes(),
+        macaroon=SecretStr(where.spend_macaroon_path.read_bytes().hex()),
+    )
+    paying = LndPayer(open_channel(connection), network="regtest", timeout_s=2.0, wait_s=2.0)
+    yield paying
+    await paying.aclose()
+
+
+@pytest.fixture
+async def payees(clock: SandboxClock) -> AsyncIterator[LnurlDirectory]:
+    rules = OutgoingRules(private_networks=LOOPBACK, plain_http=True, timeout_s=2.0)
+    async with OutgoingClient(rules) as outgoing:
+        yield LnurlDirectory(outgoing, prefix="bcrt", now=clock.now, timeout_s=2.0)
+
+
 ServicesFactory = Callable[[], Services]
 
 
 @pytest.fixture
-async def new_services(database_url: str, lnd: LndProvider, clock: SandboxClock) -> AsyncIterator[ServicesFactory]:
+async def new_services(
+    database_url: str, lnd: LndProvider, payer: LndPayer, payees: LnurlDirectory, clock: SandboxClock
+) -> AsyncIterator[ServicesFactory]:
     """Make the services of one process; calling it twice is two processes over one database."""
     async with AsyncExitStack() as stack:
 
@@ -246,6 +287,8 @@ async def new_services(database_url: str, lnd: LndProvider, clock: SandboxClock)
                 limiter=CountingLimiter(),
                 public_url="http://shop.test",
                 rules=PaymentRules(claim_s=3, wait_for_invoice_s=6),
+                payers={"lnd": payer},
+                payee_directory=payees,
             )
 
         yield make

@@ -219,7 +219,7 @@ async def test_an_owner_keeps_half_of_its_share_for_lanes_that_answer(services: 
 
 
 async def test_what_tells_merchants_and_what_asks_providers_have_places_of_their_own(services: Services) -> None:
-    telling, asking = runners(services, webhooks_per_second=50)
+    telling, asking, _ = runners(services, webhooks_per_second=50)
 
     assert set(telling.work) | set(asking.work) == set(JobKind)
     assert not set(telling.work) & set(asking.work)

@@ -1,0 +1,1 @@
+"""Payees at Lightning Addresses and LNURLs."""

@@ -1,0 +1,63 @@
+"""What payers may do about money that is owed back to them: see it, and have it sent."""
+
+from quittance.domain.access import Principal, Scope
+from quittance.domain.errors import PaymentNotFound
+from quittance.domain.ids import PaymentId, TransferId
+from quittance.domain.payment import Payment
+from quittance.domain.transfer import RefundReason, Transfer
+from quittance.resolvers.payments import find_payment, may_see
+from quittance.resolvers.refunds import RefundOrder, begin_refund
+from quittance.resolvers.sending import ask_payee
+from quittance.resolvers.services import Services
+from quittance.resolvers.transfers import check_texts
+from quittance.store import payments, transfers
+from quittance.store.transaction import Transaction
+
+
+async def claim_refund(
+    services: Services, principal: Principal, order: RefundOrder, client_secret: str | None
+) -> Transfer:
+    """Send a payer what is owed back to them, and no more; the way is paid by the merchant who can, else of it.
+
+    Raises:
+        As ``refund_payment``.
+    """
+    check_texts(
+        idempotency_key=order.idempotency_key, comment=order.comment, reference_max=services.rules.reference_max
+    )
+    await services.admit_mutation(principal)
+
+    def unit(transaction: Transaction) -> Transfer:
+        payment = payments.lock_payment(transaction, order.payment_id)
+        if payment is None or not may_see(services, principal, payment, client_secret):
+            raise PaymentNotFound(order.payment_id)
+        return begin_refund(transaction, services, payment, order, reason=RefundReason.CLAIMED)[0]
+
+    refund = await ask_payee(services, await services.database.write(unit))
+    services.wake_jobs()
+    return refund
+
+
+async def may_see_refunds_of(
+    services: Services, principal: Principal, payment_id: PaymentId, client_secret: str | None
+) -> Payment:
+    """Return the payment whose refunds this caller may watch.
+
+    Raises:
+        PaymentNotFound: none that this caller may see.
+    """
+    found = await find_payment(services, principal, payment_id, client_secret)
+    if found is None:
+        raise PaymentNotFound(payment_id)
+    return found
+
+
+async def find_transfer(services: Services, principal: Principal, transfer_id: TransferId) -> Transfer | None:
+    """Return a refund or a payout that this caller may see: its owner's, or of a payment that they may see."""
+    found = (await services.database.read(lambda t: transfers.transfers_by_id(t, [transfer_id])))[0]
+    if found is None:
+        return None
+    if found.payment_id is not None:
+        return found if await find_payment(services, principal, found.payment_id) is not None else None
+    owner = principal.account_id or principal.merchant_with(Scope.PAYMENTS_READ)
+    return found if found.owner_id == owner else None

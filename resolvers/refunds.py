@@ -1,0 +1,282 @@
+"""Refunds: money of one payment goes back, whole or in part, asked for by the merchant or the payer, or by policy."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import structlog
+
+from quittance.domain.access import Principal, Scope
+from quittance.domain.audit import AuditAction
+from quittance.domain.destination import read_destination
+from quittance.domain.errors import (
+    CannotPayFrom,
+    InvalidAmount,
+    InvalidDestination,
+    NothingToRefund,
+    PaymentNotFound,
+    RefundTooLarge,
+)
+from quittance.domain.ids import REFUND, PaymentId, TransferId
+from quittance.domain.money import Money
+from quittance.domain.payment import Payment
+from quittance.domain.policy import Disposition
+from quittance.domain.transfer import (
+    Destination,
+    DestinationKind,
+    RefundReason,
+    RefundTotal,
+    Transfer,
+    TransferPurpose,
+    fee_max_of,
+    most_payable,
+    own_account,
+)
+from quittance.providers.base import SendingProvider
+from quittance.resolvers.audit import record
+from quittance.resolvers.payees import check_invoice, check_reachable, read_payable
+from quittance.resolvers.sending import ask_payee
+from quittance.resolvers.services import Services
+from quittance.resolvers.transfers import TransferOrder, check_texts, found_again, set_aside
+from quittance.store import ledger, payments, refund_totals, transfers
+from quittance.store.transaction import Transaction
+
+log = structlog.get_logger("quittance.refunds")
+
+_BY_POLICY = {
+    Disposition.LATE_REFUNDABLE: RefundReason.LATE,
+    Disposition.UNDERPAID_REFUNDABLE: RefundReason.UNDERPAID,
+    Disposition.SURPLUS_REFUNDABLE: RefundReason.SURPLUS,
+    Disposition.ACCEPTED_EXCESS_REFUNDABLE: RefundReason.SURPLUS,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundOrder:
+    """What is to go back: ``amount`` or everything, to ``destination`` or the payment's refund address.
+
+    ``fee_from_amount``: the payer bears the way, so less arrives.
+    """
+
+    payment_id: PaymentId
+    idempotency_key: str
+    amount: Money | None = None
+    destination: str | None = None
+    fee_from_amount: bool = False
+    comment: str | None = None
+
+    def fingerprint(self) -> bytes:
+        """Return a digest of everything but the key: equal for equal input."""
+        amount = None if self.amount is None else [self.amount.value, self.amount.asset.code, self.amount.asset.scale]
+        said = [self.payment_id, amount, self.destination, self.fee_from_amount, self.comment]
+        return hashlib.sha256(json.dumps(said).encode()).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Share:
+    """How a refund is made up: what arrives, the most its way costs, and how much of it was owed to the payer."""
+
+    amount: Money
+    fee_max: Money
+    from_refundable: Money
+
+
+async def refund_payment(services: Services, principal: Principal, order: RefundOrder) -> Transfer:
+    """Give money of a payment back; the same key with the same order is the same refund.
+
+    Raises:
+        PermissionDenied, PaymentNotFound, NothingToRefund, RefundTooLarge, InsufficientBalance, InvalidAmount,
+        InvalidInput, InvalidDestination, IdempotencyConflict, CannotPayFrom, RateLimited: nothing moved.
+        InvalidPayee, ForbiddenAddress, PayeeRefused, AmountOutOfBounds, PayeeInvoiceMismatch: likewise, and the
+            transfer is there to see, FAILED.
+    """
+    merchant_id = principal.require(Scope.REFUNDS_WRITE)
+    check_texts(
+        idempotency_key=order.idempotency_key, comment=order.comment, reference_max=services.rules.reference_max
+    )
+    await services.admit_mutation(principal)
+
+    def unit(transaction: Transaction) -> Transfer:
+        payment = payments.lock_payment(transaction, order.payment_id)
+        if payment is None or payment.merchant_id != merchant_id:
+            raise PaymentNotFound(order.payment_id)
+        refund, is_new = begin_refund(transaction, services, payment, order, reason=RefundReason.REQUESTED)
+        if is_new:
+            record(transaction, services, principal, action=AuditAction.PAYMENT_REFUNDED, subject_id=refund.id)
+        return refund
+
+    refund = await ask_payee(services, await services.database.write(unit))
+    services.wake_jobs()
+    return refund
+
+
+def refund_by_policy(
+    transaction: Transaction,
+    services: Services,
+    payment: Payment,
+    *,
+    settlement_id: str,
+    owed: Money,
+    disposition: Disposition,
+) -> None:
+    """Send back, in the unit that books it, money that the merchant's policy does not keep.
+
+    Where it cannot be sent — the payment has no refund address, or one that cannot be paid — it stays owed, and the
+    payer can claim it.
+    """
+    refund_totals.owe_back(transaction, payment.id, received=_received(payment).value, more=owed.value)
+    if payment.refund_address is None:
+        return
+    order = RefundOrder(payment_id=payment.id, idempotency_key=f"policy/{settlement_id}", amount=owed)
+    try:
+        begin_refund(transaction, services, payment, order, reason=_BY_POLICY[disposition])
+    except (CannotPayFrom, InvalidAmount, InvalidDestination, NothingToRefund) as error:
+        log.warning("refund_stays_owed", payment=payment.id, code=error.code)
+
+
+def begin_refund(
+    transaction: Transaction,
+    services: Services,
+    payment: Payment,
+    order: RefundOrder,
+    *,
+    reason: RefundReason,
+) -> tuple[Transfer, bool]:
+    """Begin a refund of a payment that is locked, and tell whether it is new."""
+    key, fingerprint = f"{payment.id}/{order.idempotency_key}", order.fingerprint()
+    first = found_again(transaction, owner_id=payment.merchant_id, key=key, fingerprint=fingerprint)
+    if first is not None:
+        return first, False
+    payer = _paying_rail(services, payment)
+    destination = read_destination(order.destination or payment.refund_address or "")
+    check_reachable(payer, destination)
+    refund_totals.owe_back(transaction, payment.id, received=_received(payment).value, more=0)
+    total = refund_totals.totals_of(transaction, [payment.id])[0]
+    by_merchant = reason is RefundReason.REQUESTED
+    wanted = _wanted(payer, order, destination)
+    share = (
+        _share(services, payment, total, wanted, fee_from_amount=order.fee_from_amount)
+        if by_merchant
+        else _owed_share(transaction, services, payment, total, wanted)
+    )
+    destination = _checked(services, payer, destination, amount=share.amount)
+    asked = TransferOrder(
+        id=TransferId(services.new_id(REFUND)),
+        purpose=TransferPurpose.REFUND,
+        owner_id=payment.merchant_id,
+        merchant_id=payment.merchant_id,
+        provider=payer.name,
+        amount=share.amount,
+        fee_max=share.fee_max,
+        destination=destination,
+        idempotency_key=key,
+        fingerprint=fingerprint,
+        comment=order.comment,
+        payment_id=payment.id,
+        from_refundable=share.from_refundable,
+        reason=reason,
+    )
+    return set_aside(transaction, services, asked), True
+
+
+def _received(payment: Payment) -> Money:
+    return payment.received or Money(0, payment.amount.asset)
+
+
+def _paying_rail(services: Services, payment: Payment) -> SendingProvider:
+    """Return what pays a refund: the rail of the payment, else another that pays the same asset.
+
+    Raises:
+        CannotPayFrom: there is none.
+    """
+    own = services.payers.get(payment.provider)
+    if own is not None:
+        return own
+    others = [payer for payer in services.payers.values() if payer.asset == payment.amount.asset]
+    if not others:
+        raise CannotPayFrom(payment.provider)
+    return others[0]
+
+
+def _wanted(payer: SendingProvider, order: RefundOrder, destination: Destination) -> Money | None:
+    """Return the amount that is asked for: the order's, else the one that an invoice names; None for everything."""
+    if order.amount is not None:
+        if order.amount.asset.code != payer.asset.code:
+            raise InvalidAmount(f"this payment is refunded in {payer.asset.code}")
+        amount = order.amount.rescaled_exactly(payer.asset)
+        if amount.value <= 0:
+            raise InvalidAmount("an amount is greater than zero; leave it out to refund everything")
+        return amount
+    if destination.kind is not DestinationKind.INVOICE:
+        return None
+    named = read_payable(payer, destination.text).amount_msat
+    return None if named is None else Money(named, payer.asset)
+
+
+def _share(
+    services: Services, payment: Payment, total: RefundTotal, wanted: Money | None, *, fee_from_amount: bool
+) -> _Share:
+    """Make up a refund that the merchant asks for.
+
+    Raises:
+        NothingToRefund, RefundTooLarge: nothing, or less than that, is left of what came in.
+    """
+    asset, rule = payment.amount.asset, services.transfers.fee
+    left = _received(payment).value - total.refunded
+    gross = left if wanted is None else wanted.value
+    if left <= 0:
+        raise NothingToRefund
+    if gross > left:
+        raise RefundTooLarge(Money(left, asset))
+    amount = most_payable(gross, rule) if fee_from_amount else gross
+    if amount <= 0:
+        raise InvalidAmount("the way would cost more than the refund is worth")
+    fee_max = fee_max_of(amount, rule)
+    owed = min(total.refundable, amount + fee_max if fee_from_amount else amount)
+    return _Share(amount=Money(amount, asset), fee_max=Money(fee_max, asset), from_refundable=Money(owed, asset))
+
+
+def _owed_share(
+    transaction: Transaction, services: Services, payment: Payment, total: RefundTotal, wanted: Money | None
+) -> _Share:
+    """Make up a refund of what is owed to the payer. The merchant pays the way, or the payer where it cannot."""
+    asset, rule = payment.amount.asset, services.transfers.fee
+    gross = total.refundable if wanted is None else wanted.value
+    if total.refundable <= 0:
+        raise NothingToRefund
+    if gross > total.refundable:
+        raise RefundTooLarge(Money(total.refundable, asset))
+    fee_max = fee_max_of(gross, rule)
+    if ledger.lock_owed(transaction, own_account(payment.merchant_id, asset)) >= fee_max:
+        return _Share(amount=Money(gross, asset), fee_max=Money(fee_max, asset), from_refundable=Money(gross, asset))
+    amount = most_payable(gross, rule)
+    if amount <= 0:
+        raise InvalidAmount("the way would cost more than the refund is worth")
+    fee_max = fee_max_of(amount, rule)
+    return _Share(
+        amount=Money(amount, asset), fee_max=Money(fee_max, asset), from_refundable=Money(amount + fee_max, asset)
+    )
+
+
+def _checked(services: Services, payer: SendingProvider, destination: Destination, *, amount: Money) -> Destination:
+    if destination.kind is not DestinationKind.INVOICE:
+        return destination
+    prepared = check_invoice(payer, destination.text, amount=amount, now=services.now())
+    return Destination(kind=destination.kind, text=destination.text, payment_hash=prepared.reference)
+
+
+async def list_refunds(services: Services, principal: Principal, *, after_id: str | None, limit: int) -> list[Transfer]:
+    """Return the merchant's refunds, the newest first."""
+    merchant_id = principal.require(Scope.PAYMENTS_READ)
+    return await services.database.read(
+        lambda t: transfers.list_transfers(
+            t, TransferPurpose.REFUND, owner_id=merchant_id, after_id=after_id, limit=limit
+        )
+    )
+
+
+async def count_refunds(services: Services, principal: Principal) -> int:
+    merchant_id = principal.require(Scope.PAYMENTS_READ)
+    return await services.database.scan(
+        lambda t: transfers.count_transfers(t, TransferPurpose.REFUND, owner_id=merchant_id)
+    )
