@@ -8,6 +8,7 @@ from quittance.gql.errors import (
     ArticleHiddenError,
     ArticleNotFoundError,
     ForbiddenAddressError,
+    HoldNotSupportedError,
     IdempotencyConflictError,
     InvalidAmountError,
     InvalidArticleError,
@@ -91,6 +92,7 @@ GenerateInvoiceResult = Annotated[
     | ForbiddenAddressError
     | IdempotencyConflictError
     | UnknownProviderError
+    | HoldNotSupportedError
     | ProviderUnavailableError
     | ProviderMisconfiguredError
     | InvoiceRejectedError
@@ -111,6 +113,7 @@ RetryPaymentResult = Annotated[
     | PaymentNotFoundError
     | PaymentNotPayableError
     | UnknownProviderError
+    | HoldNotSupportedError
     | ProviderUnavailableError
     | ProviderMisconfiguredError
     | InvoiceRejectedError

@@ -7,11 +7,19 @@ from typing import Final
 from coincurve import PublicKey
 
 from quittance.domain.bolt11 import DESCRIPTION_BYTES_MAX, Bolt11, MalformedInvoice, decode
-from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured
+from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, ProviderUnavailable
 from quittance.domain.money import Asset
 from quittance.providers.base import Invoice, InvoiceRequest, InvoiceStatus
 
 _PREIMAGE_BYTES: Final = 32
+
+
+class NodeUnavailable(ProviderUnavailable):
+    """No answer; ``reason`` tells the operator why, as far as it shows."""
+
+    def __init__(self, provider: str, reason: str) -> None:
+        super().__init__(provider)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

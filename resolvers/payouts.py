@@ -95,6 +95,7 @@ async def request_payout(services: Services, principal: Principal, order: Payout
 
     def unit(transaction: Transaction) -> Transfer:
         key, fingerprint = order.idempotency_key, order.fingerprint()
+        ledger.lock_owed(transaction, own_account(owner.id, payer.asset))  # of equal orders, one comes first
         first = found_again(transaction, owner_id=owner.id, key=key, fingerprint=fingerprint)
         if first is not None:
             return first

@@ -23,11 +23,33 @@ class LndCoordinates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClnCoordinates:
+    """How to reach the merchant's Core Lightning node. The one rune can receive and read, the other can pay."""
+
+    url: str
+    ca_path: Path
+    rune_path: Path
+    spend_rune_path: Path
+    network: str = "regtest"
+
+    @classmethod
+    def read(cls, content: Mapping[str, str]) -> "ClnCoordinates":
+        return cls(
+            url=content["url"],
+            ca_path=Path(content["ca_path"]),
+            rune_path=Path(content["rune_path"]),
+            spend_rune_path=Path(content["spend_rune_path"]),
+            network=content["network"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxCoordinates:
     """What a process needs to use rails that another one runs."""
 
     pid: int
     lnd: LndCoordinates
+    cln: ClnCoordinates
     lnd_ltc: LndCoordinates
     prices_url: str
 
@@ -41,6 +63,7 @@ class SandboxCoordinates:
         content = json.loads((directory / _FILE).read_bytes())
         return cls(
             pid=content["pid"],
+            cln=ClnCoordinates.read(content["cln"]),
             prices_url=content["prices_url"],
             lnd=_read_lnd(content["lnd"]),
             lnd_ltc=_read_lnd(content["lnd_ltc"]),

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
@@ -31,11 +32,18 @@ class _Server(uvicorn.Server):
 
 
 class LoopbackServer:
-    """Serves an application on 127.0.0.1."""
+    """Serves an application on 127.0.0.1, over TLS when it is given a certificate and its key."""
 
-    def __init__(self, app: Starlette) -> None:
+    def __init__(self, app: Starlette, *, certificate: Path | None = None, key: Path | None = None) -> None:
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=1,
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
         )
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None

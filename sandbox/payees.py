@@ -91,7 +91,7 @@ class PayeeServer:
     def __init__(self, *, network: Network, faults: Faults) -> None:
         self._network = network
         self._faults = faults
-        self._names = [name for name in network.nodes if name != network.chain.merchant]
+        self._names = [name for name in network.nodes if name not in {network.chain.merchant, network.chain.cln}]
 
     def app(self) -> Starlette:
         return Starlette(

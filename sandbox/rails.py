@@ -1,4 +1,4 @@
-"""The sandbox as a whole: LND nodes on two chains, Lightning Addresses, a price source; started, found, stopped."""
+"""The sandbox as a whole: nodes of two kinds on two chains, and what stands beside them; started, failing, stopped."""
 
 import asyncio
 import fcntl
@@ -15,8 +15,10 @@ from typing import IO, Final
 from quittance.providers.lnd._proto import lnrpc_pb2 as ln
 from quittance.providers.lnd._proto import routerrpc_pb2 as router
 from quittance.sandbox import payees, prices
+from quittance.sandbox.cln import kinds as cln_kinds
+from quittance.sandbox.cln.rail import ClnRail
 from quittance.sandbox.clock import SandboxClock
-from quittance.sandbox.coordinates import LndCoordinates, SandboxCoordinates
+from quittance.sandbox.coordinates import ClnCoordinates, LndCoordinates, SandboxCoordinates
 from quittance.sandbox.faults import ArmedFault, Faults
 from quittance.sandbox.files import write_private
 from quittance.sandbox.http import LoopbackServer
@@ -65,8 +67,10 @@ class SandboxRails:
         self._networks = networks
         self._directory = directory
         self._servers: dict[str, NodeServer] = {}
+        self._cln: ClnRail | None = None
         self._prices = LoopbackServer(prices.PriceSource(clock=clock, faults=faults).app())
-        self._payees = payees.PayeeServer(network=networks[0], faults=faults)
+        bitcoin = next(network for network in networks if network.chain is BITCOIN)
+        self._payees = payees.PayeeServer(network=bitcoin, faults=faults)
         self._addresses = LoopbackServer(self._payees.app())
         self._stack = AsyncExitStack()
 
@@ -111,12 +115,19 @@ class SandboxRails:
         return self.node_coordinates(LITECOIN.merchant, "receive.macaroon")
 
     @property
+    def cln(self) -> ClnCoordinates:
+        assert self._cln is not None, "rails that were started have it"
+        return self._cln.coordinates
+
+    @property
     def prices_url(self) -> str:
         return f"http://127.0.0.1:{self._prices.port}{prices.ROOT}"
 
     @property
     def coordinates(self) -> SandboxCoordinates:
-        return SandboxCoordinates(pid=os.getpid(), lnd=self.lnd, lnd_ltc=self.lnd_ltc, prices_url=self.prices_url)
+        return SandboxCoordinates(
+            pid=os.getpid(), lnd=self.lnd, lnd_ltc=self.lnd_ltc, cln=self.cln, prices_url=self.prices_url
+        )
 
     def network_of(self, node: str) -> Network:
         """Return the nodes of one chain.
@@ -201,7 +212,7 @@ class SandboxRails:
     def status(self) -> dict[str, object]:
         """Return what GET /sandbox says."""
         return {
-            "rails": [*(network.chain.rail for network in self._networks), payees.RAIL, prices.RAIL],
+            "rails": [*(network.chain.rail for network in self._networks), cln_kinds.RAIL, payees.RAIL, prices.RAIL],
             "nodes": [
                 {
                     "name": node.name,
@@ -231,7 +242,7 @@ class SandboxRails:
         for network in self._networks:
             self._offer_faults(network)
             for node in network.nodes.values():
-                server = self._serve(network, node)
+                server = self._serve(network, node) if node.name != network.chain.cln else self._serve_cln(network)
                 await server.start(earlier.get(node.name, 0))
                 stack.push_async_callback(server.stop)
             stack.callback(self.clock.on_advance(network.sweep))
@@ -242,6 +253,7 @@ class SandboxRails:
         stack.push_async_callback(_end, sweeper)
         ports = {name: server.port for name, server in self._servers.items()}
         ports |= {name: listener.port for name, listener in self._listeners().items()}
+        ports[cln_kinds.RAIL] = self._cln.port if self._cln is not None else 0
         write_private(self._directory / "ports.json", json.dumps(ports).encode())
         self.coordinates.save(self._directory)
         stack.callback(SandboxCoordinates.forget, self._directory)
@@ -260,6 +272,10 @@ class SandboxRails:
         server = NodeServer(network=network, node=node, certificate=certificate, key=key)
         self._servers[node.name] = server
         return server
+
+    def _serve_cln(self, network: Network) -> ClnRail:
+        self._cln = ClnRail(network, home=self._directory / "cln")
+        return self._cln
 
     def _offer_faults(self, network: Network) -> None:
         rail, merchant = network.chain.rail, network.merchant

@@ -7,7 +7,8 @@ from typing import Final
 import grpc
 import grpc.aio
 
-from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, ProviderUnavailable, QuittanceError
+from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, QuittanceError
+from quittance.providers.lightning import NodeUnavailable
 
 _TEXT_MAX: Final = 200
 _SILENT: Final = "the node does not answer"
@@ -24,14 +25,7 @@ class Fault(StrEnum):
     COLLISION = "COLLISION"
     MISSING = "MISSING"
     FINAL = "FINAL"
-
-
-class NodeUnavailable(ProviderUnavailable):
-    """No answer; ``reason`` tells the operator why, as far as it shows."""
-
-    def __init__(self, provider: str, reason: str) -> None:
-        super().__init__(provider)
-        self.reason = reason
+    NOT_HELD = "NOT_HELD"
 
 
 class NodeRefusal(ProviderMisconfigured):
@@ -173,6 +167,12 @@ _RULES: Final = (
         texts=("invoice already settled", "invoice already canceled"),
         fault=Fault.FINAL,
         sentence="the invoice is final",
+    ),
+    _Rule(
+        codes=_UNKNOWN,
+        texts=("invoice still open",),
+        fault=Fault.NOT_HELD,
+        sentence="the invoice holds no money yet",
     ),
     _Rule(
         codes=frozenset({grpc.StatusCode.INVALID_ARGUMENT}),

@@ -13,11 +13,11 @@ from quittance.domain.bolt11 import Bolt11, MalformedInvoice, decode, without_sc
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable, QuittanceError, SendRefused
 from quittance.domain.money import Asset, Money
 from quittance.providers.base import KeysendRequest, ProviderHealth, SendRequest, SentPayment, SentStatus
-from quittance.providers.lightning import signer
+from quittance.providers.lightning import NodeUnavailable, signer
 from quittance.providers.lnd._proto import lnrpc_pb2, routerrpc_pb2
 from quittance.providers.lnd._proto.routerrpc_pb2_grpc import RouterStub
 from quittance.providers.lnd.currencies import BITCOIN, Currency
-from quittance.providers.lnd.errors import Fault, NodeRefusal, NodeUnavailable
+from quittance.providers.lnd.errors import Fault, NodeRefusal
 from quittance.providers.lnd.node import wire_errors
 from quittance.providers.lnd.payments import (
     FINAL,
@@ -60,8 +60,8 @@ class LndPayer:
             raise ValueError(f"{network!r} is not one of {', '.join(currency.prefixes)}")
         self.name = name
         self.asset: Asset = currency.asset
-        self._prefix = currency.prefixes[network]
         self._set_to = f"{currency.chain} {network}"
+        self._prefix = currency.prefixes[network]
         self._channel = channel
         self._router = RouterStub(channel)
         self._timeout_s = timeout_s
@@ -185,6 +185,18 @@ class LndPayer:
             raise SendRefused(self.name, "an amount to pay is positive")
         return amount_msat
 
+    def _order(self, fee_max: Money) -> routerrpc_pb2.SendPaymentRequest:
+        """Return what every order says. A cap of zero is sent as it is, and lets only free routes pass."""
+        fee_msat_max = fee_max.rescaled_exactly(self.asset).value
+        if fee_msat_max < 0:
+            raise ValueError("a fee cap is never negative")
+        return routerrpc_pb2.SendPaymentRequest(
+            timeout_seconds=TRIES_S,
+            fee_limit_msat=fee_msat_max,
+            no_inflight_updates=True,
+            allow_self_payment=True,
+        )
+
     async def _sent(self, message: routerrpc_pb2.SendPaymentRequest, *, reference: str) -> SentPayment:
         try:
             async with asyncio.timeout(self._wait_s):
@@ -253,15 +265,3 @@ class LndPayer:
             return to_sent(news, reference=reference, provider=self.name, asset=self.asset)
         except ProviderMisconfigured as error:
             raise otherwise(self.name, error.reason) from error
-
-    def _order(self, fee_max: Money) -> routerrpc_pb2.SendPaymentRequest:
-        """Return what every order says. A cap of zero is sent as it is, and lets only free routes pass."""
-        fee_msat_max = fee_max.rescaled_exactly(self.asset).value
-        if fee_msat_max < 0:
-            raise ValueError("a fee cap is never negative")
-        return routerrpc_pb2.SendPaymentRequest(
-            timeout_seconds=TRIES_S,
-            fee_limit_msat=fee_msat_max,
-            no_inflight_updates=True,
-            allow_self_payment=True,
-        )

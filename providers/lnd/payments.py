@@ -12,8 +12,9 @@ from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, Quit
 from quittance.domain.ids import Preimage
 from quittance.domain.money import Asset, Money
 from quittance.providers.base import SendFailure, SentPayment, SentStatus
+from quittance.providers.lightning import NodeUnavailable
 from quittance.providers.lnd._proto import lnrpc_pb2
-from quittance.providers.lnd.errors import NodeUnavailable, to_quittance_error
+from quittance.providers.lnd.errors import to_quittance_error
 
 log = structlog.get_logger("quittance.providers.lnd")
 

@@ -12,7 +12,8 @@ NETWORK: Final = "regtest"
 class Chain:
     """``name`` is what GetInfo says, ``rail`` what faults are armed by; ``merchant`` earns and ``payers`` pay.
 
-    ``begun_code`` is how a node of this version refuses to begin a payment twice.
+    ``cln`` earns too; it speaks Core Lightning's protocol. ``begun_code`` is how a node of this version refuses to
+    begin a payment twice.
     """
 
     name: str
@@ -22,11 +23,12 @@ class Chain:
     merchant: str
     payers: tuple[str, ...]
     version: str
+    cln: str | None = None
     begun_code: grpc.StatusCode = grpc.StatusCode.ALREADY_EXISTS
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        return self.merchant, *self.payers
+        return self.merchant, *self.payers, *([self.cln] if self.cln is not None else [])
 
 
 BITCOIN: Final = Chain(
@@ -37,6 +39,7 @@ BITCOIN: Final = Chain(
     merchant="merchant",
     payers=("alice", "bob", "carol"),
     version="0.21.2-beta commit=v0.21.2-beta",
+    cln="cln",
 )
 LITECOIN: Final = Chain(
     name="litecoin",

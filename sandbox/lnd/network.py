@@ -17,7 +17,7 @@ from quittance.sandbox.lnd.kinds import SETTLEMENT
 from quittance.sandbox.lnd.node import Change, SandboxNode
 from quittance.sandbox.lnd.records import InvoiceRecord, NodeRecord, PaymentRecord
 from quittance.sandbox.lnd.refusals import Refused
-from quittance.sandbox.lnd.storage import Storage
+from quittance.sandbox.lnd.storage import Kept, Record, Storage
 
 _START_MSAT: Final = 10 * 10**11
 _KEY_BYTES: Final = 32
@@ -171,6 +171,13 @@ class Network:
         for node in self.nodes.values():
             yield from [payment for payment in node.payments.values() if payment.stuck]
 
+    def remember(self, *records: Record) -> None:
+        """Write what one kind of node knows besides what all of them do."""
+        self._storage.save(*records)
+
+    def recall(self, kind: type[Kept]) -> Iterator[Kept]:
+        return self._storage.load(kind)
+
     def close(self) -> None:
         self._storage.close()
 
@@ -197,7 +204,7 @@ class Network:
 
 
 def _new_node(name: str, chain: Chain) -> NodeRecord:
-    balance_msat = 0 if name == chain.merchant else _START_MSAT
+    balance_msat = _START_MSAT if name in chain.payers else 0
     return NodeRecord(name=name, secret=_new_secret(), root_key=os.urandom(_KEY_BYTES), balance_msat=balance_msat)
 
 

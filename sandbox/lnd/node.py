@@ -1,6 +1,6 @@
 """One sandbox node: its key, its balance, its invoices and payments, and who listens to it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from quittance.sandbox.lnd.chains import Chain
@@ -17,6 +17,7 @@ class SandboxNode:
         self.chain = chain
         self.key = NodeKey(record.secret)
         self.listeners = Listeners()
+        self.on_invoice: Callable[[InvoiceRecord], None] | None = None
         self._record = record
         self._invoices = Invoices(node=record.name, key=self.key, prefix=chain.prefix)
         self._payments: dict[bytes, PaymentRecord] = {}
@@ -58,6 +59,8 @@ class SandboxNode:
                 self._record = record
             case InvoiceRecord():
                 self._invoices.keep(record)
+                if self.on_invoice is not None:
+                    self.on_invoice(record)
             case PaymentRecord():
                 self._payments[record.payment_hash] = record
 

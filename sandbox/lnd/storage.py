@@ -7,17 +7,19 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
+from quittance.sandbox.cln.records import LabelRecord
 from quittance.sandbox.lnd.records import InvoiceRecord, NodeRecord, PaymentRecord
 
-Record = NodeRecord | InvoiceRecord | PaymentRecord
-_Kept = TypeVar("_Kept", NodeRecord, InvoiceRecord, PaymentRecord)
+Record = NodeRecord | InvoiceRecord | PaymentRecord | LabelRecord
+Kept = TypeVar("Kept", NodeRecord, InvoiceRecord, PaymentRecord, LabelRecord)
 
 _TABLES: dict[type[Record], tuple[str, str]] = {
     NodeRecord: ("node", "name"),
     InvoiceRecord: ("invoice", "node, add_index"),
     PaymentRecord: ("payment", "node, payment_hash"),
+    LabelRecord: ("label", "node, created_index"),
 }
-_FLAGS = frozenset({"private", "hold", "unheard", "stuck"})
+_FLAGS = frozenset({"private", "hold", "unheard", "stuck", "deleted"})
 
 
 class Storage:
@@ -59,10 +61,10 @@ class Storage:
             raise
         execute("COMMIT")
 
-    def load(self, kind: type[_Kept]) -> Iterator[_Kept]:
+    def load(self, kind: type[Kept]) -> Iterator[Kept]:
         """Yield every record of one kind, in no particular order."""
         names = [field.name for field in fields(kind)]
-        make: Callable[..., _Kept] = kind
+        make: Callable[..., Kept] = kind
         for row in self._connection.execute(f"SELECT {', '.join(names)} FROM {_TABLES[kind][0]}"):  # noqa: S608
             values: dict[str, Any] = dict(zip(names, row, strict=True))
             values |= {name: bool(values[name]) for name in _FLAGS if name in values}

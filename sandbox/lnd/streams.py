@@ -65,12 +65,31 @@ class Listeners:
         self._all: set[InvoiceListener] = set()
         self._invoices: dict[bytes, set[_Invoices]] = {}
         self._payments: dict[bytes, set[_Payments]] = {}
+        self._attending = 0
+        self._somebody = asyncio.Event()
+
+    @contextmanager
+    def attending(self) -> Iterator[None]:
+        """Wait for what settles next, in whatever way."""
+        self._attending += 1
+        self._somebody.set()
+        try:
+            yield
+        finally:
+            self._attending -= 1
+            if not self._attending:
+                self._somebody.clear()
+
+    async def somebody(self) -> None:
+        """Wait until somebody waits for what settles next."""
+        await self._somebody.wait()
 
     @contextmanager
     def listening(self, listener: InvoiceListener) -> Iterator[None]:
         self._all.add(listener)
         try:
-            yield
+            with self.attending():
+                yield
         finally:
             self._all.discard(listener)
 

@@ -9,18 +9,19 @@ TRANSFER = """
   amount { value } feeMax { value } fee { value }
   attempts { number state failure paymentHash paymentRequest }
 """
+TOO_LARGE = "... on RefundTooLargeError { left { value } }"
 ERRORS = """
-  ... on InvalidDestinationError { flaw } ... on RefundTooLargeError { left { value } }
+  ... on InvalidDestinationError { flaw }
   ... on InsufficientBalanceError { available { value } } ... on UserError { code message retryable }
 """
 REFUND = f"""
 mutation ($input: RefundPaymentInput!) {{ refundPayment(input: $input) {{ __typename
   ... on RefundPaymentSuccess {{ refund {{ {TRANSFER} reason payment {{ id }} }} }}
-  {ERRORS} }} }}
+  {ERRORS} {TOO_LARGE} }} }}
 """
 CLAIM = f"""
 mutation ($input: ClaimRefundInput!) {{ claimRefund(input: $input) {{ __typename
-  ... on ClaimRefundSuccess {{ refund {{ {TRANSFER} reason }} }} {ERRORS} }} }}
+  ... on ClaimRefundSuccess {{ refund {{ {TRANSFER} reason }} }} {ERRORS} {TOO_LARGE} }} }}
 """
 PAYOUT = f"""
 mutation ($input: RequestPayoutInput!) {{ requestPayout(input: $input) {{ __typename

@@ -5,7 +5,8 @@ import grpc.aio
 import pytest
 
 from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, ProviderUnavailable, QuittanceError
-from quittance.providers.lnd.errors import Fault, NodeRefusal, NodeUnavailable, to_quittance_error
+from quittance.providers.lightning import NodeUnavailable
+from quittance.providers.lnd.errors import Fault, NodeRefusal, to_quittance_error
 
 Code = grpc.StatusCode
 UNAVAILABLE, MISCONFIGURED, REJECTED = ProviderUnavailable, ProviderMisconfigured, InvoiceRejected

@@ -1,0 +1,1 @@
+"""Receives and pays over Lightning with a Core Lightning node of one's own."""

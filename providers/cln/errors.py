@@ -1,0 +1,88 @@
+"""What the node's errors mean: clnrest's status first, then the code that the node gives."""
+
+import ssl
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+import httpx
+
+from quittance.domain.errors import ProviderMisconfigured, QuittanceError
+from quittance.providers.lightning import NodeUnavailable
+
+NO_CLNREST: Final = "what answers does not speak clnrest's protocol"
+SILENT: Final = "the node does not answer"
+SLOW: Final = "the node does not answer in time"
+_NOBODY: Final = "nobody listens at the node's address"
+_NOT_TRUSTED: Final = "the node does not show a certificate that we trust; give its present ca.pem"
+_NO_TLS: Final = "what listens at the address does not speak https"
+_NOT_ACCEPTED: Final = "the node does not accept the rune"
+
+
+class Fault(StrEnum):
+    """What a refusal says. Each is an ordinary answer to some call."""
+
+    FORBIDDEN = "FORBIDDEN"
+    DUPLICATE = "DUPLICATE"
+    NO_NEWS = "NO_NEWS"
+    MISSING = "MISSING"
+    OTHER_STATUS = "OTHER_STATUS"
+    WRONG_PARAMETERS = "WRONG_PARAMETERS"
+
+
+class NodeRefusal(ProviderMisconfigured):
+    """The node refused with a meaning that some calls expect; a call that does not expect it is misconfigured."""
+
+    def __init__(self, provider: str, reason: str, *, fault: Fault) -> None:
+        super().__init__(provider, reason)
+        self.fault = fault
+        self.said = reason
+
+
+_NOT_PERMITTED: Final = 1_502
+_REFUSALS: Final[Mapping[int, tuple[Fault, str]]] = {
+    900: (Fault.DUPLICATE, "an invoice with this label exists"),
+    901: (Fault.DUPLICATE, "an invoice with this preimage exists"),
+    904: (Fault.NO_NEWS, "no invoice was paid in the time given"),
+    905: (Fault.MISSING, "the node holds no such invoice"),
+    906: (Fault.OTHER_STATUS, "the invoice has another status"),
+    -32_602: (Fault.WRONG_PARAMETERS, "the node does not understand what we ask"),
+}
+_NO_SUCH_CALL: Final = -32_601
+
+
+def to_quittance_error(status: int, code: int | None, text: str, *, provider: str) -> QuittanceError:
+    """Return our error for an answer that is none. What is not known here is an unknown outcome: unavailable."""
+    if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+        if code == _NOT_PERMITTED:
+            return NodeRefusal(provider, "the rune does not allow this call", fault=Fault.FORBIDDEN)
+        return ProviderMisconfigured(provider, _NOT_ACCEPTED)
+    if code == _NO_SUCH_CALL:
+        return ProviderMisconfigured(provider, "the node lacks a call that we need; it is too old")
+    if code is not None and code in _REFUSALS:
+        fault, sentence = _REFUSALS[code]
+        return NodeRefusal(provider, text if fault is Fault.WRONG_PARAMETERS and text else sentence, fault=fault)
+    if status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.TOO_MANY_REQUESTS:
+        return NodeUnavailable(provider, SILENT)
+    return ProviderMisconfigured(provider, NO_CLNREST)
+
+
+def from_transport(error: Exception, *, provider: str) -> QuittanceError:
+    """Return our error for a connection that failed; whether the node acted is not known."""
+    trust = _found(error, ssl.SSLError)
+    if isinstance(trust, ssl.SSLCertVerificationError):
+        return ProviderMisconfigured(provider, _NOT_TRUSTED)
+    if trust is not None and isinstance(error, httpx.ConnectError):
+        return ProviderMisconfigured(provider, _NO_TLS)
+    if isinstance(error, httpx.ConnectError):
+        return NodeUnavailable(provider, _NOBODY)
+    if isinstance(error, httpx.TimeoutException | TimeoutError):
+        return NodeUnavailable(provider, SLOW)
+    return NodeUnavailable(provider, SILENT)
+
+
+def _found(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:
+    """Return what of ``kind`` led to an error."""
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__ or error.__context__
+    return error
