@@ -19,7 +19,10 @@ from quittance.store.transaction import Transaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceOrder:
-    """What the caller of ``generateInvoice`` asks for; None means that our default applies."""
+    """What the caller of ``generateInvoice`` asks for; None means that our default applies.
+
+    ``described_by`` is ours: the text that the invoice is bound to by its hash. No caller says it.
+    """
 
     article_id: ArticleId | None = None
     purpose: PaymentPurpose | None = None
@@ -33,6 +36,7 @@ class InvoiceOrder:
     idempotency_key: str | None = None
     notify_url: str | None = field(default=None, repr=False)
     hold: bool = False
+    described_by: str | None = None
 
     def fingerprint(self) -> bytes:
         """Return a digest of everything but the key: equal for equal input."""
@@ -84,9 +88,14 @@ def check_order(order: InvoiceOrder, rules: PaymentRules) -> None:
         raise InvalidAmount("the article gives the price of a view; leave the amount out")
 
 
-def article_of(transaction: Transaction, article_id: ArticleId, merchant_id: MerchantId) -> Article:
+def article_of(transaction: Transaction, article_id: ArticleId, merchant_id: MerchantId | None) -> Article:
+    """Return an article that can be bought, of this merchant; None for anybody's.
+
+    Raises:
+        ArticleNotFound, ArticleHidden: it cannot.
+    """
     article = articles.articles_by_id(transaction, [article_id])[0]
-    if article is None or article.merchant_id != merchant_id:
+    if article is None or merchant_id not in {None, article.merchant_id}:
         raise ArticleNotFound(article_id)
     if article.status is not ArticleStatus.VISIBLE:
         raise ArticleHidden(article_id)
@@ -138,7 +147,7 @@ def payment_of(
         amount=_price(services, order, article=article, purpose=purpose, rail=rails[0]),
         received=None,
         article_id=None if article is None else article.id,
-        description=order.description or (None if article is None else article.title),
+        description=order.description or (None if article is None else _cut(article.title, services.rules)),
         correlation_id=order.correlation_id,
         refund_address=order.refund_address,
         expires_in_s=order.expires_in_s or services.rules.expires_in_s_default,
@@ -148,7 +157,13 @@ def payment_of(
         settled_at=None,
         notify_url=order.notify_url,
         hold=order.hold,
+        described_by=order.described_by,
     )
+
+
+def _cut(title: str, rules: PaymentRules) -> str:
+    """Return as much of a title as an invoice holds."""
+    return title.encode()[: rules.description_max].decode(errors="ignore")
 
 
 def _price(
