@@ -62,7 +62,6 @@ class LndPayer:
         self.asset: Asset = currency.asset
         self._set_to = f"{currency.chain} {network}"
         self._prefix = currency.prefixes[network]
-        self._network = network
         self._channel = channel
         self._router = RouterStub(channel)
         self._timeout_s = timeout_s
