@@ -1,7 +1,7 @@
 """Who calls, and what that allows."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -58,7 +58,8 @@ class ApiKey:
 class Principal:
     """A caller: a merchant's key, a reader, the holder of one payment's client secret, or nobody in particular.
 
-    ``viewer`` names whose purchases this caller reads; empty for nobody.
+    ``viewer`` names whose purchases this caller reads; empty for nobody. ``address`` is where a caller without a key
+    calls from: it bounds how much, and never says who it is.
     """
 
     merchant_id: MerchantId | None = None
@@ -68,6 +69,7 @@ class Principal:
     payment_id: PaymentId | None = None
     account_id: AccountId | None = None
     session_id: SessionId | None = None
+    address: str = field(default="", compare=False)
 
     @property
     def viewer(self) -> str:
@@ -76,7 +78,7 @@ class Principal:
     @property
     def label(self) -> str:
         """A stable name for rate limits and logs; never a secret."""
-        return self.key_id or self.account_id or self.payment_id or "anonymous"
+        return self.key_id or self.account_id or self.payment_id or f"anonymous {self.address}"
 
     def allows(self, scope: Scope) -> bool:
         return self.merchant_id is not None and (scope in self.scopes or Scope.ADMIN in self.scopes)

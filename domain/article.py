@@ -15,8 +15,13 @@ CONTENT_MAX = 400_000
 
 
 class ArticleStatus(StrEnum):
+    """Whether it is sold. HIDDEN is its merchant's choice, and buyers keep reading; REMOVED is the operator's, and
+    nobody reads it.
+    """
+
     VISIBLE = "VISIBLE"
     HIDDEN = "HIDDEN"
+    REMOVED = "REMOVED"
 
 
 class ArticleOrder(StrEnum):

@@ -29,7 +29,17 @@ class ArticleHidden(QuittanceError):
     code = "ARTICLE_HIDDEN"
 
     def __init__(self, article_id: str) -> None:
-        super().__init__("this article is hidden and cannot be bought; what was bought before stays readable")
+        super().__init__("this article is not sold (any more); list the articles to find those that are")
+        self.article_id = article_id
+
+
+class ArticleRemoved(QuittanceError):
+    """The operator took the article off; its merchant cannot put it back."""
+
+    code = "ARTICLE_REMOVED"
+
+    def __init__(self, article_id: str) -> None:
+        super().__init__("the operator removed this article and alone can show it again; the audit log says why")
         self.article_id = article_id
 
 
@@ -335,6 +345,42 @@ class UsernameTaken(QuittanceError):
 
     def __init__(self) -> None:
         super().__init__("another reader has this name; send the same nonce and signature again with another one")
+
+
+class LoginNotSigned(QuittanceError):
+    """The wallet has not signed yet."""
+
+    code = "LOGIN_NOT_SIGNED"
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("no wallet has signed this login yet; show the QR code, and ask again once one has")
+
+
+class KeyTaken(QuittanceError):
+    code = "KEY_TAKEN"
+
+    def __init__(self) -> None:
+        super().__init__("another account has this wallet's key; log in with the wallet to use that account")
+
+
+class PaymentNotClaimable(QuittanceError):
+    code = "PAYMENT_NOT_CLAIMABLE"
+
+    def __init__(self, payment_id: str) -> None:
+        super().__init__("only a view that was bought anonymously can be claimed, and only by one account")
+        self.payment_id = payment_id
+
+
+class AlreadyOwned(QuittanceError):
+    """The account bought the article before; ``payment_id`` is the payment that did."""
+
+    code = "ALREADY_OWNED"
+
+    def __init__(self, payment_id: str, article_id: str) -> None:
+        super().__init__("this account has bought the article already; the client secret still opens the other payment")
+        self.payment_id = payment_id
+        self.article_id = article_id
 
 
 class LoginRequired(QuittanceError):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from quittance.domain.ids import ArticleId, EventId, MerchantId, PaymentId
+from quittance.domain.ids import AccountId, ArticleId, EventId, MerchantId, PaymentId
 
 
 class EventKind(StrEnum):
@@ -16,6 +16,7 @@ class EventKind(StrEnum):
     ARTICLE_UPDATED = "article.updated"
     WEBHOOK_DELIVERED = "webhook.delivered"
     WEBHOOK_ENDPOINT_DISABLED = "webhook.endpoint_disabled"
+    LOGIN_SIGNED = "login.signed"  # wakes who waits for it; ``subject_id`` names the login and opens nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,7 @@ class Event:
     """One row of the log. ``position`` has no gap for readers: a later number is never visible before an earlier.
 
     ``subject_id`` names what it is about where that is neither a payment nor an article: the wider thing before the
-    narrower one, as ``endpoint/delivery``.
+    narrower one, as ``endpoint/delivery``. ``account_id`` is the reader whom the payment bought for at that moment.
     """
 
     position: int
@@ -35,6 +36,7 @@ class Event:
     status: str | None
     occurred_at: datetime
     subject_id: str | None = None
+    account_id: AccountId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,7 @@ class EventSelector:
     payment_id: PaymentId | None = None
     article_id: ArticleId | None = None
     subject_id: str | None = None
+    account_id: AccountId | None = None
 
     def matches(self, event: Event) -> bool:
         return (
@@ -53,6 +56,7 @@ class EventSelector:
             and (self.merchant_id is None or event.merchant_id == self.merchant_id)
             and (self.payment_id is None or event.payment_id == self.payment_id)
             and (self.article_id is None or event.article_id == self.article_id)
+            and (self.account_id is None or event.account_id == self.account_id)
             and (self.subject_id is None or self.subject_id in (event.subject_id or "").split("/"))
         )
 

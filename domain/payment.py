@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from quittance.domain.errors import IllegalTransition
-from quittance.domain.ids import ArticleId, MerchantId, OptionId, PaymentId
+from quittance.domain.ids import AccountId, ArticleId, MerchantId, OptionId, PaymentId
 from quittance.domain.money import Money
 
 
@@ -46,7 +46,8 @@ _NEXT: Mapping[PaymentStatus, frozenset[PaymentStatus]] = {
     ),
     # money that comes late still counts; an expired payment may get another invoice
     PaymentStatus.EXPIRED: frozenset({PaymentStatus.COMPLETE, PaymentStatus.PENDING_INVOICE}),
-    PaymentStatus.CANCELED: frozenset({PaymentStatus.COMPLETE}),
+    # a reader has one view payment of an article: were a canceled one dead, nobody could sell it to them again
+    PaymentStatus.CANCELED: frozenset({PaymentStatus.COMPLETE, PaymentStatus.PENDING_INVOICE}),
     PaymentStatus.ERROR: frozenset({PaymentStatus.PENDING_INVOICE, PaymentStatus.COMPLETE}),
     PaymentStatus.COMPLETE: frozenset(),
 }
@@ -125,6 +126,11 @@ class Payment:
     hold: bool = False
     hold_expires_at: datetime | None = None
     described_by: str | None = None
+
+    @property
+    def account_id(self) -> AccountId | None:
+        """The reader whom it buys for; None for what a merchant made and for what was bought anonymously."""
+        return None if self.viewer in {self.merchant_id, self.id} else AccountId(self.viewer)
 
     def advance(self, to: PaymentStatus, *, at: datetime) -> "Payment":
         """Return this payment in status ``to``; the same status again is a no-op.

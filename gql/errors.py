@@ -30,8 +30,13 @@ class ArticleNotFoundError(UserError):
     article_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
 
 
-@strawberry.type(description="The article is hidden and cannot be bought.")
+@strawberry.type(description="The article is hidden or removed and cannot be bought.")
 class ArticleHiddenError(UserError):
+    article_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
+
+
+@strawberry.type(description="The operator removed the article; its merchant cannot show or hide it.")
+class ArticleRemovedError(UserError):
     article_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
 
 
@@ -161,9 +166,30 @@ class UsernameTakenError(UserError):
     pass
 
 
+@strawberry.type(description="No wallet has signed this login yet.")
+class LoginNotSignedError(UserError):
+    pass
+
+
+@strawberry.type(description="Another account has the key of this wallet; nothing was linked.")
+class KeyTakenError(UserError):
+    pass
+
+
 @strawberry.type(description="This needs a reader's token.")
 class LoginRequiredError(UserError):
     pass
+
+
+@strawberry.type(description="The payment buys for somebody already; nothing changed.")
+class PaymentNotClaimableError(UserError):
+    payment_id: strawberry.ID = strawberry.field(description="The payment in question.")
+
+
+@strawberry.type(description="The account bought the article before; the client secret still opens the other payment.")
+class AlreadyOwnedError(UserError):
+    payment_id: strawberry.ID = strawberry.field(description="The payment that bought it.")
+    article_id: strawberry.ID = strawberry.field(description="The article.")
 
 
 @strawberry.type(description="The reader has no such session.")
@@ -250,6 +276,7 @@ def _on_the_wire(member: object) -> object:
 EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.ArticleNotFound, ArticleNotFoundError, "article_id"),
     _Handler(errors.ArticleHidden, ArticleHiddenError, "article_id"),
+    _Handler(errors.ArticleRemoved, ArticleRemovedError, "article_id"),
     _Handler(errors.InvalidArticle, InvalidArticleError, "field"),
     _Handler(errors.InvalidAmount, InvalidAmountError),
     _Handler(errors.InvalidInput, InvalidInputError, "field"),
@@ -274,6 +301,10 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.InvalidSignature, InvalidSignatureError),
     _Handler(errors.UsernameRequired, UsernameRequiredError),
     _Handler(errors.UsernameTaken, UsernameTakenError),
+    _Handler(errors.LoginNotSigned, LoginNotSignedError),
+    _Handler(errors.KeyTaken, KeyTakenError),
+    _Handler(errors.PaymentNotClaimable, PaymentNotClaimableError, "payment_id"),
+    _Handler(errors.AlreadyOwned, AlreadyOwnedError, "payment_id", "article_id"),
     _Handler(errors.LoginRequired, LoginRequiredError),
     _Handler(errors.SessionNotFound, SessionNotFoundError, "session_id"),
     _Handler(errors.InvalidDestination, InvalidDestinationError, "flaw", "reason"),
@@ -288,3 +319,15 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.AmountOutOfBounds, AmountOutOfBoundsError, "amount_msat_min", "amount_msat_max"),
     _Handler(errors.PayeeInvoiceMismatch, PayeeInvoiceMismatchError, "flaw", "reason"),
 )
+
+
+def as_data(error: errors.QuittanceError) -> UserError:
+    """Return an expected error as the type it has in unions: an event of a subscription passes no handler.
+
+    Raises:
+        QuittanceError: the error itself, where it has no such type.
+    """
+    for handler in EXCEPTION_HANDLERS:
+        if handler.exception_type is type(error):
+            return handler.handle(error, field=None, info=None)
+    raise error

@@ -154,7 +154,7 @@ class Hub:
                 self._wake(group)
 
     def _concerned(self, event: Event) -> Iterator["_Group"]:
-        for address in {event.payment_id, event.article_id, event.merchant_id, None}:
+        for address in {event.payment_id, event.account_id, event.article_id, event.merchant_id, None}:
             for group in self._index.get(address, ()):
                 if group.tail.selector.matches(event):
                     yield group
@@ -304,4 +304,4 @@ def _canonical_variables(prepared: Prepared) -> bytes:
 
 
 def _address(selector: EventSelector) -> object:
-    return selector.payment_id or selector.article_id or selector.merchant_id
+    return selector.payment_id or selector.account_id or selector.article_id or selector.merchant_id

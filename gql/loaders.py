@@ -12,6 +12,7 @@ from quittance.domain.event import Event
 from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, MerchantId, PaymentId, TransferId
 from quittance.domain.payment import Payment, PaymentOption
 from quittance.domain.transfer import RefundTotal, Transfer, TransferAttempt
+from quittance.domain.upvote import Upvote
 from quittance.resolvers.batches import Batches
 from quittance.resolvers.services import Services
 
@@ -49,7 +50,7 @@ class Loaders:
 
     def forget_payment(self, payment_id: PaymentId) -> None:
         """Let what is asked of a payment be read again: a mutation has changed it."""
-        for loader in (self.payment, self.options, self.events, self.refunds_of, self.refund_total):
+        for loader in (self.payment, self.options, self.events, self.upvote, self.refunds_of, self.refund_total):
             if loader.cache_map.get(payment_id) is not None:
                 loader.clear(payment_id)
 
@@ -68,6 +69,10 @@ class Loaders:
     @cached_property
     def events(self) -> Loader[PaymentId, list[Event]]:
         return Loader(self._batches.events)
+
+    @cached_property
+    def upvote(self) -> Loader[PaymentId, Upvote | None]:
+        return Loader(self._batches.upvotes)
 
     @cached_property
     def bought(self) -> Loader[ArticleId, PaymentId | None]:

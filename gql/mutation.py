@@ -10,8 +10,10 @@ from quittance.domain.ids import ArticleId, PaymentId
 from quittance.gql.arguments import ClientSecret, Id
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.holds import HoldMutations
+from quittance.gql.lnurl_logins import LnurlLoginMutations
 from quittance.gql.merchants import MerchantMutations
 from quittance.gql.payees import PayeeMutations
+from quittance.gql.purchases import PurchaseMutations
 from quittance.gql.readers import ReaderMutations
 from quittance.gql.results import (
     CancelPaymentResult,
@@ -33,13 +35,22 @@ from quittance.gql.transfers import TransferMutations
 from quittance.gql.types.article import Article, CreateArticleInput, UpdateArticleInput
 from quittance.gql.types.payment import GenerateInvoiceInput, Payment
 from quittance.gql.webhooks import WebhookMutations
-from quittance.resolvers import articles, invoices, payments
+from quittance.resolvers import articles, payments, purchases
 from quittance.resolvers.articles import ArticleChange, ArticleDraft
 from quittance.resolvers.orders import InvoiceOrder
 
 
 @strawberry.type(description="Everything that can be done.")
-class Mutation(MerchantMutations, WebhookMutations, ReaderMutations, TransferMutations, HoldMutations, PayeeMutations):
+class Mutation(
+    MerchantMutations,
+    WebhookMutations,
+    ReaderMutations,
+    LnurlLoginMutations,
+    PurchaseMutations,
+    TransferMutations,
+    HoldMutations,
+    PayeeMutations,
+):
     @strawberry.mutation(description="Write an article; a visible one is published at once.")
     async def create_article(
         self,
@@ -74,13 +85,16 @@ class Mutation(MerchantMutations, WebhookMutations, ReaderMutations, TransferMut
         )
         return HideArticleSuccess(article=Article.from_domain(changed))
 
-    @strawberry.mutation(description="Ask for money: for an article, or for an amount.")
+    @strawberry.mutation(
+        description="Ask for money: for an article, or for an amount. A merchant's key asks as it likes; a reader for "
+        "the view of an article, once, and for upvotes; anybody for a view that the client secret opens."
+    )
     async def generate_invoice(
         self,
         info: QuittanceInfo,
         input: Annotated[GenerateInvoiceInput, strawberry.argument(description="What for.")],  # noqa: A002
     ) -> GenerateInvoiceResult | None:
-        made = await invoices.generate_invoice(info.context.services, info.context.principal, _order(input))
+        made = await purchases.generate_invoice(info.context.services, info.context.principal, _order(input))
         info.context.loaders.payment.prime(made.payment.id, made.payment)
         info.context.loaders.options.prime(made.payment.id, list(made.options))
         return GenerateInvoiceSuccess(
@@ -101,14 +115,24 @@ class Mutation(MerchantMutations, WebhookMutations, ReaderMutations, TransferMut
         return CheckPaymentSuccess(payment=Payment.from_domain(checked))
 
     @strawberry.mutation(
-        description="Give a payment that failed or expired a new invoice; the old one stays as history."
+        description="Give a payment that failed or expired a new invoice; the old one stays as history, and money on "
+        "it still counts. The reader whom it buys for, and whoever has its client secret, may retry an article's."
     )
-    async def retry_payment(self, info: QuittanceInfo, id: Id) -> RetryPaymentResult | None:  # noqa: A002
-        retried = await invoices.retry_payment(info.context.services, info.context.principal, PaymentId(id))
+    async def retry_payment(
+        self,
+        info: QuittanceInfo,
+        id: Id,  # noqa: A002
+        client_secret: ClientSecret = None,
+    ) -> RetryPaymentResult | None:
+        retried = await purchases.retry_payment(
+            info.context.services, info.context.principal, PaymentId(id), client_secret
+        )
         info.context.loaders.forget_payment(retried.id)
         return RetryPaymentSuccess(payment=Payment.from_domain(retried))
 
-    @strawberry.mutation(description="Take a payment back that nobody has paid; one that is HELD is released instead.")
+    @strawberry.mutation(
+        description="Take a payment back that nobody has paid, as its merchant; one that is HELD is released instead."
+    )
     async def cancel_payment(self, info: QuittanceInfo, id: Id) -> CancelPaymentResult | None:  # noqa: A002
         canceled = await payments.cancel_payment(info.context.services, info.context.principal, PaymentId(id))
         info.context.loaders.forget_payment(canceled.id)

@@ -21,7 +21,7 @@ from quittance.gql.merchants import MerchantQueries, merchant_node
 from quittance.gql.pages import PAGE_DEFAULT, asked_page
 from quittance.gql.reports import ReportQueries
 from quittance.gql.transfers import TransferQueries, transfer_node
-from quittance.gql.types.article import Article, ArticleConnection, ArticleEdge
+from quittance.gql.types.article import Article, ArticleConnection, ArticleEdge, opens_article
 from quittance.gql.types.node import Node
 from quittance.gql.types.payment import Payment, PaymentConnection, PaymentEdge, PaymentFilter
 from quittance.gql.types.reader import Account
@@ -58,7 +58,9 @@ class Query(MerchantQueries, ReportQueries, WebhookQueries, CallbackQueries, Tra
             account=None,
         )
 
-    @strawberry.field(description="An article; null when there is none, or it is hidden from this caller.")
+    @strawberry.field(
+        description="An article; null when there is none, or it is neither visible nor the caller's own nor bought."
+    )
     async def article(self, info: QuittanceInfo, id: Id) -> Article | None:  # noqa: A002
         return await _article(info, ArticleId(id))
 
@@ -69,11 +71,11 @@ class Query(MerchantQueries, ReportQueries, WebhookQueries, CallbackQueries, Tra
         first: First = PAGE_DEFAULT,
         after: After = None,
         order_by: Annotated[
-            ArticleOrder | None, strawberry.argument(description="The order; NEWEST unless said otherwise.")
+            ArticleOrder | None, strawberry.argument(description="The order; MOST_VIEWED unless said otherwise.")
         ] = None,
     ) -> ArticleConnection:
         asked = asked_page(first, after)
-        order = order_by or ArticleOrder.NEWEST
+        order = order_by or ArticleOrder.MOST_VIEWED
         found = await articles.list_articles(
             info.context.services,
             info.context.principal,
@@ -165,9 +167,18 @@ def _capabilities(services: Services, name: str) -> list[ProviderCapability]:
 
 async def _article(info: QuittanceInfo, article_id: ArticleId) -> Article | None:
     found = await info.context.loaders.article.load(article_id)
-    if found is None or not articles.may_list(info.context.principal, found):
+    if found is None or not (articles.may_list(info.context.principal, found) or await _bought(info, article_id)):
         return None
     return Article.from_domain(found)
+
+
+async def _bought(info: QuittanceInfo, article_id: ArticleId) -> bool:
+    """Tell whether this caller paid for the article, or holds the client secret of a payment that did."""
+    principal, loaders = info.context.principal, info.context.loaders
+    if principal.payment_id is None:
+        return bool(principal.viewer) and await loaders.bought.load(article_id) is not None
+    held = await loaders.payment.load(principal.payment_id)
+    return held is not None and held.article_id == article_id and opens_article(held)
 
 
 async def _payment(info: QuittanceInfo, payment_id: PaymentId, client_secret: str | None) -> Payment | None:

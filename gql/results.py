@@ -7,6 +7,7 @@ import strawberry
 from quittance.gql.errors import (
     ArticleHiddenError,
     ArticleNotFoundError,
+    ArticleRemovedError,
     ForbiddenAddressError,
     HoldNotSupportedError,
     IdempotencyConflictError,
@@ -14,6 +15,7 @@ from quittance.gql.errors import (
     InvalidArticleError,
     InvalidInputError,
     InvoiceRejectedError,
+    LoginRequiredError,
     PaymentNotFoundError,
     PaymentNotPayableError,
     PermissionDeniedError,
@@ -47,7 +49,9 @@ class GenerateInvoiceSuccess:
     client_secret: str = strawberry.field(
         description="Opens this payment and what it buys, nothing else. Hand it to the payer's device only."
     )
-    replayed: bool = strawberry.field(description="Whether this idempotency key had made the payment before.")
+    replayed: bool = strawberry.field(
+        description="Whether the payment was there before, made with this idempotency key or for this reader's view."
+    )
 
 
 @strawberry.type(description="The payment as the provider says it stands.")
@@ -73,18 +77,20 @@ UpdateArticleResult = Annotated[
     UpdateArticleSuccess
     | PermissionDeniedError
     | ArticleNotFoundError
+    | ArticleRemovedError
     | InvalidArticleError
     | InvalidAmountError
     | RateLimitedError,
     strawberry.union("UpdateArticleResult", description="What `updateArticle` gives."),
 ]
 HideArticleResult = Annotated[
-    HideArticleSuccess | PermissionDeniedError | ArticleNotFoundError | RateLimitedError,
+    HideArticleSuccess | PermissionDeniedError | ArticleNotFoundError | ArticleRemovedError | RateLimitedError,
     strawberry.union("HideArticleResult", description="What `hideArticle` gives."),
 ]
 GenerateInvoiceResult = Annotated[
     GenerateInvoiceSuccess
     | PermissionDeniedError
+    | LoginRequiredError
     | ArticleNotFoundError
     | ArticleHiddenError
     | InvalidAmountError
@@ -110,6 +116,8 @@ CheckPaymentResult = Annotated[
 RetryPaymentResult = Annotated[
     RetryPaymentSuccess
     | PermissionDeniedError
+    | ArticleNotFoundError
+    | ArticleHiddenError
     | PaymentNotFoundError
     | PaymentNotPayableError
     | UnknownProviderError

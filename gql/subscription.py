@@ -14,6 +14,7 @@ from quittance.domain.ids import ArticleId, DeliveryId, PaymentId, TransferId
 from quittance.domain.transfer import Transfer
 from quittance.gql.arguments import ClientSecret
 from quittance.gql.context import QuittanceInfo
+from quittance.gql.lnurl_logins import LnurlLoginSubscription
 from quittance.gql.streams import EventStream
 from quittance.gql.types.article import Article
 from quittance.gql.types.payment import Payment
@@ -116,8 +117,10 @@ async def _transfer(info: QuittanceInfo, subject: Event) -> Transfer:
 
 
 @strawberry.type(description="Everything that can be watched.")
-class Subscription:
-    @strawberry.subscription(description="Payments as they complete: the merchant's, or the one of a client secret.")
+class Subscription(LnurlLoginSubscription):
+    @strawberry.subscription(
+        description="Payments as they complete: the merchant's, the reader's, or a client secret's."
+    )
     async def payment_settled(
         self,
         info: QuittanceInfo,
@@ -126,10 +129,10 @@ class Subscription:
         article_id: Annotated[strawberry.ID | None, strawberry.argument(description="Only for this article.")] = None,
         after: After = None,
     ) -> AsyncIterable[PaymentSettled]:
-        selector = await _selector(info, SETTLED, payment_id, client_secret, article_id)
+        selector = await _selector_of_payments(info, SETTLED, payment_id, client_secret, article_id)
         return await _stream(info, selector, after, PaymentSettled)
 
-    @strawberry.subscription(description="Every change of a payment, settlement included.")
+    @strawberry.subscription(description="Every change of a payment, settlement included: of the same ones.")
     async def payment_updated(
         self,
         info: QuittanceInfo,
@@ -137,7 +140,7 @@ class Subscription:
         client_secret: ClientSecret = None,
         after: After = None,
     ) -> AsyncIterable[PaymentUpdated]:
-        selector = await _selector(info, UPDATED, payment_id, client_secret, None)
+        selector = await _selector_of_payments(info, UPDATED, payment_id, client_secret, None)
         return await _stream(info, selector, after, PaymentUpdated)
 
     @strawberry.subscription(description="Articles as they are published.")
@@ -172,6 +175,25 @@ class Subscription:
         merchant_id = info.context.principal.require(Scope.ADMIN)
         selector = EventSelector(kinds=DELIVERED, merchant_id=merchant_id, subject_id=endpoint_id)
         return await _stream(info, selector, after, WebhookDelivered)
+
+
+async def _selector_of_payments(
+    info: QuittanceInfo,
+    kinds: frozenset[EventKind],
+    payment_id: str | None,
+    client_secret: str | None,
+    article_id: str | None,
+) -> EventSelector:
+    """Return which payments this caller may watch; a reader who names none, all that buy for them.
+
+    Raises:
+        as for ``_selector``.
+    """
+    account_id = info.context.principal.account_id
+    if account_id is None or payment_id is not None or client_secret is not None:
+        return await _selector(info, kinds, payment_id, client_secret, article_id)
+    article = None if article_id is None else ArticleId(article_id)
+    return EventSelector(kinds=kinds, account_id=account_id, article_id=article)
 
 
 async def _selector(

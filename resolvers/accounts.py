@@ -9,7 +9,9 @@ from quittance.domain.money import Money
 from quittance.domain.payment import Payment
 from quittance.domain.reader import Account, check_lightning_address, check_wallet_address
 from quittance.resolvers.services import Services
-from quittance.store import ledger, payments, readers
+from quittance.store import earnings, ledger, payments, readers
+from quittance.store.earnings import Earning
+from quittance.store.ledger import EntryKey
 from quittance.store.transaction import Transaction
 
 
@@ -76,3 +78,16 @@ async def count_payments(services: Services, account_id: AccountId) -> int:
     return await services.database.scan(
         lambda transaction: payments.count_payments_of_reader(transaction, account_id=account_id)
     )
+
+
+async def list_earnings(
+    services: Services, account_id: AccountId, *, after: EntryKey | None, limit: int
+) -> list[Earning]:
+    """Return this reader's shares of upvotes, the newest first."""
+    return await services.database.read(
+        lambda transaction: earnings.earnings(transaction, account_id, after=after, limit=limit)
+    )
+
+
+async def count_earnings(services: Services, account_id: AccountId) -> int:
+    return await services.database.scan(lambda transaction: earnings.count_earnings(transaction, account_id))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from quittance.domain.access import Principal, Scope
 from quittance.domain.article import Article, ArticleOrder, ArticleStatus, check_article
 from quittance.domain.audit import AuditAction
-from quittance.domain.errors import ArticleNotFound, InvalidArticle
+from quittance.domain.errors import ArticleNotFound, ArticleRemoved, InvalidArticle
 from quittance.domain.event import EventKind
 from quittance.domain.ids import ARTICLE, ArticleId
 from quittance.domain.money import Money
@@ -47,6 +47,7 @@ async def create_article(services: Services, principal: Principal, draft: Articl
     """
     merchant_id = principal.require(Scope.ARTICLES_WRITE)
     await services.admit_mutation(principal)
+    _check_status(draft.status)
     check_article(title=draft.title, summary=draft.summary, content=draft.content)
     now = services.now()
     article = Article(
@@ -80,17 +81,21 @@ async def update_article(
 
     Raises:
         PermissionDenied, ArticleNotFound, InvalidArticle, InvalidAmount: nothing changed.
+        ArticleRemoved: the operator took it off; its texts and price may be changed, its status may not.
     """
     merchant_id = principal.require(Scope.ARTICLES_WRITE)
     await services.admit_mutation(principal)
     if change == ArticleChange():
         raise InvalidArticle("input", "say at least one field to change")
+    _check_status(change.status)
     price = None if change.price is None else check_amount(services, change.price)
 
     def unit(transaction: Transaction) -> Article:
         before = articles.lock_article(transaction, article_id)
         if before is None or before.merchant_id != merchant_id:
             raise ArticleNotFound(article_id)
+        if change.status is not None and before.status is ArticleStatus.REMOVED:
+            raise ArticleRemoved(article_id)
         after = replace(
             before,
             title=before.title if change.title is None else change.title,
@@ -110,8 +115,7 @@ async def update_article(
             subject_id=article_id,
             detail=_difference(before, after),
         )
-        shown = before.status is not ArticleStatus.VISIBLE and after.status is ArticleStatus.VISIBLE
-        transaction.emit(_event(after, EventKind.ARTICLE_PUBLISHED if shown else EventKind.ARTICLE_UPDATED))
+        transaction.emit(told(before, after))
         return after
 
     return await services.database.write(unit)
@@ -149,6 +153,17 @@ def _difference(before: Article, after: Article) -> str | None:
     names = [name for name in ("title", "summary", "content", "price") if getattr(before, name) != getattr(after, name)]
     told = names if after.status is before.status else [*names, f"status: {after.status}"]
     return ", ".join(told) or None
+
+
+def told(before: Article, after: Article) -> EventDraft:
+    """Return the event that says that an article changed, or is published by the change."""
+    shown = before.status is not ArticleStatus.VISIBLE and after.status is ArticleStatus.VISIBLE
+    return _event(after, EventKind.ARTICLE_PUBLISHED if shown else EventKind.ARTICLE_UPDATED)
+
+
+def _check_status(status: ArticleStatus | None) -> None:
+    if status is ArticleStatus.REMOVED:
+        raise InvalidArticle("status", "the operator alone removes articles; hide it instead")
 
 
 def _event(article: Article, kind: EventKind) -> EventDraft:

@@ -8,6 +8,7 @@ from quittance.domain.event import Event
 from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, MerchantId, PaymentId, TransferId
 from quittance.domain.payment import Payment, PaymentOption
 from quittance.domain.transfer import RefundTotal, Transfer, TransferAttempt
+from quittance.domain.upvote import Upvote
 from quittance.resolvers.services import Services
 from quittance.store import (
     articles,
@@ -20,6 +21,7 @@ from quittance.store import (
     payments,
     refund_totals,
     transfers,
+    upvotes,
 )
 
 
@@ -39,6 +41,10 @@ class Batches:
     async def options(self, ids: list[PaymentId]) -> Sequence[list[PaymentOption]]:
         """Each payment's options, the oldest first."""
         return await self._database.read(lambda transaction: options.options_of_payments(transaction, ids))
+
+    async def upvotes(self, ids: list[PaymentId]) -> Sequence[Upvote | None]:
+        """What became of each payment that is a complete upvote."""
+        return await self._database.read(lambda transaction: upvotes.upvotes_of_payments(transaction, ids))
 
     async def events(self, ids: list[PaymentId]) -> Sequence[list[Event]]:
         """Each payment's events in order."""

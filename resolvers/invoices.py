@@ -47,8 +47,8 @@ class GeneratedInvoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    """A payment, and the attempts that this caller has just claimed; none when the payment stood before.
+class Plan:
+    """What a unit left to do: a payment, and the attempts that this caller has just claimed; none when it stood before.
 
     ``first``: the payment has no other attempts.
     """
@@ -86,7 +86,7 @@ async def make_payment(services: Services, merchant_id: MerchantId, order: Invoi
     plan = await services.database.write(
         lambda transaction: _plan(transaction, services, order, merchant_id=merchant_id, payment_id=payment_id)
     )
-    standing = await _finish(services, plan)
+    standing = await finish(services, plan)
     return GeneratedInvoice(
         payment=standing.payment,
         options=standing.options,
@@ -106,46 +106,59 @@ async def retry_payment(services: Services, principal: Principal, payment_id: Pa
     merchant_id = principal.require(Scope.PAYMENTS_WRITE)
     await services.admit_mutation(principal)
 
-    def unit(transaction: Transaction) -> _Plan:
+    def unit(transaction: Transaction) -> Plan:
         payment = payments.lock_payment(transaction, payment_id)
         if payment is None or payment.merchant_id != merchant_id:
             raise PaymentNotFound(payment_id)
-        if payment.status is PaymentStatus.PENDING_INVOICE:  # another caller's attempt is under way: join it
-            return _Plan(payment_id=payment_id)
-        if not may_advance(payment.status, PaymentStatus.PENDING_INVOICE):
+        if payment.status is PaymentStatus.CANCELED:  # by this merchant, who can ask anew
             raise PaymentNotPayable(payment_id, payment.status)
-        return _Plan(payment_id=payment_id, payment=payment, claimed=_begin_again(transaction, services, payment))
+        return begin_again(transaction, services, payment)
 
-    return (await _finish(services, await services.database.write(unit))).payment
+    return (await finish(services, await services.database.write(unit))).payment
 
 
 def _plan(
     transaction: Transaction, services: Services, order: InvoiceOrder, *, merchant_id: MerchantId, payment_id: PaymentId
-) -> _Plan:
+) -> Plan:
     now = services.now()
     if order.idempotency_key is not None:
         asked = idempotency.FirstUse(fingerprint=order.fingerprint(), payment_id=payment_id)
-        first = idempotency.remember_key(
-            transaction, merchant_id=merchant_id, key=order.idempotency_key, first_use=asked, at=now
+        first = idempotency.OF_MERCHANTS.remember(
+            transaction, owner=merchant_id, key=order.idempotency_key, first_use=asked, at=now
         )
         if first.fingerprint != asked.fingerprint:
             raise IdempotencyConflict(order.idempotency_key)
         if first.payment_id != payment_id:
-            return _Plan(payment_id=first.payment_id)
+            return Plan(payment_id=first.payment_id)
     merchant = merchants.merchant_by_id(transaction, merchant_id)
     if merchant is None:
         raise RuntimeError(f"key of an unknown merchant {merchant_id}")
     article = None if order.article_id is None else article_of(transaction, order.article_id, merchant_id)
     rails = rails_of(services, order, merchant)
     payment = payment_of(services, order, merchant=merchant, article=article, payment_id=payment_id, rails=rails)
+    return begin(transaction, services, payment, rails=rails)
+
+
+def begin(
+    transaction: Transaction, services: Services, payment: Payment, *, rails: Sequence[ReceivingProvider]
+) -> Plan:
+    """Remember a new payment, and an attempt on each rail for ``finish`` to make."""
     payments.insert_payment(transaction, payment)
     claimed = [_claimed_option(transaction, services, payment, rail=rail) for rail in rails]
     transaction.emit(changed(payment))
-    return _Plan(payment_id=payment_id, payment=payment, claimed=claimed, first=True)
+    return Plan(payment_id=payment.id, payment=payment, claimed=claimed, first=True)
 
 
-def _begin_again(transaction: Transaction, services: Services, payment: Payment) -> list[PaymentOption]:
-    """Move a failed or expired payment back to PENDING_INVOICE and claim a new attempt on each of its rails."""
+def begin_again(transaction: Transaction, services: Services, payment: Payment) -> Plan:
+    """Move a locked payment back to PENDING_INVOICE, with a new attempt on each of its rails for ``finish`` to make.
+
+    Raises:
+        PaymentNotPayable: its status does not allow another try.
+    """
+    if payment.status is PaymentStatus.PENDING_INVOICE:  # another caller's attempt is under way: join it
+        return Plan(payment_id=payment.id)
+    if not may_advance(payment.status, PaymentStatus.PENDING_INVOICE):
+        raise PaymentNotPayable(payment.id, payment.status)
     earlier = options.options_of_payments(transaction, [payment.id])[0]
     rails = [services.rail(name) for name in dict.fromkeys(option.provider for option in earlier)]
     after = payment.advance(PaymentStatus.PENDING_INVOICE, at=services.now())
@@ -153,7 +166,8 @@ def _begin_again(transaction: Transaction, services: Services, payment: Payment)
     transaction.emit(changed(after))
     missing = payment.amount.value - settlements.partial_value(transaction, payment.id)
     asked = replace(payment, amount=Money(missing, payment.amount.asset))  # what came in part is not asked for again
-    return [_claimed_option(transaction, services, asked, rail=rail) for rail in rails]
+    claimed = [_claimed_option(transaction, services, asked, rail=rail) for rail in rails]
+    return Plan(payment_id=payment.id, payment=payment, claimed=claimed)
 
 
 def _claimed_option(
@@ -179,7 +193,7 @@ def _claimed_option(
     return option
 
 
-async def _finish(services: Services, plan: _Plan) -> Standing:
+async def finish(services: Services, plan: Plan) -> Standing:
     """Return the payment once its invoices are decided; callers in one process share one attempt.
 
     The attempt goes on when the caller goes away: what was begun at a provider is always brought to an end.
@@ -198,7 +212,7 @@ async def _finish(services: Services, plan: _Plan) -> Standing:
     return await asyncio.shield(task)
 
 
-def _begin(services: Services, plan: _Plan) -> "asyncio.Task[Standing]":
+def _begin(services: Services, plan: Plan) -> "asyncio.Task[Standing]":
     """Start making the invoices, where later callers of this process find it."""
 
     def forget(ended: "asyncio.Task[Standing]") -> None:
@@ -214,13 +228,13 @@ def _begin(services: Services, plan: _Plan) -> "asyncio.Task[Standing]":
 async def _revive(services: Services, payment: Payment) -> Standing:
     """Take up a payment whose invoice could not be made, because its caller asks for it again."""
 
-    def unit(transaction: Transaction) -> _Plan:
+    def unit(transaction: Transaction) -> Plan:
         current = payments.lock_payment(transaction, payment.id)
         if current is None or current.status is not PaymentStatus.ERROR:
-            return _Plan(payment_id=payment.id)
-        return _Plan(payment_id=payment.id, payment=current, claimed=_begin_again(transaction, services, current))
+            return Plan(payment_id=payment.id)
+        return begin_again(transaction, services, current)
 
-    return await _finish(services, await services.database.write(unit))
+    return await finish(services, await services.database.write(unit))
 
 
 async def _stand(services: Services, payment_id: PaymentId) -> Standing:
@@ -237,7 +251,7 @@ async def _stand(services: Services, payment_id: PaymentId) -> Standing:
     return Standing(payment=payment, options=every)
 
 
-async def _make_invoices(services: Services, plan: _Plan) -> Standing:
+async def _make_invoices(services: Services, plan: Plan) -> Standing:
     """Have each attempt's rail make its invoice, and return how the payment stands then.
 
     Raises:
@@ -387,5 +401,6 @@ def changed(payment: Payment) -> EventDraft:
         merchant_id=payment.merchant_id,
         payment_id=payment.id,
         article_id=payment.article_id,
+        account_id=payment.account_id,
         status=payment.status.value,
     )

@@ -88,9 +88,14 @@ def check_order(order: InvoiceOrder, rules: PaymentRules) -> None:
         raise InvalidAmount("the article gives the price of a view; leave the amount out")
 
 
-def article_of(transaction: Transaction, article_id: ArticleId, merchant_id: MerchantId) -> Article:
+def article_of(transaction: Transaction, article_id: ArticleId, merchant_id: MerchantId | None) -> Article:
+    """Return an article that can be bought, of this merchant; None for anybody's.
+
+    Raises:
+        ArticleNotFound, ArticleHidden: it cannot.
+    """
     article = articles.articles_by_id(transaction, [article_id])[0]
-    if article is None or article.merchant_id != merchant_id:
+    if article is None or merchant_id not in {None, article.merchant_id}:
         raise ArticleNotFound(article_id)
     if article.status is not ArticleStatus.VISIBLE:
         raise ArticleHidden(article_id)
@@ -142,7 +147,7 @@ def payment_of(
         amount=_price(services, order, article=article, purpose=purpose, rail=rails[0]),
         received=None,
         article_id=None if article is None else article.id,
-        description=order.description or (None if article is None else article.title),
+        description=order.description or (None if article is None else _cut(article.title, services.rules)),
         correlation_id=order.correlation_id,
         refund_address=order.refund_address,
         expires_in_s=order.expires_in_s or services.rules.expires_in_s_default,
@@ -154,6 +159,11 @@ def payment_of(
         hold=order.hold,
         described_by=order.described_by,
     )
+
+
+def _cut(title: str, rules: PaymentRules) -> str:
+    """Return as much of a title as an invoice holds."""
+    return title.encode()[: rules.description_max].decode(errors="ignore")
 
 
 def _price(

@@ -24,6 +24,11 @@ def may_see(services: Services, principal: Principal, payment: Payment, client_s
     """Tell whether this caller may read the payment: its merchant, its reader, or a holder of its client secret."""
     if principal.allows(Scope.PAYMENTS_READ) and payment.merchant_id == principal.merchant_id:
         return True
+    return is_payers(services, principal, payment, client_secret)
+
+
+def is_payers(services: Services, principal: Principal, payment: Payment, client_secret: str | None) -> bool:
+    """Tell whether this caller is the reader whom the payment buys for, or holds its client secret."""
     if principal.account_id is not None and payment.viewer == principal.account_id:
         return True
     opened = {principal.payment_id}
@@ -46,7 +51,7 @@ async def find_by_idempotency_key(services: Services, principal: Principal, key:
     """Return the payment that the merchant's key was first used for."""
     merchant_id = principal.require(Scope.PAYMENTS_READ)
     first = await services.database.read(
-        lambda transaction: idempotency.find_key(transaction, merchant_id=merchant_id, key=key)
+        lambda transaction: idempotency.OF_MERCHANTS.find(transaction, owner=merchant_id, key=key)
     )
     return None if first is None else await find_payment(services, principal, first.payment_id)
 
@@ -79,7 +84,7 @@ async def check_payment(
         PaymentNotFound: none that this caller may see.
         ProviderUnavailable, ProviderMisconfigured: no answer; what is known stays.
     """
-    await services.admit_mutation(principal)
+    await services.admit_asking(principal)
     payment = await find_payment(services, principal, payment_id, client_secret)
     if payment is None:
         raise PaymentNotFound(payment_id)

@@ -79,6 +79,7 @@ MUTATION_BUDGET = "mutations"
 ACCOUNT_BUDGET = "new_accounts"
 PAYEE_BUDGET = "invoices_of_payee"
 PAYER_BUDGET = "invoices_by_address"
+ASKING_BUDGET = "asking_by_address"
 
 
 class Limiter(Protocol):
@@ -147,6 +148,16 @@ class Services:
             RateLimited: too many in this minute; nothing was done.
         """
         await self.limiter.hit(MUTATION_BUDGET, principal.label)
+
+    async def admit_asking(self, principal: Principal) -> None:
+        """Count one mutation that has us ask a provider; callers without a key share the budget of their address.
+
+        Raises:
+            RateLimited: too many in this minute; nothing was done.
+        """
+        await self.admit_mutation(principal)
+        if principal.merchant_id is None:
+            await self.limiter.hit(ASKING_BUDGET, principal.address or "unknown")
 
     def rail(self, name: str) -> ReceivingProvider:
         """Return a connected rail.

@@ -1,4 +1,4 @@
-"""Whether our books agree with themselves: ledger, balances, settlements and payments."""
+"""Whether our books agree with themselves: ledger, balances, settlements, payments and transfers."""
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
@@ -9,7 +9,7 @@ from quittance.domain.ids import MerchantId
 from quittance.domain.money import Money
 from quittance.domain.reconciliation import Finding, FindingKind
 from quittance.resolvers.services import Services
-from quittance.store import verification
+from quittance.store import verification, verification_transfers
 from quittance.store.transaction import Transaction
 from quittance.store.verification import Key, Page, Sum, Walk
 
@@ -22,6 +22,8 @@ class Book(StrEnum):
     ACCOUNTS = "accounts"
     SETTLEMENTS = "settlements"
     PAYMENTS = "payments"
+    RESERVATIONS = "reservations"
+    TRANSFERS = "transfers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,18 @@ _CHECKS = (
         kind=FindingKind.PAYMENT_AND_SETTLEMENTS_DIFFER,
         sums=verification.sums_of_payments,
         sentence="payment {id} says that it received {found}, its settlements sum to {expected}",
+    ),
+    _Check(
+        book=Book.RESERVATIONS,
+        kind=FindingKind.RESERVATION_DRIFT,
+        sums=verification_transfers.sums_of_reservations,
+        sentence="for transfer {id} {expected} should be set aside, the ledger says {found}",
+    ),
+    _Check(
+        book=Book.TRANSFERS,
+        kind=FindingKind.TRANSFER_NOT_IN_LEDGER,
+        sums=verification_transfers.sums_of_transfers,
+        sentence="transfer {id} cost {expected}, the ledger books {found} to {provider} for it",
     ),
 )
 

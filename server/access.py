@@ -1,12 +1,14 @@
 """Who calls and how often: the transports' questions, answered by the use cases."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from quittance.domain.access import Principal
 from quittance.domain.errors import Unauthenticated
 from quittance.gql.context import Context, Credentials
 from quittance.gql.loaders import Loaders
 from quittance.gql.streams import EventSource
+from quittance.gql.waiting import SignedLogins
 from quittance.resolvers import access
 from quittance.resolvers.services import Services
 
@@ -21,6 +23,7 @@ class ServerAccess:
         self._services = services
         self._events = events
         self._key_used = key_used
+        self._signed_logins = SignedLogins()
 
     async def authenticate(self, credentials: Credentials) -> Principal:
         try:
@@ -32,7 +35,7 @@ class ServerAccess:
             raise
         if principal.key_id is not None or principal.session_id is not None:
             self._key_used(principal)
-        return principal
+        return principal if principal.key_id is not None else replace(principal, address=credentials.address)
 
     async def admit(self, principal: Principal, address: str) -> None:
         if principal.key_id is not None:
@@ -49,4 +52,5 @@ class ServerAccess:
             principal=principal,
             loaders=Loaders(self._services, viewer=principal.viewer),
             events=self._events,
+            signed_logins=self._signed_logins,
         )

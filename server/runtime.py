@@ -20,6 +20,7 @@ from quittance.domain.access import Principal
 from quittance.domain.errors import ProviderMisconfigured
 from quittance.domain.ids import EVENT, ApiKeyId, SessionId, new_id
 from quittance.domain.secrets import SecretDeriver
+from quittance.domain.transfer import FeeRule
 from quittance.domain.webhook import read_secrets
 from quittance.gql.limits import DocumentLimits
 from quittance.providers.base import ReadsCallbacks, ReceivingProvider, SendingProvider, SettlementFeed
@@ -31,12 +32,14 @@ from quittance.providers.lnd.provider import LndProvider
 from quittance.providers.rates.base import RateSource
 from quittance.resolvers.services import (
     ACCOUNT_BUDGET,
+    ASKING_BUDGET,
     MUTATION_BUDGET,
     PAYEE_BUDGET,
     PAYER_BUDGET,
     PaymentRules,
     ReaderRules,
     Services,
+    TransferRules,
     WebhookTools,
 )
 from quittance.sandbox.clock import SandboxClock
@@ -127,6 +130,10 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             limiter=_limiter(settings),
             public_url=settings.base_url,
             rules=_rules(settings),
+            transfers=TransferRules(
+                fee=FeeRule(ppm=settings.transfer_fee_ppm, msat_min=settings.transfer_fee_msat_min),
+                payout_msat_min=settings.payout_msat_min,
+            ),
             readers=ReaderRules(challenge_s=settings.login_challenge_s, session_s=settings.session_s),
             payers=_open_payers(settings, stack, nodes),
             callbacks=_callbacks(settings),
@@ -376,6 +383,7 @@ def _limiter(settings: Settings) -> MinuteLimiter:
             ACCOUNT_BUDGET: settings.new_accounts_per_minute,
             PAYEE_BUDGET: settings.payee_invoices_per_minute,
             PAYER_BUDGET: settings.payee_invoices_per_minute_per_caller,
+            ASKING_BUDGET: settings.asking_per_minute_per_address,
             KEY_BUDGET: settings.requests_per_minute_per_key,
             ADDRESS_BUDGET: settings.requests_per_minute_per_address,
         }

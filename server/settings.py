@@ -49,6 +49,10 @@ class Settings(BaseSettings):
         None, description="A macaroon with offchain:read and offchain:write, and nothing else, to pay refunds and "
         "payouts with. Without it nothing is ever paid."
     )  # fmt: skip
+    transfer_fee_ppm: int = Field(10_000, ge=0, le=500_000, description="The most that the way of a refund or a "
+        "payout may cost, in millionths of its amount…")  # fmt: skip
+    transfer_fee_msat_min: Positive = Field(10_000, description="…and at least so many millisatoshi.")
+    payout_msat_min: Positive = Field(1_000, description="The smallest payout, in millisatoshi.")
     lnd_network: Network = Field("mainnet", description="The network the node must be on.")
     lnd_callback_secret: SecretStr | None = Field(
         None, description="What notices to /callbacks/lnd are signed with, `whsec_…`; comma separated during a "
@@ -81,9 +85,15 @@ class Settings(BaseSettings):
         3_600, le=6 * 3_600, description="How long money of a payment with `hold` is held; then it goes back. Holding "
         "locks other people's money on its way."
     )  # fmt: skip
-    mutations_per_minute: Positive = Field(60_000, description="Mutations a minute for one key or client secret.")
+    mutations_per_minute: Positive = Field(
+        60_000, description="Mutations a minute for one key, reader or client secret, and from one address without."
+    )
     requests_per_minute_per_key: Positive = Field(600_000, description="Requests a minute with one key.")
     requests_per_minute_per_address: Positive = Field(6_000, description="Requests a minute without a key, by address.")
+    asking_per_minute_per_address: Positive = Field(
+        600, description="Mutations a minute without a key, by address, that have a provider asked: buying, retrying, "
+        "checking."
+    )  # fmt: skip
 
     # readers
     login_challenge_s: Positive = Field(300, le=3_600, description="How long a nonce can be signed and sent back.")

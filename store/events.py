@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import bindparam, insert, select, update
 
 from quittance.domain.event import Event, EventKind, EventSelector
-from quittance.domain.ids import ArticleId, EventId, MerchantId, PaymentId
+from quittance.domain.ids import AccountId, ArticleId, EventId, MerchantId, PaymentId
 from quittance.domain.text import is_storable
 from quittance.store.by_key import many_by_key
 from quittance.store.models import EventHeadRow, EventRow, table_of
@@ -47,6 +47,7 @@ def _after(*fence: Any) -> Statement:
 
 _BY_PAYMENT = _after(_EVENT.c.payment_id == bindparam("payment_id"))
 _BY_ARTICLE = _after(_EVENT.c.article_id == bindparam("article_id"))
+_BY_READER = _after(_EVENT.c.account_id == bindparam("account_id"))
 _BY_MERCHANT = _after(_EVENT.c.merchant_id == bindparam("merchant_id"))
 _BY_ANYBODY = _after()
 _OF_PAYMENTS = BatchStatement(
@@ -81,6 +82,7 @@ def event_appender(*, now: Callable[[], datetime], new_event_id: Callable[[], st
                     "status": draft.status,
                     "occurred_at_us": occurred_at_us,
                     "subject_id": draft.subject_id,
+                    "account_id": draft.account_id,
                 }
                 for index, draft in enumerate(drafts)
             ],
@@ -117,6 +119,8 @@ def _page(transaction: Transaction, selector: EventSelector, *, after: int, up_t
     parameters: dict[str, object] = {"after": after, "up_to": up_to, "limit": SCAN_ROWS_MAX}
     if selector.payment_id is not None:
         rows = transaction.all(_BY_PAYMENT, parameters | {"payment_id": selector.payment_id})
+    elif selector.account_id is not None:
+        rows = transaction.all(_BY_READER, parameters | {"account_id": selector.account_id})
     elif selector.article_id is not None:
         if not is_storable(selector.article_id):
             return []
@@ -139,7 +143,7 @@ def events_of_payments(transaction: Transaction, payment_ids: list[PaymentId]) -
 
 
 def _to_domain(row: Any) -> Event:
-    position, id_, kind, merchant_id, payment_id, article_id, status, occurred_at_us, subject_id = row
+    position, id_, kind, merchant_id, payment_id, article_id, status, occurred_at_us, subject_id, account_id = row
     return Event(
         position=position,
         id=EventId(id_),
@@ -150,4 +154,5 @@ def _to_domain(row: Any) -> Event:
         status=status,
         occurred_at=from_us(occurred_at_us),
         subject_id=subject_id,
+        account_id=None if account_id is None else AccountId(account_id),
     )

@@ -29,6 +29,9 @@ def only_where(condition: str) -> dict[str, Any]:
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
+ONE_VIEW = "purpose = 'VIEW' AND viewer <> merchant_id"  # a reader pays for the view of an article with one payment
+
+
 class MerchantRow(Row, table=True):
     __tablename__: ClassVar[str | declared_attr[str]] = "merchant"
 
@@ -91,6 +94,7 @@ class PaymentRow(Row, table=True):
         Index(None, "merchant_id", "correlation_id"),
         Index(None, "article_id", "viewer", "purpose", "status"),
         Index("ix_payment_of_reader", "viewer", "id", **only_where("viewer <> merchant_id")),  # not the merchant's own
+        Index("uq_payment_view_of_reader", "article_id", "viewer", unique=True, **only_where(ONE_VIEW)),
     )
 
     id: str = Field(sa_type=Text, primary_key=True)
@@ -208,6 +212,7 @@ class EventRow(Row, table=True):
         Index(None, "payment_id", "position"),
         Index(None, "article_id", "position"),
         Index(None, "merchant_id", "position"),
+        Index("ix_event_of_reader", "account_id", "position", **only_where("account_id IS NOT NULL")),
     )
 
     position: int = Field(sa_type=BigInteger, primary_key=True)
@@ -219,6 +224,7 @@ class EventRow(Row, table=True):
     status: str | None = Field(sa_type=Text, nullable=True)
     occurred_at_us: int = Field(sa_type=BigInteger)
     subject_id: str | None = Field(sa_type=Text, nullable=True)
+    account_id: str | None = Field(sa_type=Text, nullable=True)
 
 
 class EventHeadRow(Row, table=True):

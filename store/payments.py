@@ -1,6 +1,7 @@
 """Payments: rows in, payments out. A status moves by compare-and-set, never by assignment."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -41,6 +42,15 @@ _OPEN = Statement(
             expires_at_us=bindparam("expires_at_us"),
         )
         .returning(*_PAYMENT.c)
+    )
+)
+
+
+_SET_VIEWER = Statement(
+    lambda _: (
+        update(_PAYMENT)
+        .where(_PAYMENT.c.id == bindparam("payment_id"), _PAYMENT.c.viewer == bindparam("viewer_before"))
+        .values(viewer=bindparam("viewer_after"), modified_at_us=bindparam("modified_at_us"))
     )
 )
 
@@ -149,6 +159,18 @@ def open_payment(
         _OPEN, {"payment_id": payment_id, "modified_at_us": to_us(at), "expires_at_us": to_us(expires_at)}
     )
     return None if row is None else _to_domain(row)
+
+
+def change_viewer(transaction: Transaction, payment: Payment, *, to: str, at: datetime) -> Payment:
+    """Have a locked payment buy for somebody else, and return it.
+
+    Raises:
+        RuntimeError: it did not buy for the viewer of ``payment`` any more, so it was not locked.
+    """
+    parameters = {"payment_id": payment.id, "viewer_before": payment.viewer, "viewer_after": to}
+    if transaction.execute(_SET_VIEWER, parameters | {"modified_at_us": to_us(at)}) != 1:
+        raise RuntimeError(f"payment {payment.id} changed hands while it was locked")
+    return replace(payment, viewer=to, modified_at=at)
 
 
 def view_payments(

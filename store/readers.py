@@ -48,6 +48,10 @@ _ACCOUNT_BY_ID = Statement(lambda _: select(*_ACCOUNT.c).where(_ACCOUNT.c.id == 
 _ACCOUNT_BY_PUBKEY = Statement(
     lambda _: select(*_ACCOUNT.c).where(_ACCOUNT.c.identity_pubkey == bindparam("identity_pubkey"))
 )
+_ACCOUNT_BY_LNURL_KEY = Statement(lambda _: select(*_ACCOUNT.c).where(_ACCOUNT.c.lnurl_key == bindparam("lnurl_key")))
+_SET_LNURL_KEY = Statement(
+    lambda _: update(_ACCOUNT).where(_ACCOUNT.c.id == bindparam("account_id")).values(lnurl_key=bindparam("lnurl_key"))
+)
 _LOCK_ACCOUNT = Statement(lambda _: select(*_ACCOUNT.c).where(_ACCOUNT.c.id == bindparam("id")).with_for_update())
 _SET_ADDRESSES = Statement(
     lambda _: (
@@ -112,6 +116,7 @@ def insert_account(transaction: Transaction, account: Account) -> bool:
         "lightning_address": account.lightning_address,
         "wallet_address": account.wallet_address,
         "created_at_us": to_us(account.created_at),
+        "lnurl_key": account.lnurl_key,
     }
     return transaction.execute(_INSERT_ACCOUNT, parameters) == 1
 
@@ -123,6 +128,11 @@ def account_by_id(transaction: Transaction, account_id: AccountId) -> Account | 
 
 def account_by_pubkey(transaction: Transaction, identity_pubkey: str) -> Account | None:
     row = transaction.first(_ACCOUNT_BY_PUBKEY, {"identity_pubkey": identity_pubkey})
+    return None if row is None else _account_to_domain(row)
+
+
+def account_by_lnurl_key(transaction: Transaction, lnurl_key: str) -> Account | None:
+    row = transaction.first(_ACCOUNT_BY_LNURL_KEY, {"lnurl_key": lnurl_key})
     return None if row is None else _account_to_domain(row)
 
 
@@ -144,6 +154,11 @@ def set_addresses(transaction: Transaction, account: Account) -> None:
             "wallet_address": account.wallet_address,
         },
     )
+
+
+def set_lnurl_key(transaction: Transaction, account: Account) -> None:
+    """Store the wallet's key of an account; call it with the account locked, and for a key that no other one has."""
+    transaction.execute(_SET_LNURL_KEY, {"account_id": account.id, "lnurl_key": account.lnurl_key})
 
 
 def insert_session(transaction: Transaction, session: Session, *, token: str) -> None:
@@ -221,11 +236,12 @@ def _challenge(nonce: str, at: datetime) -> dict[str, object]:
 
 
 def _account_to_domain(row: Any) -> Account:
-    id_, username, _, identity_pubkey, lightning_address, wallet_address, created_at_us = row
+    id_, username, _, identity_pubkey, lightning_address, wallet_address, created_at_us, lnurl_key = row
     return Account(
         id=AccountId(id_),
         username=username,
         identity_pubkey=identity_pubkey,
+        lnurl_key=lnurl_key,
         lightning_address=lightning_address,
         wallet_address=wallet_address,
         created_at=from_us(created_at_us),

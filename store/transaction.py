@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from quittance.domain.event import EventKind
-from quittance.domain.ids import ArticleId, MerchantId, PaymentId
+from quittance.domain.ids import AccountId, ArticleId, MerchantId, PaymentId
 from quittance.store.statement import Parameters, Statement
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -38,6 +38,7 @@ class EventDraft:
     article_id: ArticleId | None = None
     status: str | None = None
     subject_id: str | None = None
+    account_id: AccountId | None = None
 
 
 class Transaction(ABC):

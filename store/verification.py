@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Text, bindparam, case, func, select, tuple_
 from sqlalchemy.sql.elements import ColumnElement
 
-from quittance.domain.ids import MerchantId, PaymentId
+from quittance.domain.ids import MERCHANT, MerchantId, PaymentId, prefix_of
 from quittance.domain.ledger import AccountKind
 from quittance.domain.money import Asset
 from quittance.store.ledger import balances
@@ -68,7 +68,7 @@ def _either(build: Callable[[list[ColumnElement[bool]]], Any], owner: ColumnElem
 
 def _lines_of(page: Any, *more: ColumnElement[Any]) -> Any:
     """Sum up the lines of the transactions in ``page`` per asset."""
-    owner = func.max(case((_ACCOUNT.c.kind != AccountKind.PROVIDER.value, _ACCOUNT.c.owner)))
+    owner = func.max(case((func.substr(_ACCOUNT.c.owner, 1, len(MERCHANT) + 1) == f"{MERCHANT}_", _ACCOUNT.c.owner)))
     key = (_ENTRY.c.transaction_id, _ACCOUNT.c.asset_code, _ACCOUNT.c.asset_scale)
     return (
         select(*key, owner, func.sum(_ENTRY.c.value), *more)
@@ -211,7 +211,7 @@ def sums_of_accounts(transaction: Transaction, walk: Walk) -> Page:
                 expected=int(total),
                 found=balance,
                 asset=Asset(code, scale),
-                merchant_id=None if kind == AccountKind.PROVIDER else MerchantId(owner),
+                merchant_id=MerchantId(owner) if prefix_of(owner) == MERCHANT else None,
                 provider=owner if kind == AccountKind.PROVIDER else None,
                 reference=id_,
             )

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-strawberry.enum(ArticleStatus, description="Whether an article is listed and can be bought.")
+strawberry.enum(
+    ArticleStatus,
+    description="Whether an article is listed and can be bought. Who bought one that its merchant made HIDDEN reads "
+    "on; one that the operator made REMOVED is read by nobody.",
+)
 strawberry.enum(ArticleOrder, description="In which order articles are listed.")
 
 
@@ -41,11 +45,13 @@ class Article(Node):
     upvotes: int = strawberry.field(description="How many complete upvote payments it has.")
     created_at: datetime = strawberry.field(description="When it was written.")
 
-    @strawberry.field(description="The text; null until this viewer, or the client secret that led here, has paid.")
+    @strawberry.field(
+        description="The text; null until this viewer, or the client secret that led here, has paid, and once REMOVED."
+    )
     def content(self, info: QuittanceInfo) -> str | None:
         return self._unlocked(info.context, lambda unlocked: self.subject.content if unlocked else None)
 
-    @strawberry.field(description="Whether `content` is still to be paid for.")
+    @strawberry.field(description="Whether `content` is kept from this viewer.")
     def locked(self, info: QuittanceInfo) -> bool:
         return self._unlocked(info.context, lambda unlocked: not unlocked)
 
@@ -95,6 +101,8 @@ class Article(Node):
 
     def _unlocked(self, context: Context, use: Callable[[bool], R]) -> R:
         """Tell ``use`` whether this caller may read the text."""
+        if self.subject.status is ArticleStatus.REMOVED:
+            return use(False)
         if self.opened:
             return use(True)
         if context.principal.payment_id is not None:
@@ -168,5 +176,5 @@ class UpdateArticleInput:
     price: AmountInput | None = strawberry.field(default=strawberry.UNSET, description="The price; cannot be null.")
     summary: str | None = strawberry.field(default=strawberry.UNSET, description="The summary; null takes it away.")
     status: ArticleStatus | None = strawberry.field(
-        default=strawberry.UNSET, description="VISIBLE or HIDDEN; cannot be null."
+        default=strawberry.UNSET, description="VISIBLE or HIDDEN; cannot be null, nor changed once it is REMOVED."
     )

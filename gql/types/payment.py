@@ -20,6 +20,7 @@ from quittance.gql.types.enums import OptionState, PaymentPurpose, PaymentStatus
 from quittance.gql.types.money import AmountInput, Money
 from quittance.gql.types.node import Node, PageInfo
 from quittance.gql.types.qr import QrFormat, qr_data_uri
+from quittance.gql.types.upvote import Upvote
 from quittance.gql.types.webhook import may_see_deliveries
 
 if TYPE_CHECKING:
@@ -144,6 +145,12 @@ class Payment(Node):
     def payment_request(self, info: QuittanceInfo) -> str | None:
         return info.context.loaders.options.then(
             self.subject.id, lambda found: found[-1].payment_request if found else None
+        )
+
+    @strawberry.field(description="How it is shared out, for an upvote that is complete; null for others.")
+    def upvote(self, info: QuittanceInfo) -> Upvote | None:
+        return info.context.loaders.upvote.then(
+            self.subject.id, lambda found: None if found is None else Upvote.from_domain(found)
         )
 
     @strawberry.field(description="The newest invoice's payment hash, in hex.")

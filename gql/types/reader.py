@@ -11,10 +11,11 @@ from quittance.domain.ids import AccountId
 from quittance.gql.arguments import After, First
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.lookahead import load_for_payments
-from quittance.gql.pages import PAGE_DEFAULT, asked_page
+from quittance.gql.pages import PAGE_DEFAULT, asked_page, entry_key
 from quittance.gql.types.money import Money
 from quittance.gql.types.payment import Payment, PaymentConnection, PaymentEdge
 from quittance.gql.types.transfer import PayoutConnection, payout_page
+from quittance.gql.types.upvote import EARNING, EarningConnection, EarningEdge
 from quittance.resolvers import accounts, logins
 
 _PAYMENT = "accountPayment"
@@ -50,6 +51,10 @@ class Account:
     identity_pubkey: str | None = strawberry.field(
         description="The public key of the reader's Lightning node, in hex; null for one who logs in otherwise."
     )
+    lnurl_key: str | None = strawberry.field(
+        description="The key of the reader's wallet, in hex: it logs in by LNURL-auth, and is another one for each "
+        "domain name. Null for one who never linked a wallet."
+    )
     lightning_address: str | None = strawberry.field(description="Where the reader is paid over Lightning.")
     wallet_address: str | None = strawberry.field(description="Where the reader is paid over Interledger.")
     created_at: datetime = strawberry.field(description="When the reader first logged in.")
@@ -78,6 +83,19 @@ class Account:
     async def payouts(self, info: QuittanceInfo, first: First = PAGE_DEFAULT, after: After = None) -> PayoutConnection:
         return await payout_page(info, self.id, first=first, after=after)
 
+    @strawberry.field(description="The reader's shares of upvotes that others paid, the newest first.")
+    async def earnings(
+        self, info: QuittanceInfo, first: First = PAGE_DEFAULT, after: After = None
+    ) -> EarningConnection:
+        asked = asked_page(first, after)
+        services, account_id = info.context.services, AccountId(self.id)
+        key = None if after is None else entry_key(after, EARNING)
+        found = await accounts.list_earnings(services, account_id, after=key, limit=asked.limit)
+        page = asked.of(found, EarningEdge.from_domain)
+        return EarningConnection(
+            count=partial(accounts.count_earnings, services, account_id), edges=page.edges, page_info=page.page_info
+        )
+
     @strawberry.field(
         description=f"Where the reader is logged in, the newest first; at most {reader.SESSIONS_MAX}, the oldest end."
     )
@@ -91,6 +109,7 @@ class Account:
             id=strawberry.ID(subject.id),
             username=subject.username,
             identity_pubkey=subject.identity_pubkey,
+            lnurl_key=subject.lnurl_key,
             lightning_address=subject.lightning_address,
             wallet_address=subject.wallet_address,
             created_at=subject.created_at,

@@ -8,7 +8,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from quittance.domain.access import Principal
-from quittance.domain.article import Article
+from quittance.domain.article import Article, ArticleStatus
 from quittance.domain.errors import RateLimited
 from quittance.domain.ids import PaymentId
 from quittance.domain.money import LTC_LITOSHI
@@ -49,13 +49,23 @@ class _Door:
                 "It may be cut short. Ask whoever sent it for the whole link.",
                 404,
             )
-        view = await self._view(payment, client_secret)
+        article = None
+        if payment.article_id is not None:
+            article = (await Batches(self.services, viewer="").articles([payment.article_id]))[0]
+        removed = article is not None and article.status is ArticleStatus.REMOVED
+        if removed and payment.status is not PaymentStatus.COMPLETE:
+            return _message(
+                "This article was removed",
+                "Please do not pay for it any more. Money that still arrives is recorded under this link.",
+                410,
+            )
+        view = await self._view(payment, client_secret, article=article, readable=not removed)
         return HTMLResponse(await asyncio.to_thread(render_checkout, view), headers=_HEADERS)
 
-    async def _view(self, payment: Payment, client_secret: str) -> CheckoutView:
-        batches = Batches(self.services, viewer="")
-        options = (await batches.options([payment.id]))[0]
-        article = None if payment.article_id is None else (await batches.articles([payment.article_id]))[0]
+    async def _view(
+        self, payment: Payment, client_secret: str, *, article: Article | None, readable: bool
+    ) -> CheckoutView:
+        options = (await Batches(self.services, viewer="").options([payment.id]))[0]
         bought = payment.status is PaymentStatus.COMPLETE and payment.purpose is PaymentPurpose.VIEW
         return CheckoutView(
             payment_id=payment.id,
@@ -71,7 +81,7 @@ class _Door:
             settled_at=payment.settled_at,
             received_formatted=None if payment.received is None else payment.received.formatted,
             article_title=None if article is None else article.title,
-            article_content=article.content if article is not None and bought else None,
+            article_content=article.content if article is not None and bought and readable else None,
         )
 
 

@@ -11,6 +11,7 @@ from quittance.store import (  # noqa: F401 - their tables join those of Row
     models_payees,
     models_readers,
     models_transfers,
+    models_upvotes,
 )
 from quittance.store.models import Row
 

@@ -16,12 +16,12 @@ REVOKE = "mutation ($id: ID!) { revokeSession(id: $id) { __typename } }"
 CLOSED_WITHIN_S = 25.0
 
 
-def log_in(server: Any, node: str = "alice") -> tuple[str, str, Any]:
+def log_in(server: Any, node: str = "alice", *, username: str = "wire_reader") -> tuple[str, str, Any]:
     nonce = server.execute(CHALLENGE, key=None)["createLoginChallenge"]["nonce"]
     signed = httpx.post(f"{server.url}/sandbox/sign-message", json={"message": nonce, "node": node}).json()
-    given = {"nonce": nonce, "signature": signed["signature"], "username": "wire_reader"}
+    given = {"nonce": nonce, "signature": signed["signature"], "username": username}
     answer = server.execute(VERIFY, {"input": given}, key=None)["verifyLogin"]
-    assert answer["account"] == {"username": "wire_reader", "identityPubkey": signed["pubkey"]}
+    assert answer["account"] == {"username": username, "identityPubkey": signed["pubkey"]}
     return nonce, signed["signature"], answer["token"]
 
 

@@ -12,6 +12,7 @@ from quittance.domain.access import ANONYMOUS, Principal
 from quittance.domain.errors import Unauthenticated
 from quittance.domain.ledger import Account, AccountKind, Entry
 from quittance.domain.money import BTC_MSAT
+from quittance.domain.payment import PaymentPurpose
 from quittance.domain.reader import SESSIONS_MAX
 from quittance.gql.schema import core_schema
 from quittance.resolvers.access import still_valid
@@ -31,7 +32,14 @@ mutation ($input: UpdateAccountInput!) { updateAccount(input: $input) { __typena
   ... on InvalidInputError { field } ... on UserError { code } } }
 """
 BALANCES = "{ viewer { account { balances { value assetCode assetScale } } } }"
-OWN = {"viewer", "createLoginChallenge", "verifyLogin", "revokeSession", "logout", "updateAccount"}
+OWN = {"viewer", "createLoginChallenge", "verifyLogin", "revokeSession", "logout", "updateAccount"} | {
+    "retryPayment",
+    "claimPayment",
+    "claimRefund",
+    "payouts",
+    "requestPayout",
+}
+WATCHED = {"articlePublished", "paymentSettled", "paymentUpdated", "payoutUpdated"}  # by readers: what is their own
 VALUES = {
     "after": f'"{FROM_THE_START}"',
     "ID": '"pay_00000000000000000000000000000000"',
@@ -125,20 +133,20 @@ async def test_a_token_reads_and_watches_nothing_of_a_merchant(till: Any) -> Non
         assert await ask(till, document, variables, as_=principal) == await ask(
             till, document, variables, as_=ANONYMOUS
         )
-    watched = await watch(till, "subscription { paymentUpdated { payment { id } } }", {}, as_=principal)
+    every = "subscription ($after: String) { paymentUpdated(after: $after) { payment { id } } }"
     one = "subscription ($id: ID) { paymentUpdated(paymentId: $id) { payment { id } } }"
 
-    assert watched == ["PermissionDenied"]
+    assert await watch(till, every, {"after": FROM_THE_START}, as_=principal) == []
     assert await watch(till, one, {"id": made.payment.id}, as_=principal) == ["PaymentNotFound"]
     for subscription, text in root_fields("subscription"):
-        if subscription != "articlePublished":
+        if subscription not in WATCHED:
             assert await watch(till, f"subscription {{ {text} }}", {}, as_=principal) == ["PermissionDenied"]
 
 
 async def test_a_reader_sees_their_own_payments_and_nobody_elses(till: Any) -> None:
     article_id = await new_article(till)
     (_, alice), (_, bob) = await reader(till), await reader(till, "bobby", number=2)
-    own = [await bought_by(till, alice, article_id=article_id) for _ in range(3)]
+    own = [await bought_by(till, alice, article_id=article_id, purpose=PaymentPurpose.UPVOTE) for _ in range(3)]
     await bought_by(till, bob)
     await till.order()
     document = """query ($after: String) { viewer { account { payments(first: 2, after: $after) {

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from tests.integration.buying import buy, reader
 
 from quittance.domain.access import ANONYMOUS
 
@@ -32,6 +33,13 @@ query ($first: Int!) {
 CREATE = """
 mutation ($input: CreateArticleInput!) {
   createArticle(input: $input) { ... on CreateArticleSuccess { article { id } } }
+}
+"""
+OWN = """
+query ($first: Int!) {
+  viewer {
+    account { payments(first: $first) { edges { node { id status options { id } article { id locked content } } } } }
+  }
 }
 """
 THROUGH_FRAGMENTS = """
@@ -104,6 +112,31 @@ async def test_a_page_of_a_hundred_articles_costs_no_more_statements_than_one(bu
     assert len(narrow) <= len(wide) <= 7
     assert len(foreign) <= 2
     assert {edge["node"]["content"] for edge in public["articles"]["edges"]} == {None}
+
+
+async def test_a_readers_page_costs_no_more_statements_however_much_of_it_is_bought(busy: Any) -> None:
+    alice = await reader(busy)
+    ids = [row["id"] for row in await busy.rows("article")]
+    await asyncio.gather(*(buy(busy, article_id, as_=alice) for article_id in ids))
+    own_rows = [row for row in await busy.rows("payment") if row["viewer"] == alice.account_id]
+    for row in own_rows[::2]:
+        await busy.report(await busy.money(row["id"]))
+    paid = {row["article_id"] for row in own_rows[::2]}
+
+    narrow, _ = await statements(busy, ARTICLES, 1, as_=alice)
+    wide, many = await statements(busy, ARTICLES, WIDTH, as_=alice)
+    one_own, _ = await statements(busy, OWN, 1, as_=alice)
+    every_own, own = await statements(busy, OWN, WIDTH, as_=alice)
+
+    nodes = [edge["node"] for edge in many["articles"]["edges"]]
+    assert {node["id"] for node in nodes if node["content"] == "the text"} == paid
+    assert {node["id"] for node in nodes if not node["locked"]} == paid
+    assert all(node["payment"]["options"] for node in nodes)
+    assert len(narrow) <= len(wide) <= 7
+    listed = [edge["node"] for edge in own["viewer"]["account"]["payments"]["edges"]]
+    assert {node["article"]["id"] for node in listed if node["article"]["content"]} == paid
+    assert len(listed) == WIDTH
+    assert len(one_own) <= len(every_own) <= 6
 
 
 async def test_what_fragments_ask_for_is_looked_ahead_too(busy: Any) -> None:

@@ -44,6 +44,8 @@ export function advice(failure: Failure): string {
   switch (failure.__typename) {
     case "PermissionDeniedError":
       return `use a key with the scope ${failure.needed}`;
+    case "LoginRequiredError":
+      return "log the reader in first";
     case "ArticleNotFoundError":
       return `there is no article ${failure.articleId}: refresh the list`;
     case "ArticleHiddenError":
