@@ -28,6 +28,11 @@ class Fault(StrEnum):
     MISSING = "MISSING"
     OTHER_STATUS = "OTHER_STATUS"
     WRONG_PARAMETERS = "WRONG_PARAMETERS"
+    EXPIRED = "EXPIRED"
+    ALREADY_PAID = "ALREADY_PAID"
+    PAYEE_REFUSED = "PAYEE_REFUSED"
+    NO_WAY = "NO_WAY"
+    GAVE_UP = "GAVE_UP"
 
 
 class NodeRefusal(ProviderMisconfigured):
@@ -41,6 +46,13 @@ class NodeRefusal(ProviderMisconfigured):
 
 _NOT_PERMITTED: Final = 1_502
 _REFUSALS: Final[Mapping[int, tuple[Fault, str]]] = {
+    203: (Fault.PAYEE_REFUSED, "the payee refuses the payment"),
+    205: (Fault.NO_WAY, "there is no way to the payee, or the node's balance is too small"),
+    206: (Fault.NO_WAY, "every way to the payee costs more than allowed"),
+    207: (Fault.EXPIRED, "the invoice has expired"),
+    209: (Fault.GAVE_UP, "the node gave the payment up"),
+    210: (Fault.GAVE_UP, "the node gave the payment up"),
+    219: (Fault.ALREADY_PAID, "the invoice has been paid before"),
     900: (Fault.DUPLICATE, "an invoice with this label exists"),
     901: (Fault.DUPLICATE, "an invoice with this preimage exists"),
     904: (Fault.NO_NEWS, "no invoice was paid in the time given"),

@@ -1,6 +1,6 @@
 """Receives over Lightning with a Core Lightning node of one's own."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from hashlib import sha256
 from typing import Final
 
@@ -13,17 +13,11 @@ from quittance.providers.base import FeedPosition, Invoice, InvoiceRequest, Invo
 from quittance.providers.cln import feed
 from quittance.providers.cln.errors import Fault, NodeRefusal
 from quittance.providers.cln.invoices import canceled, description_of, label_of, to_invoice
+from quittance.providers.cln.networks import NETWORKS
 from quittance.providers.cln.node import Node
 from quittance.providers.cln.rows import InvoiceRow, InvoiceRows, NewInvoice, Nothing
 from quittance.providers.lightning import NodeUnavailable, Terms, asked_amount, missing, verified
 
-NETWORKS: Final[Mapping[str, tuple[str, str]]] = {  # what the node calls it, and what its invoices begin with
-    "mainnet": ("bitcoin", "bc"),
-    "testnet": ("testnet", "tb"),
-    "testnet4": ("testnet4", "tb"),
-    "signet": ("signet", "tbs"),
-    "regtest": ("regtest", "bcrt"),
-}
 _MAY_NOT_RECEIVE: Final = (
     "the rune may not receive; it needs getinfo, invoice, listinvoices, delinvoice and waitanyinvoice"
 )
