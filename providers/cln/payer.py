@@ -139,7 +139,7 @@ class ClnPayer:
         """
         if refusal.fault is Fault.FORBIDDEN:
             raise ProviderMisconfigured(self.name, _MAY_NOT_PAY) from refusal
-        if refusal.fault in {Fault.EXPIRED, Fault.WRONG_PARAMETERS}:
+        if refusal.fault in {Fault.EXPIRED, Fault.DECLINED, Fault.WRONG_PARAMETERS}:
             raise SendRefused(self.name, refusal.said) from refusal
         found = await self._followed(reference, anything_yet=False)
         if found.status in {SentStatus.SUCCEEDED, SentStatus.IN_FLIGHT}:

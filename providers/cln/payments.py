@@ -13,6 +13,8 @@ from quittance.providers.lightning_paying import proved
 FAILURE: Final[Mapping[Fault, SendFailure]] = {
     Fault.PAYEE_REFUSED: SendFailure.REFUSED_BY_PAYEE,
     Fault.NO_WAY: SendFailure.NO_ROUTE,
+    Fault.NO_FUNDS: SendFailure.INSUFFICIENT_BALANCE,
+    Fault.TIMED_OUT: SendFailure.TIMEOUT,
     Fault.GAVE_UP: SendFailure.OTHER,
 }
 

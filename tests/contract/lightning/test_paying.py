@@ -205,8 +205,7 @@ async def test_a_node_pays_only_what_it_has(rail: PayingRail) -> None:
 
     sent = await rail.payer.send(order(await rail.invoice()))
 
-    assert sent.status is SentStatus.FAILED
-    assert sent.failure in {SendFailure.INSUFFICIENT_BALANCE, SendFailure.NO_ROUTE}  # some see no way in an empty node
+    assert (sent.status, sent.failure) == (SentStatus.FAILED, SendFailure.INSUFFICIENT_BALANCE)
     assert (rail.received_msat(), rail.balance_msat()) == (0, PRICE_MSAT - 1)
 
 
