@@ -75,7 +75,9 @@ class ClnPayer:
             ProviderMisconfigured: likewise, and the operator must act.
         """
         _, prefix = NETWORKS[self._network]
-        invoice = read_order(request, provider=self.name, prefix=prefix, network=self._network, asset=BTC_MSAT)
+        invoice = read_order(
+            request, provider=self.name, prefix=prefix, network=f"bitcoin {self._network}", asset=BTC_MSAT
+        )
         question: dict[str, object] = {
             "invstring": without_scheme(request.payment_request),
             "maxfee": fee_cap(request.fee_max, asset=BTC_MSAT),

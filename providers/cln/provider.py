@@ -32,7 +32,7 @@ class ClnProvider:
         if network not in NETWORKS:
             raise ValueError(f"{network!r} is not one of {', '.join(NETWORKS)}")
         self.name = name
-        self._network = network
+        self._set_to = f"bitcoin {network}"
         self._chain, self._prefix = NETWORKS[network]
         self._http = http
         self._node = Node(http, name=name, timeout_s=timeout_s)
@@ -54,7 +54,7 @@ class ClnProvider:
         """
         amount_msat = asked_amount(request, provider=self.name, asset=BTC_MSAT)
         reference = self.reference(request.preimage)
-        terms = Terms(reference=reference, amount_msat=amount_msat, prefix=self._prefix, network=self._network)
+        terms = Terms(reference=reference, amount_msat=amount_msat, prefix=self._prefix, network=self._set_to)
         question = {
             "amount_msat": amount_msat,
             "label": label_of(reference),
@@ -156,10 +156,15 @@ class ClnProvider:
     async def _health(self) -> ProviderHealth:
         facts = await self._node.facts()
         if facts.network != self._chain:
-            detail = f"the node is on {facts.network}, we are set to {self._network}"
+            detail = f"the node is on {_named(facts.network)}, we are set to {self._set_to}"
             return ProviderHealth(ready=False, detail=detail, wrong_network=True)
         if not await self._node.may_receive():
             return ProviderHealth(ready=False, detail=_MAY_NOT_RECEIVE)
         if facts.warning_bitcoind_sync or facts.warning_lightningd_sync:
             return ProviderHealth(ready=False, detail="the node is not synced to the chain")
-        return ProviderHealth(ready=True, detail=f"synced on {self._network}")
+        return ProviderHealth(ready=True, detail=f"synced on {self._set_to}")
+
+
+def _named(chain: str) -> str:
+    """Return Bitcoin's networks as we call them; the node calls the main one by the chain's name."""
+    return "bitcoin mainnet" if chain == "bitcoin" else f"bitcoin {chain}" if chain in NETWORKS else chain
