@@ -32,10 +32,15 @@ mutation ($input: UpdateAccountInput!) { updateAccount(input: $input) { __typena
   ... on InvalidInputError { field } ... on UserError { code } } }
 """
 BALANCES = "{ viewer { account { balances { value assetCode assetScale } } } }"
-OWN = {"viewer", "createLoginChallenge", "verifyLogin", "revokeSession", "logout", "updateAccount"} | {
-    "retryPayment",
-    "claimPayment",
-}
+OF_WALLETS = {"createLnurlLogin", "finishLogin", "loginCompleted"}
+OWN = (
+    {"viewer", "createLoginChallenge", "verifyLogin", "revokeSession", "logout", "updateAccount"}
+    | OF_WALLETS
+    | {
+        "retryPayment",
+        "claimPayment",
+    }
+)
 VALUES = {
     "after": f'"{FROM_THE_START}"',
     "ID": '"pay_00000000000000000000000000000000"',
