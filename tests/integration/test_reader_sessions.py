@@ -32,13 +32,10 @@ mutation ($input: UpdateAccountInput!) { updateAccount(input: $input) { __typena
   ... on InvalidInputError { field } ... on UserError { code } } }
 """
 BALANCES = "{ viewer { account { balances { value assetCode assetScale } } } }"
-OWN = {"viewer", "createLoginChallenge", "verifyLogin", "revokeSession", "logout", "updateAccount"} | {
-    "retryPayment",
-    "claimPayment",
-    "claimRefund",
-    "payouts",
-    "requestPayout",
-}
+OF_WALLETS = {"createLnurlLogin", "finishLogin", "loginCompleted"}
+OF_MONEY = {"retryPayment", "claimPayment", "claimRefund", "payouts", "requestPayout"}
+OF_ACCOUNTS = {"viewer", "createLoginChallenge", "verifyLogin", "revokeSession", "logout", "updateAccount"}
+OWN = OF_ACCOUNTS | OF_WALLETS | OF_MONEY
 WATCHED = {"articlePublished", "paymentSettled", "paymentUpdated", "payoutUpdated"}  # by readers: what is their own
 VALUES = {
     "after": f'"{FROM_THE_START}"',
