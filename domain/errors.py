@@ -227,6 +227,31 @@ class TransferNotFound(QuittanceError):
         self.transfer_id = transfer_id
 
 
+class OutcomeUnknown(QuittanceError):
+    """The provider was asked to move money and did not say whether it did; it is looked up what became of it."""
+
+    code = "OUTCOME_UNKNOWN"
+    retryable = True
+
+    def __init__(self, provider: str) -> None:
+        super().__init__(
+            f"provider {provider!r} has not said what it did; it is asked again, and the payment's status will tell"
+        )
+        self.provider = provider
+
+
+class HoldNotSupported(QuittanceError):
+    """The rail settles every invoice the moment it is paid; nothing was made."""
+
+    code = "HOLD_NOT_SUPPORTED"
+
+    def __init__(self, provider: str) -> None:
+        super().__init__(
+            f"provider {provider!r} cannot hold money; leave `hold` out, or ask a provider with the capability HOLD"
+        )
+        self.provider = provider
+
+
 class CannotPayFrom(QuittanceError):
     """The rail is connected to receive, and was given no credential to pay with."""
 

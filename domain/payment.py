@@ -69,6 +69,7 @@ class OptionState(StrEnum):
 
     PENDING = "PENDING"
     OPEN = "OPEN"
+    HELD = "HELD"
     SETTLED = "SETTLED"
     CLOSED = "CLOSED"
     FAILED = "FAILED"
@@ -98,6 +99,8 @@ class Payment:
     """Money asked for, and perhaps received. ``viewer`` is the principal whose access it buys.
 
     ``notify_url`` is told of its events besides the merchant's endpoints, and may hold the merchant's own tokens.
+    With ``hold``, money that comes is not ours before it is captured; ``hold_expires_at`` is when we give it back by
+    ourselves, and means nothing in any status but HELD.
     """
 
     id: PaymentId
@@ -119,6 +122,8 @@ class Payment:
     expires_at: datetime | None
     settled_at: datetime | None
     notify_url: str | None = field(default=None, repr=False)
+    hold: bool = False
+    hold_expires_at: datetime | None = None
 
     @property
     def account_id(self) -> AccountId | None:

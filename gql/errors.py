@@ -108,6 +108,19 @@ class InvoiceRejectedError(UserError):
     provider: str = strawberry.field(description="The provider in question.")
 
 
+@strawberry.type(
+    description="The provider has not said whether it moved the money. It is asked again, and the payment's status "
+    "will tell; the same call again is safe."
+)
+class OutcomeUnknownError(UserError):
+    provider: str = strawberry.field(description="The provider in question.")
+
+
+@strawberry.type(description="The provider cannot hold money; `providers` says which have the capability HOLD.")
+class HoldNotSupportedError(UserError):
+    provider: str = strawberry.field(description="The provider in question.")
+
+
 @strawberry.type(description="No provider of this name is connected; `providers` lists those that are.")
 class UnknownProviderError(UserError):
     pass
@@ -262,6 +275,8 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.ProviderUnavailable, ProviderUnavailableError, "provider"),
     _Handler(errors.ProviderMisconfigured, ProviderMisconfiguredError, "provider"),
     _Handler(errors.InvoiceRejected, InvoiceRejectedError, "provider"),
+    _Handler(errors.OutcomeUnknown, OutcomeUnknownError, "provider"),
+    _Handler(errors.HoldNotSupported, HoldNotSupportedError, "provider"),
     _Handler(errors.UnknownProvider, UnknownProviderError),
     _Handler(errors.EndpointNotFound, WebhookEndpointNotFoundError, "endpoint_id"),
     _Handler(errors.DeliveryNotFound, WebhookDeliveryNotFoundError, "delivery_id"),

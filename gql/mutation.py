@@ -9,6 +9,7 @@ from quittance.domain.errors import InvalidArticle
 from quittance.domain.ids import ArticleId, PaymentId
 from quittance.gql.arguments import ClientSecret, Id
 from quittance.gql.context import QuittanceInfo
+from quittance.gql.holds import HoldMutations
 from quittance.gql.merchants import MerchantMutations
 from quittance.gql.purchases import PurchaseMutations
 from quittance.gql.readers import ReaderMutations
@@ -38,7 +39,9 @@ from quittance.resolvers.orders import InvoiceOrder
 
 
 @strawberry.type(description="Everything that can be done.")
-class Mutation(MerchantMutations, WebhookMutations, ReaderMutations, PurchaseMutations, TransferMutations):
+class Mutation(
+    MerchantMutations, WebhookMutations, ReaderMutations, PurchaseMutations, TransferMutations, HoldMutations
+):
     @strawberry.mutation(description="Write an article; a visible one is published at once.")
     async def create_article(
         self,
@@ -118,7 +121,9 @@ class Mutation(MerchantMutations, WebhookMutations, ReaderMutations, PurchaseMut
         info.context.loaders.forget_payment(retried.id)
         return RetryPaymentSuccess(payment=Payment.from_domain(retried))
 
-    @strawberry.mutation(description="Take a payment back that nobody has paid; for the merchant's keys.")
+    @strawberry.mutation(
+        description="Take a payment back that nobody has paid, for the merchant; one that is HELD is released instead."
+    )
     async def cancel_payment(self, info: QuittanceInfo, id: Id) -> CancelPaymentResult | None:  # noqa: A002
         canceled = await payments.cancel_payment(info.context.services, info.context.principal, PaymentId(id))
         info.context.loaders.forget_payment(canceled.id)
@@ -138,6 +143,7 @@ def _order(said: GenerateInvoiceInput) -> InvoiceOrder:
         expires_in_s=said.expires_in,
         idempotency_key=said.idempotency_key,
         notify_url=said.notify_url,
+        hold=bool(said.hold),
     )
 
 

@@ -9,6 +9,7 @@ from quittance.gql.errors import (
     ArticleNotFoundError,
     ArticleRemovedError,
     ForbiddenAddressError,
+    HoldNotSupportedError,
     IdempotencyConflictError,
     InvalidAmountError,
     InvalidArticleError,
@@ -97,6 +98,7 @@ GenerateInvoiceResult = Annotated[
     | ForbiddenAddressError
     | IdempotencyConflictError
     | UnknownProviderError
+    | HoldNotSupportedError
     | ProviderUnavailableError
     | ProviderMisconfiguredError
     | InvoiceRejectedError
@@ -119,6 +121,7 @@ RetryPaymentResult = Annotated[
     | PaymentNotFoundError
     | PaymentNotPayableError
     | UnknownProviderError
+    | HoldNotSupportedError
     | ProviderUnavailableError
     | ProviderMisconfiguredError
     | InvoiceRejectedError

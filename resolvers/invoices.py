@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from quittance.domain.access import Principal, Scope
 from quittance.domain.errors import (
+    HoldNotSupported,
     IdempotencyConflict,
     InvoiceRejected,
     PaymentNotFound,
@@ -26,15 +27,15 @@ from quittance.domain.payment import (
     Standing,
     may_advance,
 )
-from quittance.providers.base import Invoice, InvoiceRequest, InvoiceStatus, ReceivingProvider
+from quittance.providers.base import HoldsInvoices, Invoice, InvoiceRequest, InvoiceStatus, ReceivingProvider
 from quittance.resolvers.notify import check_notify_url
 from quittance.resolvers.orders import InvoiceOrder, article_of, check_order, payment_of, rails_of
-from quittance.resolvers.services import PaymentRules, Services
+from quittance.resolvers.pace import next_check
+from quittance.resolvers.services import Services
 from quittance.store import idempotency, merchants, options, payments, settlements
 from quittance.store.transaction import EventDraft, Transaction
 
 _POLL_S = 0.02
-CHECK_PAUSE_MAX = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,7 @@ async def generate_invoice(services: Services, principal: Principal, order: Invo
     Raises:
         PermissionDenied: the key may not create payments.
         ArticleNotFound, ArticleHidden, InvalidAmount, InvalidInput, UnknownProvider, IdempotencyConflict,
-        ForbiddenAddress: nothing made.
+        ForbiddenAddress, HoldNotSupported: nothing made.
         ProviderUnavailable: nobody was charged; the same key again is safe.
         InvoiceRejected, ProviderMisconfigured: the payment is in ERROR and can be retried.
         RateLimited: later.
@@ -182,7 +183,7 @@ def _claimed_option(
         created_at=now,
         expires_at=now + timedelta(seconds=payment.expires_in_s),
     )
-    check_at = next_check(services.rules, now=now, option=option)
+    check_at = next_check(services.rules, now=now, option=option, payment=payment)
     options.insert_option(transaction, option, claimed_until=claimed_until, check_at=check_at)
     return option
 
@@ -303,16 +304,25 @@ async def _attempt(
         preimage=services.derive.preimage(option.id),
     )
     try:
-        invoice = await services.rail(option.provider).create_invoice(request)
+        invoice = await _ask_for_invoice(services.rail(option.provider), request, hold=payment.hold)
     except ProviderUnavailable as error:
         await _mark_unknown(services, option)
         failures.append(error)
-    except (InvoiceRejected, ProviderMisconfigured) as error:
+    except (HoldNotSupported, InvoiceRejected, ProviderMisconfigured) as error:
         await fail_option(services, option, reason=error.code)
         failures.append(error)
     else:
         return await record_invoice(services, option, invoice)
     return None
+
+
+async def _ask_for_invoice(rail: ReceivingProvider, request: InvoiceRequest, *, hold: bool) -> Invoice:
+    """Never ask for an ordinary invoice where money is to be held: it would be taken the moment it comes."""
+    if not hold:
+        return await rail.create_invoice(request)
+    if not isinstance(rail, HoldsInvoices):
+        raise HoldNotSupported(rail.name)
+    return await rail.create_held_invoice(request)
 
 
 async def _mark_unknown(services: Services, option: PaymentOption) -> None:
@@ -356,14 +366,6 @@ async def record_invoice(
 
 class _Overtaken(Exception):
     """Somebody decided this attempt first; the unit is undone."""
-
-
-def next_check(rules: PaymentRules, *, now: datetime, option: PaymentOption) -> datetime:
-    """Return when the provider is asked again: at twice the age each time, and always at expiry."""
-    interval = timedelta(seconds=rules.reconcile_interval_s)
-    if now >= option.expires_at:  # a node cancels what lapsed within seconds: look soon, then ever less often
-        return now + min(CHECK_PAUSE_MAX, max(timedelta(seconds=1), (now - option.expires_at) / 2))
-    return min(now + max(interval, now - option.created_at), option.expires_at)
 
 
 async def fail_option(services: Services, option: PaymentOption, *, reason: str) -> None:

@@ -5,13 +5,13 @@ import json
 from dataclasses import dataclass, field
 
 from quittance.domain.article import Article, ArticleStatus
-from quittance.domain.errors import ArticleHidden, ArticleNotFound, InvalidAmount, InvalidInput
+from quittance.domain.errors import ArticleHidden, ArticleNotFound, HoldNotSupported, InvalidAmount, InvalidInput
 from quittance.domain.ids import ArticleId, MerchantId, PaymentId
 from quittance.domain.money import BTC_MSAT, COIN_SCALE, Money, msat
 from quittance.domain.payment import Payment, PaymentPurpose, PaymentStatus
 from quittance.domain.policy import Merchant
 from quittance.domain.text import is_storable
-from quittance.providers.base import ReceivingProvider
+from quittance.providers.base import HoldsInvoices, ReceivingProvider
 from quittance.resolvers.services import PaymentRules, Services
 from quittance.store import articles
 from quittance.store.transaction import Transaction
@@ -32,6 +32,7 @@ class InvoiceOrder:
     expires_in_s: int | None = None
     idempotency_key: str | None = None
     notify_url: str | None = field(default=None, repr=False)
+    hold: bool = False
 
     def fingerprint(self) -> bytes:
         """Return a digest of everything but the key: equal for equal input."""
@@ -47,8 +48,11 @@ class InvoiceOrder:
             self.refund_address,
             self.expires_in_s,
         ]
-        if self.notify_url is not None:  # only then: keys that were stored before there was one must match
+        # what came later is said only where it is given: keys that were stored before must match
+        if self.notify_url is not None:
             said.append({"notifyUrl": self.notify_url})
+        if self.hold:
+            said.append({"hold": True})
         return hashlib.sha256(json.dumps(said).encode()).digest()
 
 
@@ -111,6 +115,9 @@ def rails_of(services: Services, order: InvoiceOrder, merchant: Merchant) -> lis
                 f"a payment has one price in one asset: {first.name} takes {first.asset.code}, "
                 f"{other.name} takes {other.asset.code}",
             )
+    for rail in rails:
+        if order.hold and not isinstance(rail, HoldsInvoices):
+            raise HoldNotSupported(rail.name)
     return rails
 
 
@@ -145,6 +152,7 @@ def payment_of(
         expires_at=None,
         settled_at=None,
         notify_url=order.notify_url,
+        hold=order.hold,
     )
 
 

@@ -17,7 +17,7 @@ from quittance.resolvers.services import Services
 from quittance.store import idempotency, options, payments
 from quittance.store.transaction import Transaction
 
-_WATCHED = frozenset({OptionState.PENDING, OptionState.UNKNOWN, OptionState.OPEN, OptionState.CLOSED})
+_WATCHED = frozenset(OptionState) - {OptionState.SETTLED, OptionState.FAILED}
 
 
 def may_see(services: Services, principal: Principal, payment: Payment, client_secret: str | None) -> bool:

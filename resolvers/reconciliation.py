@@ -10,8 +10,9 @@ from quittance.domain.ids import OptionId
 from quittance.domain.job import Job, JobEnd, JobState
 from quittance.domain.payment import UNDECIDED, OptionState, Payment, PaymentOption, PaymentStatus
 from quittance.providers.base import Invoice, InvoiceStatus, Settlement
-from quittance.resolvers.invoices import changed, claim, fail_option, next_check, record_invoice
+from quittance.resolvers.invoices import changed, claim, fail_option, record_invoice
 from quittance.resolvers.jobs import JobRun
+from quittance.resolvers.pace import next_check
 from quittance.resolvers.services import Services
 from quittance.resolvers.settlements import book_settlement
 from quittance.store import options, payments
@@ -19,6 +20,8 @@ from quittance.store.transaction import Transaction
 
 log = structlog.get_logger("quittance.reconciliation")
 
+CANCELED_AT_PROVIDER = "CANCELED_AT_PROVIDER"
+HOLD_EXPIRED = "HOLD_EXPIRED"
 TAKEN_S = 1.0  # how soon an attempt is looked at again that somebody else works on
 
 
@@ -57,7 +60,7 @@ async def reconcile_option(services: Services, option: PaymentOption) -> bool:
         return False
     try:
         invoice = await rail.lookup_invoice(option.reference)
-        if invoice.status is InvoiceStatus.OPEN and option.state is OptionState.CLOSED:
+        if await _takes_back(services, option, invoice):
             invoice = await rail.cancel_invoice(option.reference)
     except (ProviderUnavailable, ProviderMisconfigured):
         await _postpone(services, option)
@@ -66,8 +69,26 @@ async def reconcile_option(services: Services, option: PaymentOption) -> bool:
     return True
 
 
-async def apply_lookup(services: Services, option: PaymentOption, invoice: Invoice) -> None:
-    """Book what the provider says of one attempt."""
+async def _takes_back(services: Services, option: PaymentOption, invoice: Invoice) -> bool:
+    """Tell whether an invoice may not be paid any more, or what it holds has to go back."""
+    if option.state is OptionState.CLOSED:
+        return invoice.status in {InvoiceStatus.OPEN, InvoiceStatus.HELD}
+    if option.state is not OptionState.HELD:
+        return False
+    if invoice.status is InvoiceStatus.OPEN:  # what was held is gone; it is not held a second time
+        return True
+    payment = (await services.database.read(lambda t: payments.payments_by_id(t, [option.payment_id])))[0]
+    return invoice.status is InvoiceStatus.HELD and payment is not None and _ran_out(payment, at=services.now())
+
+
+def _ran_out(payment: Payment, *, at: datetime) -> bool:
+    return payment.hold_expires_at is not None and at >= payment.hold_expires_at
+
+
+async def apply_lookup(
+    services: Services, option: PaymentOption, invoice: Invoice, *, released: str | None = None
+) -> None:
+    """Book what the provider says of one attempt; ``released`` is why we gave back what it held, if we did."""
     if option.state in UNDECIDED:
         if invoice.status is InvoiceStatus.MISSING:
             await _give_up(services, option)
@@ -84,7 +105,11 @@ async def apply_lookup(services: Services, option: PaymentOption, invoice: Invoi
             lambda transaction: book_settlement(transaction, services, provider=option.provider, settlement=settlement)
         )
     elif invoice.status in {InvoiceStatus.CANCELED, InvoiceStatus.MISSING}:
-        await services.database.write(lambda transaction: _close(transaction, services, option, invoice))
+        await services.database.write(
+            lambda transaction: _close(transaction, services, option, invoice, released=released)
+        )
+    elif invoice.status is InvoiceStatus.HELD:
+        await services.database.write(lambda transaction: _hold(transaction, services, option))
     else:
         await services.database.write(lambda transaction: _keep_watching(transaction, services, option))
 
@@ -109,26 +134,89 @@ def _keep_watching(transaction: Transaction, services: Services, option: Payment
     overdue = option.expires_at + timedelta(seconds=services.rules.expiry_grace_s)
     if now >= overdue and option.state is OptionState.OPEN:
         _expire(transaction, payment, option, now=now)
-    options.check_option_at(transaction, option, next_check(services.rules, now=now, option=option))
+    check_at = next_check(services.rules, now=now, option=option, payment=payment)
+    options.check_option_at(transaction, option, check_at)
+
+
+def _hold(transaction: Transaction, services: Services, option: PaymentOption) -> None:
+    """Money is locked for us. It is not received, and delivers nothing, before it is captured.
+
+    What cannot be held, because the payment has ended or holds other money, is left to be given back.
+    """
+    now = services.now()
+    payment = payments.lock_payment_of(transaction, option)
+    current = options.option_by_id(transaction, option.id)
+    if current is None or current.state in {OptionState.SETTLED, OptionState.FAILED}:
+        return
+    if not payment.hold or current.state is OptionState.HELD:
+        _keep_watching(transaction, services, current)
+        return
+    if current.state is not OptionState.OPEN or payment.status is not PaymentStatus.PENDING_PAYMENT:
+        options.set_option_state(transaction, current, OptionState.CLOSED, check_at=now)
+        return
+    until = now + timedelta(seconds=services.rules.hold_s_max)
+    after = replace(payment.advance(PaymentStatus.HELD, at=now), hold_expires_at=until)
+    held = replace(current, state=OptionState.HELD)
+    check_at = next_check(services.rules, now=now, option=held, payment=after)
+    options.set_option_state(transaction, current, OptionState.HELD, check_at=check_at)
+    options.close_other_options(transaction, payment.id, but=option.id, check_at=now)
+    payments.change_payment(transaction, payment, after)
+    transaction.emit(changed(after))
+
+
+def _end_hold(
+    transaction: Transaction,
+    services: Services,
+    payment: Payment,
+    option: PaymentOption,
+    *,
+    released: str | None,
+    missing: bool,
+) -> None:
+    """What was held went back to its payer: we let it go, or its time ran out, or the provider did it by itself."""
+    now = services.now()
+    ran_out = _ran_out(payment, at=now)
+    if missing and released is None and not ran_out:  # a provider that forgot it, or another one: look again
+        _keep_watching(transaction, services, option)
+        return
+    options.set_option_state(transaction, option, OptionState.CLOSED, check_at=None)
+    if payment.status is not PaymentStatus.HELD:
+        return
+    if released is not None:
+        _move(transaction, payment, PaymentStatus.CANCELED, reason=released, now=now)
+    elif ran_out:
+        _move(transaction, payment, PaymentStatus.EXPIRED, reason=HOLD_EXPIRED, now=now)
+    else:
+        _move(transaction, payment, PaymentStatus.CANCELED, reason=CANCELED_AT_PROVIDER, now=now)
 
 
 def _wind_up(transaction: Transaction, services: Services, option: PaymentOption) -> None:
     """Money came on this attempt, but not enough or too late: when its time is over, so is the payment's."""
+    now = services.now()
     payment = payments.lock_payment_of(transaction, option)
-    _expire(transaction, payment, option, now=services.now())
+    _expire(transaction, payment, option, now=now)
+    if payment.status is PaymentStatus.HELD and not _others_open(transaction, option):  # captured, and not enough
+        _move(transaction, payment, PaymentStatus.EXPIRED, reason=None, now=now)
     options.set_option_state(transaction, option, OptionState.SETTLED, check_at=None)
 
 
-def _close(transaction: Transaction, services: Services, option: PaymentOption, invoice: Invoice) -> None:
+def _close(
+    transaction: Transaction, services: Services, option: PaymentOption, invoice: Invoice, *, released: str | None
+) -> None:
     """The provider takes no more money on this attempt: let the payment follow, and stop asking."""
     now = services.now()
     payment = payments.lock_payment_of(transaction, option)
     current = options.option_by_reference(transaction, provider=option.provider, reference=option.reference)
     if current is None or current.state is OptionState.SETTLED:
         return
+    missing = invoice.status is InvoiceStatus.MISSING
+    if current.state is OptionState.HELD:
+        _end_hold(transaction, services, payment, current, released=released, missing=missing)
+        return
     expired = now >= option.expires_at
-    if invoice.status is InvoiceStatus.MISSING and not expired:
-        options.check_option_at(transaction, option, next_check(services.rules, now=now, option=option))
+    if missing and not expired:
+        check_at = next_check(services.rules, now=now, option=option, payment=payment)
+        options.check_option_at(transaction, option, check_at)
         return
     options.set_option_state(transaction, option, OptionState.CLOSED, check_at=None)
     if _others_open(transaction, option):
@@ -136,7 +224,7 @@ def _close(transaction: Transaction, services: Services, option: PaymentOption, 
     if expired:
         _expire(transaction, payment, option, now=now)
     elif payment.status is PaymentStatus.PENDING_PAYMENT:
-        _move(transaction, payment, PaymentStatus.CANCELED, reason="CANCELED_AT_PROVIDER", now=now)
+        _move(transaction, payment, PaymentStatus.CANCELED, reason=CANCELED_AT_PROVIDER, now=now)
 
 
 def _expire(transaction: Transaction, payment: Payment, option: PaymentOption, *, now: datetime) -> None:
@@ -145,7 +233,7 @@ def _expire(transaction: Transaction, payment: Payment, option: PaymentOption, *
 
 
 def _others_open(transaction: Transaction, option: PaymentOption) -> bool:
-    alive = {OptionState.OPEN, OptionState.PENDING, OptionState.UNKNOWN}
+    alive = {OptionState.OPEN, OptionState.HELD, OptionState.PENDING, OptionState.UNKNOWN}
     every = options.options_of_payments(transaction, [option.payment_id])[0]
     return any(other.state in alive for other in every if other.id != option.id)
 

@@ -36,6 +36,8 @@ class PaymentRules:
     wait_for_invoice_s: int = 20
     reconcile_interval_s: int = 60
     expiry_grace_s: int = 60
+    hold_check_s: int = 5
+    hold_s_max: int = 3_600
     job_claim_s: int = 60
 
     def amount_max(self, asset_code: str) -> Money | None:

@@ -131,7 +131,12 @@ def _settle_option(
 
 
 def _late_by(payment: Payment, option: PaymentOption, *, settled_at: datetime) -> timedelta | None:
-    """Return how long after its time the money came; money for a canceled payment is as late as can be."""
+    """Return how long after its time the money came; money for a canceled payment is as late as can be.
+
+    What was held came when it was locked, which was in time, however much later it was captured.
+    """
+    if option.state is OptionState.HELD:
+        return None
     if payment.status is PaymentStatus.CANCELED:
         return timedelta.max
     late_by = settled_at - option.expires_at

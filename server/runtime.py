@@ -387,6 +387,7 @@ def _rules(settings: Settings) -> PaymentRules:
         upvote_msat_min=settings.upvote_msat_min,
         expires_in_s_default=settings.expires_in_s_default,
         expires_in_s_max=settings.expires_in_s_max,
+        hold_s_max=settings.hold_s_max,
         claim_s=3 * int(settings.lnd_timeout_s) + 5,  # making an invoice takes three calls at most
         wait_for_invoice_s=3 * int(settings.lnd_timeout_s) + 10,
     )

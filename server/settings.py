@@ -71,6 +71,10 @@ class Settings(BaseSettings):
     upvote_msat_min: Positive = Field(1_000_000, description="The smallest upvote, in millisatoshi.")
     expires_in_s_default: Positive = Field(3_600, description="How long an invoice can be paid unless the caller says.")
     expires_in_s_max: Positive = Field(30 * 86_400, description="The longest time a caller may say.")
+    hold_s_max: Positive = Field(
+        3_600, le=6 * 3_600, description="How long money of a payment with `hold` is held; then it goes back. Holding "
+        "locks other people's money on its way."
+    )  # fmt: skip
     mutations_per_minute: Positive = Field(
         60_000, description="Mutations a minute for one key, reader or client secret, and from one address without."
     )

@@ -118,6 +118,8 @@ class PaymentRow(Row, table=True):
     expires_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
     settled_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
     notify_url: str | None = Field(sa_type=Text, nullable=True)
+    hold: int = Field(sa_type=BigInteger)
+    hold_expires_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
 
 
 class PaymentOptionRow(Row, table=True):

@@ -22,7 +22,8 @@ _PAYMENT = table_of(PaymentRow)
 _INSERT = Statement(lambda _: insert(_PAYMENT).values(every_column(_PAYMENT)))
 _BY_IDS = BatchStatement(lambda _, keys: select(*_PAYMENT.c).where(_PAYMENT.c.id.in_(keys)))
 _LOCK = Statement(lambda _: select(*_PAYMENT.c).where(_PAYMENT.c.id == bindparam("id")).with_for_update())
-_CHANGED = ("status", "status_reason", "received_value", "modified_at_us", "expires_at_us", "settled_at_us")
+_CHANGED = ("status", "status_reason", "received_value", "modified_at_us", "expires_at_us", "settled_at_us",
+            "hold_expires_at_us")  # fmt: skip
 _COMPARE_AND_SET = Statement(
     lambda _: (
         update(_PAYMENT)
@@ -105,6 +106,8 @@ def insert_payment(transaction: Transaction, payment: Payment) -> None:
             "expires_at_us": None if payment.expires_at is None else to_us(payment.expires_at),
             "settled_at_us": None if payment.settled_at is None else to_us(payment.settled_at),
             "notify_url": payment.notify_url,
+            "hold": int(payment.hold),
+            "hold_expires_at_us": None if payment.hold_expires_at is None else to_us(payment.hold_expires_at),
         },
     )
 
@@ -141,6 +144,7 @@ def change_payment(transaction: Transaction, before: Payment, after: Payment) ->
             "modified_at_us": to_us(after.modified_at),
             "expires_at_us": None if after.expires_at is None else to_us(after.expires_at),
             "settled_at_us": None if after.settled_at is None else to_us(after.settled_at),
+            "hold_expires_at_us": None if after.hold_expires_at is None else to_us(after.hold_expires_at),
         },
     )
     return changed == 1
@@ -219,7 +223,7 @@ def _to_domain(row: Any) -> Payment:
     (
         id_, merchant_id, viewer, article_id, status, status_reason, purpose, provider, amount, code, scale,
         received, description, correlation_id, refund_address, expires_in_s, created, modified, expires, settled,
-        notify_url,
+        notify_url, hold, hold_expires,
     ) = row  # fmt: skip
     asset = Asset(code, scale)
     return Payment(
@@ -242,4 +246,6 @@ def _to_domain(row: Any) -> Payment:
         expires_at=from_us_or_none(expires),
         settled_at=from_us_or_none(settled),
         notify_url=notify_url,
+        hold=bool(hold),
+        hold_expires_at=from_us_or_none(hold_expires),
     )

@@ -19,7 +19,11 @@ _PAYMENT = table_of(PaymentRow)
 _SETTLEMENT = table_of(SettlementRow)
 _OPTION_OWNED = _OPTION.join(_PAYMENT, _PAYMENT.c.id == _OPTION.c.payment_id)
 _BOOKED_ON_RAIL = _SETTLEMENT.c.provider == bindparam("provider")
-_OPEN_ON_RAIL = (_OPTION.c.provider == bindparam("provider"), _OPTION.c.state == OptionState.OPEN.value)
+_OFFERED = (OptionState.OPEN, OptionState.HELD)
+_OPEN_ON_RAIL = (
+    _OPTION.c.provider == bindparam("provider"),
+    or_(*(_OPTION.c.state == state.value for state in _OFFERED)),
+)
 
 
 def _options(*fence: ColumnElement[bool]) -> BatchStatement:
@@ -121,7 +125,7 @@ def our_side(transaction: Transaction, part: Part, *, references: Sequence[str])
         reference: OurSide(
             payment_id=PaymentId(payment_id),
             merchant_id=MerchantId(merchant_id),
-            is_open=state == OptionState.OPEN,
+            is_open=state in _OFFERED,
             booked=None,
         )
         for reference, payment_id, merchant_id, state in transaction.all(options, parameters | part.parameters)

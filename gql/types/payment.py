@@ -129,6 +129,7 @@ class Payment(Node):
     modified_at: datetime = strawberry.field(description="When it last changed.")
     expires_at: datetime | None = strawberry.field(description="Until when it can be paid in time.")
     settled_at: datetime | None = strawberry.field(description="When the money arrived, by the rail's own clock.")
+    hold: bool = strawberry.field(description="Whether money that comes is held until it is captured or released.")
 
     @strawberry.field(description="What it pays for; its `content` is readable once the payment is complete.")
     def article(self, info: QuittanceInfo) -> Article | None:
@@ -138,6 +139,13 @@ class Payment(Node):
         return info.context.loaders.article.then(
             self.subject.article_id, lambda found: None if found is None else Article.from_domain(found, opened=opened)
         )
+
+    @strawberry.field(
+        description="When a payment that is HELD is released by itself, unless it is captured before. The rail may "
+        "give the money back earlier. Null in every other status."
+    )
+    def hold_expires_at(self) -> datetime | None:
+        return self.subject.hold_expires_at if self.subject.status is PaymentStatus.HELD else None
 
     @strawberry.field(description="Every way to pay it, the oldest first.")
     def options(self, info: QuittanceInfo) -> list[PaymentOption]:
@@ -256,6 +264,7 @@ class Payment(Node):
             modified_at=subject.modified_at,
             expires_at=subject.expires_at,
             settled_at=subject.settled_at,
+            hold=subject.hold,
         )
 
 
@@ -316,4 +325,9 @@ class GenerateInvoiceInput:
         default=None,
         description="An https address that this payment's events are sent to besides the merchant's endpoints, signed "
         "with the secret that `rotateNotifySecret` gives.",
+    )
+    hold: bool | None = strawberry.field(
+        default=None,
+        description="Do not take the money when it comes, but hold it: `capturePayment` takes it, `releasePayment` "
+        "gives it back. Nothing is delivered before it is taken. Only on providers with the capability HOLD.",
     )

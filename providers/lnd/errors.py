@@ -25,6 +25,7 @@ class Fault(StrEnum):
     COLLISION = "COLLISION"
     MISSING = "MISSING"
     FINAL = "FINAL"
+    NOT_HELD = "NOT_HELD"
 
 
 class NodeRefusal(ProviderMisconfigured):
@@ -166,6 +167,12 @@ _RULES: Final = (
         texts=("invoice already settled", "invoice already canceled"),
         fault=Fault.FINAL,
         sentence="the invoice is final",
+    ),
+    _Rule(
+        codes=_UNKNOWN,
+        texts=("invoice still open",),
+        fault=Fault.NOT_HELD,
+        sentence="the invoice holds no money yet",
     ),
     _Rule(
         codes=frozenset({grpc.StatusCode.INVALID_ARGUMENT}),

@@ -1,8 +1,8 @@
 """Receives over Lightning with an LND node of one's own."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeVar
 
 import grpc.aio
 
@@ -33,6 +33,7 @@ from quittance.providers.lnd.identity import newest_invoice
 from quittance.providers.lnd.invoices import to_invoice
 from quittance.providers.lnd.node import Node
 
+_STANDS: Final = frozenset({Fault.MISSING, Fault.FINAL, Fault.NOT_HELD})  # refusals after which a lookup tells all
 _MAY_NOT_RECEIVE: Final = "the macaroon may not receive; it needs invoices:read and invoices:write"
 _NOT_ACTIVE: Final[Mapping[int, str]] = {
     staterpc_pb2.NON_EXISTING: "the node has no wallet; create one",
@@ -41,6 +42,9 @@ _NOT_ACTIVE: Final[Mapping[int, str]] = {
     staterpc_pb2.RPC_ACTIVE: "the node is starting",
     staterpc_pb2.WAITING_TO_START: "the node waits to become the leader of its cluster",
 }
+
+Order = TypeVar("Order", lnrpc_pb2.Invoice, invoicesrpc_pb2.AddHoldInvoiceRequest)
+Added = TypeVar("Added", lnrpc_pb2.AddInvoiceResponse, invoicesrpc_pb2.AddHoldInvoiceResp)
 
 
 class LndProvider:
@@ -90,10 +94,43 @@ class LndProvider:
             value_msat=amount_msat,
             expiry=request.expires_in_s,
         )
-        reference = self.reference(request.preimage)
+        added = self._add(self._node.lightning.AddInvoice, message)
+        return await self._made(added, reference=self.reference(request.preimage), amount_msat=amount_msat)
+
+    async def create_held_invoice(self, request: InvoiceRequest) -> Invoice:
+        """Make an invoice that is not settled when it is paid; as :meth:`create_invoice` otherwise.
+
+        The node learns the hash of the preimage alone, so it cannot take the money before we say so.
+        """
+        amount_msat = asked_amount(request, provider=self.name, asset=self.asset)
+        message = invoicesrpc_pb2.AddHoldInvoiceRequest(
+            memo=memo_of(request.description),
+            hash=sha256(request.preimage).digest(),
+            value_msat=amount_msat,
+            expiry=request.expires_in_s,
+        )
+        added = self._add(self._node.invoices.AddHoldInvoice, message)
+        return await self._made(added, reference=self.reference(request.preimage), amount_msat=amount_msat)
+
+    async def settle_invoice(self, preimage: Preimage) -> Invoice:
+        """Take what a held invoice holds, and return how it stands afterwards; one that is final stays as it is.
+
+        Raises:
+            ProviderUnavailable: the outcome is unknown; look up the reference.
+            ProviderMisconfigured: the operator must act; likewise.
+        """
+        try:
+            await self._node.ask(self._node.invoices.SettleInvoice, invoicesrpc_pb2.SettleInvoiceMsg(preimage=preimage))
+        except NodeRefusal as refusal:
+            if refusal.fault not in _STANDS:
+                raise
+        return await self.lookup_invoice(self.reference(preimage))
+
+    async def _made(self, added: Awaitable[str], *, reference: str, amount_msat: int) -> Invoice:
+        """Return the invoice that ``added`` makes, or the one that was made of the same preimage before."""
         terms = Terms(reference=reference, amount_msat=amount_msat, prefix=self._prefix, network=self._set_to)
         try:
-            payment_request = await self._add(message)
+            payment_request = await added
         except NodeRefusal as refusal:
             if refusal.fault is not Fault.DUPLICATE:
                 raise
@@ -102,14 +139,14 @@ class LndProvider:
             return held
         return verified(payment_request, terms=terms, provider=self.name)
 
-    async def _add(self, message: lnrpc_pb2.Invoice) -> str:
+    async def _add(self, method: grpc.aio.UnaryUnaryMultiCallable[Order, Added], order: Order) -> str:
         """Return the text of a new invoice; a payment address that the node drew twice is drawn once more."""
         try:
-            answer = await self._node.ask(self._node.lightning.AddInvoice, message)
+            answer = await self._node.ask(method, order)
         except NodeRefusal as refusal:
             if refusal.fault is not Fault.COLLISION:
                 raise
-            answer = await self._node.ask(self._node.lightning.AddInvoice, message)
+            answer = await self._node.ask(method, order)
         return answer.payment_request
 
     async def lookup_invoice(self, reference: str) -> Invoice:

@@ -85,6 +85,7 @@ async def test_an_invoice_is_paid_by_a_node_of_its_chain(
         "alice": 10**12 - 5_000 - 1_000,
         "bob": 10**12,
         "carol": 10**12,
+        "cln": 0,
         "merchant-ltc": 6_000,
         "dave": 10**12 - 6_000 - 1_000,
     }
@@ -122,7 +123,7 @@ async def test_the_nodes_say_which_chain_they_are_on(connect: Any) -> None:
     facts = [await client.lightning.GetInfo(ln.GetInfoRequest(), metadata=client.auth) for client in _nodes(connect)]
 
     assert [(one.chains[0].chain, one.chains[0].network, one.num_peers, one.version[:6]) for one in facts] == [
-        ("bitcoin", "regtest", 3, "0.21.2"),
+        ("bitcoin", "regtest", 4, "0.21.2"),
         ("litecoin", "regtest", 1, "0.17.3"),
         ("litecoin", "regtest", 1, "0.17.3"),
     ]

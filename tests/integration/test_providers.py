@@ -18,7 +18,7 @@ from quittance.providers.lnd.provider import LndProvider
 from quittance.sandbox.rails import SandboxRails
 
 PROVIDERS = "{ providers { name capabilities } }"
-RECEIVES = ["RECEIVE", "CANCEL", "SETTLEMENT_FEED"]
+RECEIVES = ["RECEIVE", "CANCEL", "SETTLEMENT_FEED", "HOLD"]
 
 
 def payer_of(rails: SandboxRails, node: str) -> LndPayer:
