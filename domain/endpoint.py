@@ -13,7 +13,10 @@ from quittance.domain.rotation import SecretVersions
 
 TEST_TYPE = "webhook.test"
 NOTIFY_LANES = 64
-TOLD = frozenset(EventKind) - {EventKind.WEBHOOK_DELIVERED}  # else each delivery would cause another
+TOLD = frozenset(EventKind) - {
+    EventKind.WEBHOOK_DELIVERED,  # else each delivery would cause another
+    EventKind.LOGIN_SIGNED,  # no merchant's business
+}
 
 
 class EndpointStatus(StrEnum):

@@ -347,6 +347,23 @@ class UsernameTaken(QuittanceError):
         super().__init__("another reader has this name; send the same nonce and signature again with another one")
 
 
+class LoginNotSigned(QuittanceError):
+    """The wallet has not signed yet."""
+
+    code = "LOGIN_NOT_SIGNED"
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("no wallet has signed this login yet; show the QR code, and ask again once one has")
+
+
+class KeyTaken(QuittanceError):
+    code = "KEY_TAKEN"
+
+    def __init__(self) -> None:
+        super().__init__("another account has this wallet's key; log in with the wallet to use that account")
+
+
 class PaymentNotClaimable(QuittanceError):
     code = "PAYMENT_NOT_CLAIMABLE"
 
@@ -379,6 +396,25 @@ class SessionNotFound(QuittanceError):
     def __init__(self, session_id: str) -> None:
         super().__init__("no such session of this account; viewer { account { sessions { id } } } lists them")
         self.session_id = session_id
+
+
+class LightningNameTaken(QuittanceError):
+    """The name is another merchant's, or was: what was printed must not pay a stranger."""
+
+    code = "LIGHTNING_NAME_TAKEN"
+
+    def __init__(self, name: str) -> None:
+        super().__init__("this name is, or was, another merchant's; choose another one")
+        self.name = name
+
+
+class PayeeNotFound(QuittanceError):
+    """Nothing is paid here under this name."""
+
+    code = "PAYEE_NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__("there is nothing to be paid under this address")
 
 
 class InvalidPayee(QuittanceError):

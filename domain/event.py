@@ -16,6 +16,7 @@ class EventKind(StrEnum):
     ARTICLE_UPDATED = "article.updated"
     WEBHOOK_DELIVERED = "webhook.delivered"
     WEBHOOK_ENDPOINT_DISABLED = "webhook.endpoint_disabled"
+    LOGIN_SIGNED = "login.signed"  # wakes who waits for it; ``subject_id`` names the login and opens nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

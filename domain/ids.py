@@ -18,6 +18,7 @@ AuditEntryId = NewType("AuditEntryId", str)
 CallbackId = NewType("CallbackId", str)
 AccountId = NewType("AccountId", str)
 SessionId = NewType("SessionId", str)
+LoginId = NewType("LoginId", str)
 TransferId = NewType("TransferId", str)
 PaymentHash = NewType("PaymentHash", str)
 Preimage = NewType("Preimage", bytes)
@@ -27,7 +28,7 @@ MERCHANT, API_KEY, ARTICLE, PAYMENT, OPTION, EVENT, SETTLEMENT, LEDGER_TRANSACTI
 )  # fmt: skip
 JOB, ENDPOINT, DELIVERY, AUDIT_ENTRY = "job", "whe", "whd", "aud"
 CALLBACK = "cbk"
-ACCOUNT, SESSION = "acc", "ses"
+ACCOUNT, SESSION, LOGIN = "acc", "ses", "lgn"
 REFUND, PAYOUT = "rfd", "pot"
 BOOTSTRAP_MERCHANT = MerchantId(f"{MERCHANT}_{0:032x}")
 ENTROPY_BYTES = 10

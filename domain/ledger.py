@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from quittance.domain.ids import MerchantId
+from quittance.domain.ids import AccountId, MerchantId
 from quittance.domain.money import Asset, Money
 from quittance.domain.policy import Decision
 
@@ -14,6 +14,7 @@ class AccountKind(StrEnum):
     """PROVIDER: money a rail holds for us. MERCHANT: owed to a merchant. REFUNDABLE: owed back to payers.
 
     READER: owed to a reader. RESERVED: of its owner's money, what is set aside for money on its way out.
+    SPLIT: what came for upvotes of a merchant's articles and is not yet shared out among readers.
     """
 
     PROVIDER = "PROVIDER"
@@ -21,6 +22,7 @@ class AccountKind(StrEnum):
     REFUNDABLE = "REFUNDABLE"
     READER = "READER"
     RESERVED = "RESERVED"
+    SPLIT = "SPLIT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +45,12 @@ class Entry:
 
 
 def entries_of_settlement(
-    *, provider: str, merchant_id: MerchantId, received: Money, decision: Decision
+    *, provider: str, merchant_id: MerchantId, received: Money, decision: Decision, shared: int = 0
 ) -> Sequence[Entry]:
     """Return the balanced lines of one settlement: the rail's account is debited, those we owe are credited.
+
+    ``shared`` smallest units of the merchant's are set aside for readers: of what comes now, and, where that is less,
+    of what came for the same payment before.
 
     Raises:
         ValueError: the decision does not split exactly what came; a bug.
@@ -54,8 +59,10 @@ def entries_of_settlement(
     lines = [
         Entry(account=Account(kind=AccountKind.PROVIDER, owner=provider, asset=asset), value=received.value),
         Entry(
-            account=Account(kind=AccountKind.MERCHANT, owner=merchant_id, asset=asset), value=-decision.accepted.value
+            account=Account(kind=AccountKind.MERCHANT, owner=merchant_id, asset=asset),
+            value=shared - decision.accepted.value,
         ),
+        Entry(account=Account(kind=AccountKind.SPLIT, owner=merchant_id, asset=asset), value=-shared),
         Entry(
             account=Account(kind=AccountKind.REFUNDABLE, owner=merchant_id, asset=asset),
             value=-decision.refundable.value,
@@ -77,3 +84,15 @@ def check_balanced(entries: Sequence[Entry]) -> None:
         sums[entry.account.asset] += entry.value
     if any(sums.values()):
         raise ValueError(f"unbalanced ledger transaction: {dict(sums)}")
+
+
+def entries_of_shares(*, merchant_id: MerchantId, share: Money, account_ids: Sequence[AccountId]) -> Sequence[Entry]:
+    """Return the balanced lines that give some readers a share each of what was set aside for them."""
+    aside = Account(kind=AccountKind.SPLIT, owner=merchant_id, asset=share.asset)
+    entries = [
+        Entry(account=Account(kind=AccountKind.READER, owner=account_id, asset=share.asset), value=-share.value)
+        for account_id in account_ids
+    ]
+    entries.append(Entry(account=aside, value=share.value * len(account_ids)))
+    check_balanced(entries)
+    return entries

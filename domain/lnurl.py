@@ -9,6 +9,8 @@ from quittance.domain import bech32
 from quittance.domain.errors import InvalidInput, InvalidPayee
 from quittance.domain.reader import check_lightning_address
 
+WELL_KNOWN: Final = "/.well-known/lnurlp/"
+
 _PREFIX: Final = "lnurl"
 _PAYEE_CHARACTERS_MAX: Final = 4_096  # an LNURL of the longest address that is called, with room for a scheme
 _FILLING_BITS_MAX: Final = 4
@@ -17,7 +19,6 @@ _PAY_SCHEME: Final = "lnurlp"
 _OTHER_SCHEMES: Final = frozenset({"lnurlw", "lnurlc", "keyauth"})
 _PAY_TAG: Final = "payRequest"
 _WEB_SCHEMES: Final = frozenset({"http", "https"})
-_WELL_KNOWN: Final = "/.well-known/lnurlp/"
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.ASCII | re.DOTALL)
 
 
@@ -79,7 +80,7 @@ def address_url(address: str) -> str:
         name, _, host = check_lightning_address(address).partition("@")
     except InvalidInput as error:
         raise InvalidPayee(f"is wrong: {error.message}") from error
-    return _checked(f"{_scheme_for(host)}://{host}{_WELL_KNOWN}{name}")
+    return _checked(f"{_scheme_for(host)}://{host}{WELL_KNOWN}{name}")
 
 
 def is_same_site(url: str, other: str) -> bool:

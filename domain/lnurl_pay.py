@@ -121,7 +121,7 @@ def metadata_hash(metadata: str) -> str:
 def metadata_text(description: str, *, identifier: str | None = None) -> str:
     """Return the metadata of an offer; ``identifier`` is the Lightning Address that it is of."""
     entries = [[_PLAIN, description]] if identifier is None else [[_PLAIN, description], [_IDENTIFIER, identifier]]
-    return json.dumps(entries, separators=(",", ":"))
+    return json.dumps(entries, ensure_ascii=False, separators=(",", ":"))
 
 
 def printable(text: str, *, characters_max: int) -> str:

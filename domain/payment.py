@@ -101,6 +101,7 @@ class Payment:
     ``notify_url`` is told of its events besides the merchant's endpoints, and may hold the merchant's own tokens.
     With ``hold``, money that comes is not ours before it is captured; ``hold_expires_at`` is when we give it back by
     ourselves, and means nothing in any status but HELD.
+    ``described_by`` is the text whose hash its invoices carry instead of the description: what a payer was offered.
     """
 
     id: PaymentId
@@ -124,6 +125,7 @@ class Payment:
     notify_url: str | None = field(default=None, repr=False)
     hold: bool = False
     hold_expires_at: datetime | None = None
+    described_by: str | None = None
 
     @property
     def account_id(self) -> AccountId | None:

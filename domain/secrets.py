@@ -7,9 +7,20 @@ import hashlib
 import hmac
 
 from quittance.domain.errors import InvalidInput
-from quittance.domain.ids import PAYMENT, EndpointId, MerchantId, OptionId, PaymentId, Preimage, TransferId, prefix_of
+from quittance.domain.ids import (
+    OPTION,
+    PAYMENT,
+    EndpointId,
+    MerchantId,
+    OptionId,
+    PaymentId,
+    Preimage,
+    TransferId,
+    prefix_of,
+)
 
 _SEPARATOR = "_secret_"
+_VERIFY_SEPARATOR = "_verify_"
 SECRET_KEY_BYTES_MIN = 32
 OVERLAP_S_MAX = 30 * 86_400
 
@@ -62,6 +73,18 @@ class SecretDeriver:
         if not hmac.compare_digest(expected.encode(), client_secret.encode()):
             return None
         return PaymentId(payment_id)
+
+    def verify_token(self, option_id: OptionId) -> str:
+        """Return what shows whether the invoice of this option was paid (LUD-21), and opens nothing."""
+        return f"{option_id}{_VERIFY_SEPARATOR}{self._mac('verify', option_id).hex()}"
+
+    def option_verified_by(self, token: str) -> OptionId | None:
+        """Return the option that this token is of, compared in constant time; None for a forged one."""
+        option_id, separator, _ = token.partition(_VERIFY_SEPARATOR)
+        if not separator or prefix_of(option_id) != OPTION or not token.isascii():
+            return None
+        expected = self.verify_token(OptionId(option_id))
+        return OptionId(option_id) if hmac.compare_digest(expected.encode(), token.encode()) else None
 
     def webhook_secret(self, endpoint_id: EndpointId, version: int) -> bytes:
         """Return the 32 bytes that sign what this endpoint is sent; the next version is the next secret."""

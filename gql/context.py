@@ -8,6 +8,7 @@ import strawberry
 from quittance.domain.access import Principal
 from quittance.gql.loaders import Loaders
 from quittance.gql.streams import EventSource
+from quittance.gql.waiting import SignedLogins
 from quittance.resolvers.services import Services
 
 
@@ -56,6 +57,7 @@ class Context:
     principal: Principal
     loaders: Loaders
     events: EventSource
+    signed_logins: SignedLogins = field(default_factory=SignedLogins)
 
 
 QuittanceInfo = strawberry.Info[Context, None]

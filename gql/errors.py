@@ -166,6 +166,16 @@ class UsernameTakenError(UserError):
     pass
 
 
+@strawberry.type(description="No wallet has signed this login yet.")
+class LoginNotSignedError(UserError):
+    pass
+
+
+@strawberry.type(description="Another account has the key of this wallet; nothing was linked.")
+class KeyTakenError(UserError):
+    pass
+
+
 @strawberry.type(description="This needs a reader's token.")
 class LoginRequiredError(UserError):
     pass
@@ -211,6 +221,11 @@ class NothingToRefundError(UserError):
 @strawberry.type(description="The rail was given no means to pay; nothing moved.")
 class CannotPayFromError(UserError):
     provider: str = strawberry.field(description="The provider in question.")
+
+
+@strawberry.type(description="The name is, or was, another merchant's.")
+class LightningNameTakenError(UserError):
+    name: str = strawberry.field(description="The name in question.")
 
 
 @strawberry.type(description="The payee is no Lightning Address or LNURL, or leads to something that cannot be paid.")
@@ -286,6 +301,8 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.InvalidSignature, InvalidSignatureError),
     _Handler(errors.UsernameRequired, UsernameRequiredError),
     _Handler(errors.UsernameTaken, UsernameTakenError),
+    _Handler(errors.LoginNotSigned, LoginNotSignedError),
+    _Handler(errors.KeyTaken, KeyTakenError),
     _Handler(errors.PaymentNotClaimable, PaymentNotClaimableError, "payment_id"),
     _Handler(errors.AlreadyOwned, AlreadyOwnedError, "payment_id", "article_id"),
     _Handler(errors.LoginRequired, LoginRequiredError),
@@ -295,9 +312,22 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.RefundTooLarge, RefundTooLargeError, "left"),
     _Handler(errors.NothingToRefund, NothingToRefundError),
     _Handler(errors.CannotPayFrom, CannotPayFromError, "provider"),
+    _Handler(errors.LightningNameTaken, LightningNameTakenError, "name"),
     _Handler(errors.InvalidPayee, InvalidPayeeError, "reason"),
     _Handler(errors.PayeeUnavailable, PayeeUnavailableError, "reason"),
     _Handler(errors.PayeeRefused, PayeeRefusedError, "reason"),
     _Handler(errors.AmountOutOfBounds, AmountOutOfBoundsError, "amount_msat_min", "amount_msat_max"),
     _Handler(errors.PayeeInvoiceMismatch, PayeeInvoiceMismatchError, "flaw", "reason"),
 )
+
+
+def as_data(error: errors.QuittanceError) -> UserError:
+    """Return an expected error as the type it has in unions: an event of a subscription passes no handler.
+
+    Raises:
+        QuittanceError: the error itself, where it has no such type.
+    """
+    for handler in EXCEPTION_HANDLERS:
+        if handler.exception_type is type(error):
+            return handler.handle(error, field=None, info=None)
+    raise error

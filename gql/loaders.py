@@ -9,9 +9,10 @@ from strawberry.dataloader import DataLoader
 from quittance.domain.article import Article
 from quittance.domain.endpoint import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from quittance.domain.event import Event
-from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, PaymentId, TransferId
+from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, MerchantId, PaymentId, TransferId
 from quittance.domain.payment import Payment, PaymentOption
 from quittance.domain.transfer import RefundTotal, Transfer, TransferAttempt
+from quittance.domain.upvote import Upvote
 from quittance.resolvers.batches import Batches
 from quittance.resolvers.services import Services
 
@@ -49,7 +50,7 @@ class Loaders:
 
     def forget_payment(self, payment_id: PaymentId) -> None:
         """Let what is asked of a payment be read again: a mutation has changed it."""
-        for loader in (self.payment, self.options, self.events, self.refunds_of, self.refund_total):
+        for loader in (self.payment, self.options, self.events, self.upvote, self.refunds_of, self.refund_total):
             if loader.cache_map.get(payment_id) is not None:
                 loader.clear(payment_id)
 
@@ -68,6 +69,10 @@ class Loaders:
     @cached_property
     def events(self) -> Loader[PaymentId, list[Event]]:
         return Loader(self._batches.events)
+
+    @cached_property
+    def upvote(self) -> Loader[PaymentId, Upvote | None]:
+        return Loader(self._batches.upvotes)
 
     @cached_property
     def bought(self) -> Loader[ArticleId, PaymentId | None]:
@@ -98,6 +103,11 @@ class Loaders:
     def lane_rate(self) -> Loader[str, int | None]:
         """Not remembered: a mutation of the same document may change it."""
         return Loader(self._batches.lane_rates, cache=False)
+
+    @cached_property
+    def lightning_name(self) -> Loader[MerchantId, str | None]:
+        """Not remembered: a mutation of the same document may change it."""
+        return Loader(self._batches.lightning_names, cache=False)
 
     @cached_property
     def attempts(self) -> Loader[DeliveryId, list[WebhookAttempt]]:

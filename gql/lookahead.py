@@ -23,6 +23,8 @@ async def load_for_payments(info: QuittanceInfo, page: Sequence[Payment]) -> Non
     wanted: list[Awaitable[Any]] = []
     if asked & _OF_OPTIONS:
         wanted.append(loaders.options.load_many(ids))
+    if "upvote" in asked:
+        wanted.append(loaders.upvote.load_many(ids))
     if "events" in asked:
         wanted.append(loaders.events.load_many(ids))
     if "deliveryStatus" in asked:

@@ -10,7 +10,9 @@ from quittance.domain.ids import ArticleId, PaymentId
 from quittance.gql.arguments import ClientSecret, Id
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.holds import HoldMutations
+from quittance.gql.lnurl_logins import LnurlLoginMutations
 from quittance.gql.merchants import MerchantMutations
+from quittance.gql.payees import PayeeMutations
 from quittance.gql.purchases import PurchaseMutations
 from quittance.gql.readers import ReaderMutations
 from quittance.gql.results import (
@@ -40,7 +42,14 @@ from quittance.resolvers.orders import InvoiceOrder
 
 @strawberry.type(description="Everything that can be done.")
 class Mutation(
-    MerchantMutations, WebhookMutations, ReaderMutations, PurchaseMutations, TransferMutations, HoldMutations
+    MerchantMutations,
+    WebhookMutations,
+    ReaderMutations,
+    LnurlLoginMutations,
+    PurchaseMutations,
+    TransferMutations,
+    HoldMutations,
+    PayeeMutations,
 ):
     @strawberry.mutation(description="Write an article; a visible one is published at once.")
     async def create_article(
@@ -122,7 +131,7 @@ class Mutation(
         return RetryPaymentSuccess(payment=Payment.from_domain(retried))
 
     @strawberry.mutation(
-        description="Take a payment back that nobody has paid, for the merchant; one that is HELD is released instead."
+        description="Take a payment back that nobody has paid, as its merchant; one that is HELD is released instead."
     )
     async def cancel_payment(self, info: QuittanceInfo, id: Id) -> CancelPaymentResult | None:  # noqa: A002
         canceled = await payments.cancel_payment(info.context.services, info.context.principal, PaymentId(id))

@@ -76,3 +76,16 @@ def asked_page(first: int | None, after: str | None, *, default: int = PAGE_DEFA
     if not 1 <= size <= PAGE_MAX:
         raise InvalidInput("first", f"first lies between 1 and {PAGE_MAX}")
     return PageAsked(size=size, after=after)
+
+
+def entry_key(after: str, kind: str) -> tuple[int, str, int]:
+    """Return where a line of the ledger stands, from a cursor of this kind of list.
+
+    Raises:
+        InvalidCursor: the cursor is of another list, or none of ours.
+    """
+    match decode_key(after):
+        case (str(named), int(posted_at_us), str(transaction_id), int(line)) if named == kind:
+            return posted_at_us, transaction_id, line
+        case _:
+            raise InvalidCursor

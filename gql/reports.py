@@ -4,11 +4,9 @@ from typing import Annotated
 
 import strawberry
 
-from quittance.domain.cursor import decode_key
-from quittance.domain.errors import InvalidCursor
 from quittance.gql.arguments import After, First
 from quittance.gql.context import QuittanceInfo
-from quittance.gql.pages import PAGE_DEFAULT, asked_page
+from quittance.gql.pages import PAGE_DEFAULT, asked_page, entry_key
 from quittance.gql.types.report import (
     LedgerAccount,
     LedgerEntryConnection,
@@ -42,7 +40,7 @@ class ReportQueries:
             info.context.services,
             info.context.principal,
             account_id=account_id,
-            after=None if after is None else _entry_key(after),
+            after=None if after is None else entry_key(after, "entry"),
             limit=asked.limit,
         )
         page = asked.of(found, LedgerEntryEdge.from_domain)
@@ -66,11 +64,3 @@ class ReportQueries:
     )
     async def reconciliation(self, info: QuittanceInfo) -> Reconciliation | None:
         return Reconciliation.from_domain(await reports.reconciliation(info.context.services, info.context.principal))
-
-
-def _entry_key(after: str) -> tuple[int, str, int]:
-    match decode_key(after):
-        case ("entry", int(posted_at_us), str(transaction_id), int(line)):
-            return posted_at_us, transaction_id, line
-        case _:
-            raise InvalidCursor

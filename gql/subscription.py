@@ -14,6 +14,7 @@ from quittance.domain.ids import ArticleId, DeliveryId, PaymentId, TransferId
 from quittance.domain.transfer import Transfer
 from quittance.gql.arguments import ClientSecret
 from quittance.gql.context import QuittanceInfo
+from quittance.gql.lnurl_logins import LnurlLoginSubscription
 from quittance.gql.streams import EventStream
 from quittance.gql.types.article import Article
 from quittance.gql.types.payment import Payment
@@ -116,7 +117,7 @@ async def _transfer(info: QuittanceInfo, subject: Event) -> Transfer:
 
 
 @strawberry.type(description="Everything that can be watched.")
-class Subscription:
+class Subscription(LnurlLoginSubscription):
     @strawberry.subscription(
         description="Payments as they complete: the merchant's, the reader's, or a client secret's."
     )

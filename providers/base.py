@@ -23,11 +23,15 @@ class InvoiceStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceRequest:
-    """What to ask the provider for. ``preimage`` is ours, so that a lost answer is found by its hash."""
+    """What to ask the provider for. ``preimage`` is ours, so that a lost answer is found by its hash.
+
+    ``described_by``: the invoice carries the SHA-256 of this text instead of the description.
+    """
 
     amount: Money
     description: str
     expires_in_s: int
+    described_by: str | None = None
     preimage: Preimage = field(repr=False)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Final
 
 from coincurve import PublicKey
@@ -24,10 +25,14 @@ class NodeUnavailable(ProviderUnavailable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What an invoice must ask for. ``network`` is, in words, the one whose invoices begin with ``prefix``."""
+    """What an invoice must ask for. ``network`` is, in words, the one whose invoices begin with ``prefix``.
+
+    ``description_hash`` is given, in hex, for an invoice that is bound to a text, and for no other.
+    """
 
     reference: str
     amount_msat: int
+    description_hash: str | None
     prefix: str
     network: str
 
@@ -51,6 +56,11 @@ def asked_amount(request: InvoiceRequest, *, provider: str, asset: Asset) -> int
     return amount
 
 
+def description_hash(request: InvoiceRequest) -> str | None:
+    """Return the hash that the invoice carries instead of a description, in hex."""
+    return None if request.described_by is None else sha256(request.described_by.encode()).hexdigest()
+
+
 def read_payment_request(text: str, *, provider: str) -> Bolt11:
     """Read and verify an invoice that the node made.
 
@@ -64,11 +74,11 @@ def read_payment_request(text: str, *, provider: str) -> Bolt11:
 
 
 def verified(payment_request: str, *, terms: Terms, provider: str) -> Invoice:
-    """Return a new invoice, once it asks for this payment on our network, and for this amount.
+    """Return a new invoice, once it asks for this payment on our network, for this amount and for what was said.
 
     Raises:
         ProviderMisconfigured: it is no valid invoice, or one of another network or for another payment.
-        InvoiceRejected: it asks for another amount under the same preimage.
+        InvoiceRejected: it asks for another amount, or is bound to something else, under the same preimage.
     """
     decoded = read_payment_request(payment_request, provider=provider)
     if decoded.prefix != terms.prefix:
@@ -77,6 +87,8 @@ def verified(payment_request: str, *, terms: Terms, provider: str) -> Invoice:
         raise ProviderMisconfigured(provider, "the node made an invoice with another payment hash")
     if decoded.amount_msat != terms.amount_msat:
         raise InvoiceRejected(provider, "the node holds an invoice for another amount under this preimage")
+    if decoded.description_hash != terms.description_hash:
+        raise InvoiceRejected(provider, "the node holds an invoice for something else under this preimage")
     return Invoice(
         reference=terms.reference,
         status=InvoiceStatus.OPEN,

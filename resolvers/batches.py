@@ -5,11 +5,24 @@ from collections.abc import Sequence
 from quittance.domain.article import Article
 from quittance.domain.endpoint import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from quittance.domain.event import Event
-from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, PaymentId, TransferId
+from quittance.domain.ids import ArticleId, DeliveryId, EndpointId, MerchantId, PaymentId, TransferId
 from quittance.domain.payment import Payment, PaymentOption
 from quittance.domain.transfer import RefundTotal, Transfer, TransferAttempt
+from quittance.domain.upvote import Upvote
 from quittance.resolvers.services import Services
-from quittance.store import articles, deliveries, endpoints, events, lanes, options, payments, refund_totals, transfers
+from quittance.store import (
+    articles,
+    deliveries,
+    endpoints,
+    events,
+    lanes,
+    lightning_names,
+    options,
+    payments,
+    refund_totals,
+    transfers,
+    upvotes,
+)
 
 
 class Batches:
@@ -28,6 +41,10 @@ class Batches:
     async def options(self, ids: list[PaymentId]) -> Sequence[list[PaymentOption]]:
         """Each payment's options, the oldest first."""
         return await self._database.read(lambda transaction: options.options_of_payments(transaction, ids))
+
+    async def upvotes(self, ids: list[PaymentId]) -> Sequence[Upvote | None]:
+        """What became of each payment that is a complete upvote."""
+        return await self._database.read(lambda transaction: upvotes.upvotes_of_payments(transaction, ids))
 
     async def events(self, ids: list[PaymentId]) -> Sequence[list[Event]]:
         """Each payment's events in order."""
@@ -58,6 +75,10 @@ class Batches:
     async def lane_rates(self, names: list[str]) -> Sequence[int | None]:
         """How many jobs of each lane may begin in a second, where the lane says so."""
         return await self._database.read(lambda transaction: lanes.rates(transaction, names))
+
+    async def lightning_names(self, ids: list[MerchantId]) -> Sequence[str | None]:
+        """The name that each merchant is paid by."""
+        return await self._database.read(lambda transaction: lightning_names.names_of_merchants(transaction, ids))
 
     async def attempts(self, ids: list[DeliveryId]) -> Sequence[list[WebhookAttempt]]:
         """Each delivery's attempts in order."""

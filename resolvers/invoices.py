@@ -77,6 +77,11 @@ async def generate_invoice(services: Services, principal: Principal, order: Invo
     check_order(order, services.rules)
     check_notify_url(services, order.notify_url)
     await services.admit_mutation(principal)
+    return await make_payment(services, merchant_id, order)
+
+
+async def make_payment(services: Services, merchant_id: MerchantId, order: InvoiceOrder) -> GeneratedInvoice:
+    """Create a payment of an order that was checked; as ``generate_invoice``, for callers who have no key."""
     payment_id = PaymentId(services.new_id(PAYMENT))
     plan = await services.database.write(
         lambda transaction: _plan(transaction, services, order, merchant_id=merchant_id, payment_id=payment_id)
@@ -301,6 +306,7 @@ async def _attempt(
         amount=option.amount,
         description=payment.description or f"Payment {payment.id}",
         expires_in_s=payment.expires_in_s,
+        described_by=payment.described_by,
         preimage=services.derive.preimage(option.id),
     )
     try:

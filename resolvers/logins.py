@@ -28,6 +28,14 @@ class LoginAttempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderKey:
+    """What an account is found by: the key of a node, or the key that a wallet made for us; one of them, in hex."""
+
+    identity_pubkey: str | None = None
+    lnurl_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
     """A new session. ``token`` is shown this once; only its hash is stored."""
 
@@ -65,14 +73,16 @@ async def verify_login(services: Services, principal: Principal, attempt: LoginA
     signer = await _signer(services, attempt)
     if await services.database.read(lambda transaction: readers.account_by_pubkey(transaction, signer)) is None:
         check_username(attempt.username)
-        await services.limiter.hit(ACCOUNT_BUDGET, _TOGETHER)
-    token = f"{TOKEN_PREFIX}{secrets.token_urlsafe(_SECRET_BYTES)}"
+        await admit_account(services)
+    token = new_token()
 
     def unit(transaction: Transaction) -> Login:
         if not readers.use_challenge(transaction, attempt.nonce, at=services.now()):
             raise LoginChallengeNotFound
-        account = _account(transaction, services, signer=signer, username=attempt.username)
-        return Login(account=account, session=_begin(transaction, services, account.id, token=token), token=token)
+        key = ReaderKey(identity_pubkey=signer)
+        account = account_of(transaction, services, key=key, username=attempt.username)
+        session = begin_session(transaction, services, account.id, token=token)
+        return Login(account=account, session=session, token=token)
 
     return await services.database.write(unit)
 
@@ -120,25 +130,50 @@ async def _signer(services: Services, attempt: LoginAttempt) -> str:
     return signer
 
 
-def _account(transaction: Transaction, services: Services, *, signer: str, username: str | None) -> Account:
-    """Return the account of a key, locked; made if there is none, though not over one that came meanwhile."""
-    known = readers.account_by_pubkey(transaction, signer)
+def new_token() -> str:
+    return f"{TOKEN_PREFIX}{secrets.token_urlsafe(_SECRET_BYTES)}"
+
+
+async def admit_account(services: Services) -> None:
+    """Count an account that is about to be made.
+
+    Raises:
+        RateLimited: too many in this minute.
+    """
+    await services.limiter.hit(ACCOUNT_BUDGET, _TOGETHER)
+
+
+def account_of(transaction: Transaction, services: Services, *, key: ReaderKey, username: str | None) -> Account:
+    """Return the account of a key, locked; made if there is none, though not over one that came meanwhile.
+
+    Raises:
+        UsernameRequired, UsernameTaken, InvalidInput: there is none, and none was made.
+    """
+    known = _find(transaction, key)
     if known is None:
         new = Account(
             id=AccountId(services.new_id(ACCOUNT)),
             username=check_username(username),
-            identity_pubkey=signer,
+            identity_pubkey=key.identity_pubkey,
+            lnurl_key=key.lnurl_key,
             lightning_address=None,
             wallet_address=None,
             created_at=services.now(),
         )
-        known = new if readers.insert_account(transaction, new) else readers.account_by_pubkey(transaction, signer)
+        known = new if readers.insert_account(transaction, new) else _find(transaction, key)
     if known is None:
         raise UsernameTaken
     return readers.lock_account(transaction, known.id)
 
 
-def _begin(transaction: Transaction, services: Services, account_id: AccountId, *, token: str) -> Session:
+def _find(transaction: Transaction, key: ReaderKey) -> Account | None:
+    if key.lnurl_key is not None:
+        return readers.account_by_lnurl_key(transaction, key.lnurl_key)
+    return readers.account_by_pubkey(transaction, key.identity_pubkey or "")
+
+
+def begin_session(transaction: Transaction, services: Services, account_id: AccountId, *, token: str) -> Session:
+    """Begin a session of an account that is locked."""
     now = services.now()
     session = Session(
         id=SessionId(services.new_id(SESSION)),

@@ -19,7 +19,10 @@ from quittance.store.transaction import Transaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceOrder:
-    """What the caller of ``generateInvoice`` asks for; None means that our default applies."""
+    """What the caller of ``generateInvoice`` asks for; None means that our default applies.
+
+    ``described_by`` is ours: the text that the invoice is bound to by its hash. No caller says it.
+    """
 
     article_id: ArticleId | None = None
     purpose: PaymentPurpose | None = None
@@ -33,6 +36,7 @@ class InvoiceOrder:
     idempotency_key: str | None = None
     notify_url: str | None = field(default=None, repr=False)
     hold: bool = False
+    described_by: str | None = None
 
     def fingerprint(self) -> bytes:
         """Return a digest of everything but the key: equal for equal input."""
@@ -153,6 +157,7 @@ def payment_of(
         settled_at=None,
         notify_url=order.notify_url,
         hold=order.hold,
+        described_by=order.described_by,
     )
 
 

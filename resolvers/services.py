@@ -30,6 +30,8 @@ class PaymentRules:
     upvote_msat_min: int = 1_000_000
     expires_in_s_default: int = 3_600
     expires_in_s_max: int = 30 * 86_400
+    payee_msat_min: int = 1_000
+    payee_expires_in_s: int = 600
     description_max: int = 639
     reference_max: int = 255
     claim_s: int = 15
@@ -75,6 +77,8 @@ class WebhookTools:
 
 MUTATION_BUDGET = "mutations"
 ACCOUNT_BUDGET = "new_accounts"
+PAYEE_BUDGET = "invoices_of_payee"
+PAYER_BUDGET = "invoices_by_address"
 ASKING_BUDGET = "asking_by_address"
 
 
@@ -132,6 +136,10 @@ class Services:
         if self.payee_directory is None:
             raise RuntimeError("this process was not given what finding payees takes")
         return self.payee_directory
+
+    def checkout_url(self, payment_id: PaymentId, *, client_secret: str) -> str:
+        """Return the page on which a person pays, and reads what was bought. It carries the secret."""
+        return f"{self.public_url}/pay/{payment_id}?client_secret={client_secret}"
 
     async def admit_mutation(self, principal: Principal) -> None:
         """Count one mutation of this caller.

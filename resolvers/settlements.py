@@ -8,11 +8,12 @@ from quittance.domain.event import EventKind
 from quittance.domain.ids import LEDGER_TRANSACTION, SETTLEMENT, SettlementId
 from quittance.domain.ledger import entries_of_settlement
 from quittance.domain.money import Money
-from quittance.domain.payment import OptionState, Payment, PaymentOption, PaymentStatus
+from quittance.domain.payment import OptionState, Payment, PaymentOption, PaymentPurpose, PaymentStatus
 from quittance.domain.policy import Decision, decide
 from quittance.providers.base import FeedPosition, Settlement
 from quittance.resolvers.refunds import refund_by_policy
 from quittance.resolvers.services import Services
+from quittance.resolvers.upvotes import record_upvote
 from quittance.store import articles, ledger, merchants, options, payments, settlements
 from quittance.store.transaction import EventDraft, Transaction
 
@@ -81,10 +82,17 @@ def book_settlement(transaction: Transaction, services: Services, *, provider: s
         return Booking.DUPLICATE
     after = _move_payment(transaction, payment, booked=booked, decision=decision)
     _settle_option(transaction, services, after, option, decision=decision)
+    shared = 0
+    if decision.completes and after.purpose is PaymentPurpose.UPVOTE:
+        shared = record_upvote(transaction, services, after, booked=booked, accepted=decision.accepted)
     ledger.post(
         transaction,
         entries_of_settlement(
-            provider=provider, merchant_id=payment.merchant_id, received=booked.received, decision=decision
+            provider=provider,
+            merchant_id=payment.merchant_id,
+            received=booked.received,
+            decision=decision,
+            shared=shared,
         ),
         transaction_id=services.new_id(LEDGER_TRANSACTION),
         settlement_id=booked.id,

@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from quittance.sandbox import wallet
 from quittance.sandbox.faults import InvalidFault, UnknownFault
 from quittance.sandbox.rails import SandboxRails, SandboxRefused
 
@@ -35,7 +36,9 @@ def control_routes(rails: SandboxRails) -> list[Route]:
     return [
         Route("/sandbox", _guarded(control.status, reads_body=False), methods=["GET"]),
         Route("/sandbox/pay", _guarded(control.pay), methods=["POST"]),
+        Route("/sandbox/invoice", _guarded(control.invoice), methods=["POST"]),
         Route("/sandbox/sign-message", _guarded(control.sign_message), methods=["POST"]),
+        Route("/sandbox/lnurl-auth", _guarded(control.log_in), methods=["POST"]),
         Route("/sandbox/clock", _guarded(control.advance), methods=["POST"]),
         Route("/sandbox/faults", _guarded(control.arm), methods=["POST"]),
     ]
@@ -61,10 +64,32 @@ class _Control:
             raise _Wrong(code, refusal.reason, status=409) from refusal
         return {"preimage": preimage.hex()}
 
+    async def invoice(self, body: Mapping[str, Any]) -> Mapping[str, object]:
+        amount_msat = _optional(body, "amountMsat", int)
+        if amount_msat is not None and not 0 < amount_msat < 2**63:
+            raise _Wrong("INVALID_BODY", "amountMsat is a whole number above zero")
+        try:
+            made = self._rails.new_invoice(self._node(body) or "alice", amount_msat=amount_msat)
+        except SandboxRefused as refusal:
+            raise _Wrong("INVOICE_REFUSED", refusal.reason, status=409) from refusal
+        return {"paymentRequest": made}
+
     async def sign_message(self, body: Mapping[str, Any]) -> Mapping[str, object]:
         message = _text(body, "message", size_max=BODY_BYTES_MAX)
         signature, pubkey = self._rails.sign_message(message.encode(), node=self._node(body) or "alice")
         return {"signature": signature, "pubkey": pubkey}
+
+    async def log_in(self, body: Mapping[str, Any]) -> Mapping[str, object]:
+        text = _text(body, "lnurl", size_max=_PAYMENT_REQUEST_MAX)
+        try:
+            login = wallet.read_login(text)
+        except ValueError as error:
+            raise _Wrong("INVALID_BODY", f"lnurl: {error}") from error
+        node = self._rails.nodes[self._node(body) or "alice"]
+        try:
+            return await wallet.answer_login(login, secret=node.key.secret)
+        except wallet.DoorRefused as refused:
+            raise _Wrong("LOGIN_REFUSED", str(refused), status=409) from refused
 
     async def advance(self, body: Mapping[str, Any]) -> Mapping[str, object]:
         seconds = body.get("advanceSeconds")

@@ -8,6 +8,7 @@ from quittance.domain.errors import Unauthenticated
 from quittance.gql.context import Context, Credentials
 from quittance.gql.loaders import Loaders
 from quittance.gql.streams import EventSource
+from quittance.gql.waiting import SignedLogins
 from quittance.resolvers import access
 from quittance.resolvers.services import Services
 
@@ -22,6 +23,7 @@ class ServerAccess:
         self._services = services
         self._events = events
         self._key_used = key_used
+        self._signed_logins = SignedLogins()
 
     async def authenticate(self, credentials: Credentials) -> Principal:
         try:
@@ -50,4 +52,5 @@ class ServerAccess:
             principal=principal,
             loaders=Loaders(self._services, viewer=principal.viewer),
             events=self._events,
+            signed_logins=self._signed_logins,
         )

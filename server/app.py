@@ -26,8 +26,10 @@ from quittance.server.http.checkout import checkout_routes
 from quittance.server.http.door import DoorSettings
 from quittance.server.http.graphql import graphql_routes
 from quittance.server.http.health import health_routes
+from quittance.server.http.lnurl_auth import lnurl_auth_routes
 from quittance.server.http.observed import Observed
 from quittance.server.http.pages import asset_routes
+from quittance.server.http.payees import payee_routes
 from quittance.server.http.playground import playground
 from quittance.server.logs import configure_logs
 from quittance.server.metrics import EventMetrics
@@ -66,7 +68,9 @@ def create_app(settings: Settings) -> FastAPI:
                 [
                     *graphql,
                     *checkout_routes(runtime.services, door.client_address),
+                    *payee_routes(runtime.services, door.client_address),
                     *callback_routes(runtime.services, door, registry),
+                    *lnurl_auth_routes(runtime.services, door.client_address),
                     *asset_routes(),
                     *health_routes(runtime.services, registry),
                     *(runtime.sandbox.routes() if runtime.sandbox is not None else []),

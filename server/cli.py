@@ -194,6 +194,16 @@ def sandbox_sign(
     typer.echo(json.dumps(_control("POST", url, "/sandbox/sign-message", {"message": message, "node": node})))
 
 
+@sandbox_app.command("login")
+def sandbox_login(
+    lnurl: Annotated[str, typer.Argument(help="The code of `createLnurlLogin`, LNURL1….")],
+    node: Annotated[str, typer.Option(help="Whose wallet signs.")] = "alice",
+    url: ServerUrl = DEFAULT_URL,
+) -> None:
+    """Sign a login with a sandbox node's wallet, as scanning its QR code would, and print the wallet's key."""
+    typer.echo(_control("POST", url, "/sandbox/lnurl-auth", {"lnurl": lnurl, "node": node})["key"])
+
+
 @sandbox_app.command("clock")
 def sandbox_clock(
     advance_seconds: Annotated[int, typer.Argument(help="How far to move the time of server and rails.")],

@@ -15,7 +15,7 @@ _SECRET_NAMES = re.compile(
     r"secret|preimage|macaroon|authorization|api_?key|password|token|nonce|signature", re.IGNORECASE
 )
 _SECRET_TEXTS = re.compile(
-    r"q[kr]_[A-Za-z0-9_-]{8,}|whsec_[A-Za-z0-9+/=]{8,}|pay_[0-9a-f]{32}_secret_[0-9a-f]+|(?i:bearer)\s+\S+"
+    r"q[klr]_[A-Za-z0-9_-]{8,}|whsec_[A-Za-z0-9+/=]{8,}|pay_[0-9a-f]{32}_secret_[0-9a-f]+|(?i:bearer)\s+\S+"
 )
 _HIDDEN = "…"
 

@@ -9,39 +9,38 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import grpc.aio
 import structlog
-from pydantic import SecretStr
 
 from quittance.domain.access import Principal
 from quittance.domain.errors import ProviderMisconfigured
 from quittance.domain.ids import EVENT, ApiKeyId, SessionId, new_id
 from quittance.domain.secrets import SecretDeriver
+from quittance.domain.transfer import FeeRule
 from quittance.domain.webhook import read_secrets
 from quittance.gql.limits import DocumentLimits
 from quittance.providers.base import ReadsCallbacks, ReceivingProvider, SendingProvider, SettlementFeed
 from quittance.providers.hints import SignedHints
-from quittance.providers.lnd.channel import LndConnection, open_channel
-from quittance.providers.lnd.currencies import BITCOIN, LITECOIN, Currency
-from quittance.providers.lnd.payer import LndPayer
 from quittance.providers.lnd.provider import LndProvider
 from quittance.providers.rates.base import RateSource
 from quittance.resolvers.services import (
     ACCOUNT_BUDGET,
     ASKING_BUDGET,
     MUTATION_BUDGET,
+    PAYEE_BUDGET,
+    PAYER_BUDGET,
     PaymentRules,
     ReaderRules,
     Services,
+    TransferRules,
     WebhookTools,
 )
 from quittance.sandbox.clock import SandboxClock
-from quittance.sandbox.coordinates import LndCoordinates, SandboxCoordinates
+from quittance.sandbox.coordinates import SandboxCoordinates
 from quittance.server.access import ADDRESS_BUDGET, KEY_BUDGET, ServerAccess
 from quittance.server.broker import EventBroker
+from quittance.server.lightning import LND, nodes_of, open_payers, open_rails
 from quittance.server.limiter import MinuteLimiter
 from quittance.server.outgoing import OutgoingOnDemand, payee_directory
 from quittance.server.payloads import GraphQLPayloads
@@ -60,9 +59,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("quittance.runtime")
 
-LND = "lnd"
-LND_LTC = "lnd-ltc"
-CURRENCIES: Mapping[str, Currency] = {LND: BITCOIN, LND_LTC: LITECOIN}
 KEY_USE_FLUSH_S = 30.0
 NETWORK_CHECK_S = 3.0
 HTTP_TIMEOUT_S = 10.0
@@ -113,8 +109,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
     async with AsyncExitStack() as stack:
         clock, sandbox, coordinates = await _open_sandbox(settings, stack)
         database = await _open_database(settings, stack, now=clock)
-        nodes = _nodes(settings, coordinates)
-        rails = _open_rails(settings, stack, nodes)
+        rails, payers = _open_lightning(settings, stack, coordinates)
         await _check_networks(rails)
         services = Services(
             database=database,
@@ -126,8 +121,12 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             limiter=_limiter(settings),
             public_url=settings.base_url,
             rules=_rules(settings),
+            transfers=TransferRules(
+                fee=FeeRule(ppm=settings.transfer_fee_ppm, msat_min=settings.transfer_fee_msat_min),
+                payout_msat_min=settings.payout_msat_min,
+            ),
             readers=ReaderRules(challenge_s=settings.login_challenge_s, session_s=settings.session_s),
-            payers=_open_payers(settings, stack, nodes),
+            payers=payers,
             callbacks=_callbacks(settings),
         )
         with telling_of_the_database():
@@ -238,70 +237,26 @@ async def _release_claims_if_alone(database: Database, lock: IO[str]) -> None:
     fcntl.flock(lock, fcntl.LOCK_SH)
 
 
-def _nodes(settings: Settings, coordinates: SandboxCoordinates | None) -> dict[str, LndCoordinates]:
-    """Return where the node of each rail is found.
+def _open_lightning(
+    settings: Settings, stack: AsyncExitStack, coordinates: SandboxCoordinates | None
+) -> tuple[dict[str, LndProvider], dict[str, SendingProvider]]:
+    """Open what receives, and what may pay.
 
     Raises:
-        StartRefused: none is set.
+        StartRefused: no node is set, or one of its files cannot be read or holds something else.
     """
-    if coordinates is not None:
-        return {LND: coordinates.lnd, LND_LTC: coordinates.lnd_ltc}
-    nodes: dict[str, LndCoordinates] = {}
-    if settings.lnd_address is not None and settings.lnd_tls_cert_path and settings.lnd_macaroon_path:
-        nodes[LND] = LndCoordinates(
-            address=settings.lnd_address,
-            tls_cert_path=settings.lnd_tls_cert_path,
-            macaroon_path=settings.lnd_macaroon_path,
-            spend_macaroon_path=settings.lnd_spend_macaroon_path,
-            network=settings.lnd_network,
-        )
-    if settings.lnd_ltc_address is not None and settings.lnd_ltc_tls_cert_path and settings.lnd_ltc_macaroon_path:
-        nodes[LND_LTC] = LndCoordinates(
-            address=settings.lnd_ltc_address,
-            tls_cert_path=settings.lnd_ltc_tls_cert_path,
-            macaroon_path=settings.lnd_ltc_macaroon_path,
-            spend_macaroon_path=settings.lnd_ltc_spend_macaroon_path,
-            network=settings.lnd_ltc_network,
-        )
+    nodes = nodes_of(settings, coordinates)
     if not nodes:
         raise StartRefused("no rail is set: set QUITTANCE_LND_ADDRESS, or QUITTANCE_SANDBOX=true to try it out")
-    return nodes
-
-
-def _open_rails(
-    settings: Settings, stack: AsyncExitStack, nodes: Mapping[str, LndCoordinates]
-) -> dict[str, LndProvider]:
-    """Open what receives."""
-    rails: dict[str, LndProvider] = {}
-    for name, where in nodes.items():
-        rails[name] = LndProvider(
-            _channel(where, macaroon_path=where.macaroon_path),
-            network=where.network,
-            name=name,
-            timeout_s=settings.lnd_timeout_s,
-            currency=CURRENCIES[name],
+    try:
+        return (
+            open_rails(nodes, stack, timeout_s=settings.lnd_timeout_s),
+            open_payers(nodes, stack, timeout_s=settings.lnd_timeout_s),
         )
-        stack.push_async_callback(rails[name].aclose)
-    return rails
-
-
-def _open_payers(
-    settings: Settings, stack: AsyncExitStack, nodes: Mapping[str, LndCoordinates]
-) -> dict[str, SendingProvider]:
-    """Open what may pay, on a channel of its own: the macaroon that spends is on no call that does not need it."""
-    payers: dict[str, SendingProvider] = {}
-    for name, where in nodes.items():
-        if where.spend_macaroon_path is None:
-            continue
-        payers[name] = payer = LndPayer(
-            _channel(where, macaroon_path=where.spend_macaroon_path),
-            network=where.network,
-            name=name,
-            timeout_s=settings.lnd_timeout_s,
-            currency=CURRENCIES[name],
-        )
-        stack.push_async_callback(payer.aclose)
-    return payers
+    except ProviderMisconfigured as error:
+        raise StartRefused(error.message) from None
+    except OSError as error:
+        raise StartRefused(f"{error.filename}: {error.strerror}") from None
 
 
 def _callbacks(settings: Settings) -> dict[str, ReadsCallbacks]:
@@ -329,20 +284,6 @@ async def _check_networks(rails: Mapping[str, ReceivingProvider]) -> None:
         if health.wrong_network:
             setting = f"{PREFIX}{name.upper().replace('-', '_')}_NETWORK"
             raise StartRefused(f"{name}: {health.detail}; connect another node, or set {setting} to this one's network")
-
-
-def _channel(lnd: LndCoordinates, *, macaroon_path: Path) -> grpc.aio.Channel:
-    try:
-        connection = LndConnection(
-            address=lnd.address,
-            tls_cert=lnd.tls_cert_path.read_bytes(),
-            macaroon=SecretStr(macaroon_path.read_bytes().hex()),
-        )
-        return open_channel(connection)
-    except ProviderMisconfigured as error:
-        raise StartRefused(error.message) from None
-    except OSError as error:
-        raise StartRefused(f"{error.filename}: {error.strerror}") from None
 
 
 async def _open_rates(stack: AsyncExitStack, coordinates: SandboxCoordinates | None) -> RateSource | None:
@@ -373,6 +314,8 @@ def _limiter(settings: Settings) -> MinuteLimiter:
         {
             MUTATION_BUDGET: settings.mutations_per_minute,
             ACCOUNT_BUDGET: settings.new_accounts_per_minute,
+            PAYEE_BUDGET: settings.payee_invoices_per_minute,
+            PAYER_BUDGET: settings.payee_invoices_per_minute_per_caller,
             ASKING_BUDGET: settings.asking_per_minute_per_address,
             KEY_BUDGET: settings.requests_per_minute_per_key,
             ADDRESS_BUDGET: settings.requests_per_minute_per_address,
@@ -385,6 +328,8 @@ def _rules(settings: Settings) -> PaymentRules:
         amount_msat_max=settings.amount_msat_max,
         amount_litoshi_max=settings.amount_litoshi_max,
         upvote_msat_min=settings.upvote_msat_min,
+        payee_msat_min=settings.payee_msat_min,
+        payee_expires_in_s=settings.payee_expires_in_s,
         expires_in_s_default=settings.expires_in_s_default,
         expires_in_s_max=settings.expires_in_s_max,
         hold_s_max=settings.hold_s_max,

@@ -49,6 +49,10 @@ class Settings(BaseSettings):
         None, description="A macaroon with offchain:read and offchain:write, and nothing else, to pay refunds and "
         "payouts with. Without it nothing is ever paid."
     )  # fmt: skip
+    transfer_fee_ppm: int = Field(10_000, ge=0, le=500_000, description="The most that the way of a refund or a "
+        "payout may cost, in millionths of its amount…")  # fmt: skip
+    transfer_fee_msat_min: Positive = Field(10_000, description="…and at least so many millisatoshi.")
+    payout_msat_min: Positive = Field(1_000, description="The smallest payout, in millisatoshi.")
     lnd_network: Network = Field("mainnet", description="The network the node must be on.")
     lnd_callback_secret: SecretStr | None = Field(
         None, description="What notices to /callbacks/lnd are signed with, `whsec_…`; comma separated during a "
@@ -67,6 +71,12 @@ class Settings(BaseSettings):
     amount_msat_max: Positive = Field(100_000_000_000, description="The largest payment, in millisatoshi.")
     amount_litoshi_max: Positive = Field(
         10_000_000_000, le=10**16, description="The largest payment in Litecoin, in its smallest unit: 10^-8 LTC."
+    )
+    payee_msat_min: Positive = Field(1_000, description="The smallest payment to a Lightning Address, in millisatoshi.")
+    payee_expires_in_s: Positive = Field(600, description="How long an invoice of a Lightning Address can be paid.")
+    payee_invoices_per_minute: Positive = Field(600, description="Invoices a minute for one Lightning Address.")
+    payee_invoices_per_minute_per_caller: Positive = Field(
+        60, description="Invoices of Lightning Addresses a minute for one caller, by address."
     )
     upvote_msat_min: Positive = Field(1_000_000, description="The smallest upvote, in millisatoshi.")
     expires_in_s_default: Positive = Field(3_600, description="How long an invoice can be paid unless the caller says.")

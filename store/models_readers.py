@@ -26,15 +26,21 @@ class AccountRow(Row, table=True):
     """A reader. ``username_key`` is the name as it is compared."""
 
     __tablename__: ClassVar[str | declared_attr[str]] = "account"
-    __table_args__ = (UniqueConstraint("username_key"), UniqueConstraint("identity_pubkey"))
+    __table_args__ = (
+        UniqueConstraint("username_key"),
+        UniqueConstraint("identity_pubkey"),
+        UniqueConstraint("lnurl_key"),
+    )
 
     id: str = Field(sa_type=Text, primary_key=True)
     username: str = Field(sa_type=Text)
     username_key: str = Field(sa_type=Text)
-    identity_pubkey: str = Field(sa_type=Text)
+    identity_pubkey: str | None = Field(sa_type=Text, nullable=True)
     lightning_address: str | None = Field(sa_type=Text, nullable=True)
     wallet_address: str | None = Field(sa_type=Text, nullable=True)
     created_at_us: int = Field(sa_type=BigInteger)
+    lnurl_key: str | None = Field(sa_type=Text, nullable=True)
+    payout_from_msat: int | None = Field(sa_type=BigInteger, nullable=True)
 
 
 class ReaderSessionRow(Row, table=True):
@@ -49,6 +55,22 @@ class ReaderSessionRow(Row, table=True):
     token_hash: bytes = Field(sa_type=LargeBinary)
     created_at_us: int = Field(sa_type=BigInteger)
     last_used_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
+    expires_at_us: int = Field(sa_type=BigInteger)
+
+
+class LnurlLoginRow(Row, table=True):
+    """A login by wallet that has begun: ``lnurl_key`` is set once, by the wallet; finishing it deletes the row."""
+
+    __tablename__: ClassVar[str | declared_attr[str]] = "lnurl_login"
+    __table_args__ = (UniqueConstraint("k1_hash"), UniqueConstraint("secret_hash"), Index(None, "expires_at_us"))
+
+    id: str = Field(sa_type=Text, primary_key=True)
+    k1_hash: bytes = Field(sa_type=LargeBinary)
+    secret_hash: bytes = Field(sa_type=LargeBinary)
+    action: str = Field(sa_type=Text)
+    username: str | None = Field(sa_type=Text, nullable=True)
+    account_id: str | None = Field(sa_type=Text, foreign_key="account.id", nullable=True)
+    lnurl_key: str | None = Field(sa_type=Text, nullable=True)
     expires_at_us: int = Field(sa_type=BigInteger)
 
 

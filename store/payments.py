@@ -108,6 +108,7 @@ def insert_payment(transaction: Transaction, payment: Payment) -> None:
             "notify_url": payment.notify_url,
             "hold": int(payment.hold),
             "hold_expires_at_us": None if payment.hold_expires_at is None else to_us(payment.hold_expires_at),
+            "described_by": payment.described_by,
         },
     )
 
@@ -223,7 +224,7 @@ def _to_domain(row: Any) -> Payment:
     (
         id_, merchant_id, viewer, article_id, status, status_reason, purpose, provider, amount, code, scale,
         received, description, correlation_id, refund_address, expires_in_s, created, modified, expires, settled,
-        notify_url, hold, hold_expires,
+        notify_url, hold, hold_expires, described_by,
     ) = row  # fmt: skip
     asset = Asset(code, scale)
     return Payment(
@@ -248,4 +249,5 @@ def _to_domain(row: Any) -> Payment:
         notify_url=notify_url,
         hold=bool(hold),
         hold_expires_at=from_us_or_none(hold_expires),
+        described_by=described_by,
     )

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from quittance.domain.job import JobKind
 from quittance.resolvers.attempts import abandon, deliver
+from quittance.resolvers.automatic_payouts import pay_automatically
 from quittance.resolvers.callbacks import abandon_callback, process_callback
 from quittance.resolvers.jobs import JobWork
 from quittance.resolvers.reconciliation import check_option
 from quittance.resolvers.sending import advance_transfer
 from quittance.resolvers.services import Services
+from quittance.resolvers.upvotes import share_out
 from quittance.workers.jobs import JobRunner
 
 CRASHES_MAX = 10
@@ -19,6 +21,7 @@ WEBHOOKS_IN_ALL, WEBHOOKS_OF_ONE = 256, 128  # of one merchant
 LOOKUPS_IN_ALL = 32
 TRANSFERS_AT_ONCE = 8  # of one merchant or reader, from one process
 TRANSFERS_IN_ALL, TRANSFERS_OF_ONE = 64, 16
+SPLITS_AT_ONCE = 1  # of one merchant: two would wait for its account
 
 
 def webhook_work(*, per_second: int | None) -> Mapping[JobKind, JobWork]:
@@ -50,18 +53,31 @@ def provider_work(*, per_second: int | None = LOOKUPS_PER_SECOND) -> Mapping[Job
 
 def transfer_work() -> Mapping[JobKind, JobWork]:
     """Return how money is sent, several of one owner's at once. What may be on its way is never given up."""
-    return {JobKind.TRANSFER: JobWork(handler=advance_transfer, lane_at_once=TRANSFERS_AT_ONCE)}
+    return {
+        JobKind.TRANSFER: JobWork(handler=advance_transfer, lane_at_once=TRANSFERS_AT_ONCE),
+        JobKind.AUTOMATIC_PAYOUT: JobWork(handler=pay_automatically, lane_at_once=1),
+    }
+
+
+def upvote_work() -> Mapping[JobKind, JobWork]:
+    """Return how upvotes are shared out: money waits for it, so we never stop trying."""
+    return {JobKind.UPVOTE_SPLIT: JobWork(handler=share_out, lane_at_once=SPLITS_AT_ONCE)}
 
 
 def runners(services: Services, *, webhooks_per_second: int) -> Sequence[JobRunner]:
-    """Return what tells merchants, what asks providers and what pays: each has places that no other can take."""
+    """Return what tells merchants, what asks providers and books, and what pays: each has places of its own."""
     telling = JobRunner(
         services=services,
         work=webhook_work(per_second=webhooks_per_second),
         at_once=WEBHOOKS_IN_ALL,
         owner_at_once=WEBHOOKS_OF_ONE,
     )
-    asking = JobRunner(services=services, work=provider_work(), at_once=LOOKUPS_IN_ALL, owner_at_once=LOOKUPS_IN_ALL)
+    asking = JobRunner(
+        services=services,
+        work={**provider_work(), **upvote_work()},
+        at_once=LOOKUPS_IN_ALL,
+        owner_at_once=LOOKUPS_IN_ALL,
+    )
     paying = JobRunner(
         services=services, work=transfer_work(), at_once=TRANSFERS_IN_ALL, owner_at_once=TRANSFERS_OF_ONE
     )

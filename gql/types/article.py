@@ -1,5 +1,6 @@
 """Articles on the wire."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -10,11 +11,13 @@ from quittance.domain import article, payment
 from quittance.domain.access import Scope
 from quittance.domain.article import ArticleOrder, ArticleStatus
 from quittance.domain.ids import ArticleId, PaymentId
+from quittance.domain.money import BTC_MSAT
 from quittance.domain.payment import PaymentPurpose, PaymentStatus
 from quittance.gql.context import Context, QuittanceInfo
 from quittance.gql.types.money import AmountInput, Money
 from quittance.gql.types.node import Node, PageInfo
-from quittance.resolvers import articles
+from quittance.gql.types.qr import QrFormat, qr_data_uri
+from quittance.resolvers import articles, lightning_names
 from quittance.resolvers.payments import may_see
 
 if TYPE_CHECKING:
@@ -57,6 +60,32 @@ class Article(Node):
         principal = info.context.principal
         own = principal.merchant_id == self.subject.merchant_id and principal.allows(Scope.ARTICLES_WRITE)
         return self.subject.content if own else None
+
+    @strawberry.field(description="A Lightning Address that sells it; null while it cannot be bought for bitcoin.")
+    def lightning_address(self, info: QuittanceInfo) -> str | None:
+        return lightning_names.address_of(info.context.services, self.subject.id) if self._for_sale else None
+
+    @strawberry.field(description="The same as an LNURL, in capitals; null while it cannot be bought for bitcoin.")
+    def lnurl(self, info: QuittanceInfo) -> str | None:
+        return lightning_names.lnurl_of(info.context.services, self.subject.id) if self._for_sale else None
+
+    @strawberry.field(
+        description="The LNURL as a QR code: a data: URI; null while it cannot be bought, and without a key of its "
+        "merchant, as drawing a page of them is work that strangers must not ask for: they can draw `lnurl`."
+    )
+    async def lnurl_qr_code(
+        self,
+        info: QuittanceInfo,
+        format: Annotated[QrFormat | None, strawberry.argument(description="How to draw it.")] = QrFormat.SVG,  # noqa: A002
+    ) -> str | None:
+        if not self._for_sale or info.context.principal.merchant_id != self.subject.merchant_id:
+            return None
+        lnurl = lightning_names.lnurl_of(info.context.services, self.subject.id)
+        return await asyncio.to_thread(qr_data_uri, lnurl.lower(), format or QrFormat.SVG)
+
+    @property
+    def _for_sale(self) -> bool:
+        return self.subject.status is ArticleStatus.VISIBLE and self.subject.price.asset.code == BTC_MSAT.code
 
     @strawberry.field(description="This viewer's own newest view payment.")
     async def payment(

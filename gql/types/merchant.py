@@ -1,17 +1,21 @@
 """Merchants, their keys and their log, on the wire."""
 
+import asyncio
 from datetime import datetime
+from typing import Annotated
 
 import strawberry
 
 from quittance.domain import access, audit
 from quittance.domain import policy as policies
 from quittance.domain.audit import AuditAction, AuditFilter
+from quittance.domain.ids import MerchantId
 from quittance.domain.policy import LatePolicy, OverPolicy, UnderPolicy
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.types.node import Node, PageInfo
+from quittance.gql.types.qr import QrFormat, qr_data_uri
 from quittance.resolvers import audit as log
-from quittance.resolvers import keys, merchants
+from quittance.resolvers import keys, lightning_names, merchants
 
 strawberry.enum(LatePolicy, description="What becomes of money that comes too late: it counts, or is owed back.")
 strawberry.enum(
@@ -53,6 +57,31 @@ class Merchant(Node):
     default_provider: str = strawberry.field(description="The rail of payments that name none.")
     policy: SettlementPolicy = strawberry.field(description="What is done with money that does not come as asked.")
     created_at: datetime = strawberry.field(description="When it was made.")
+
+    @strawberry.field(description="Where anybody can pay it, such as shop@example.com; null without a name.")
+    async def lightning_address(self, info: QuittanceInfo) -> str | None:
+        name = await self._lightning_name(info)
+        return None if name is None else lightning_names.address_of(info.context.services, name)
+
+    @strawberry.field(description="The same as an LNURL, in capitals; null without a name.")
+    async def lnurl(self, info: QuittanceInfo) -> str | None:
+        name = await self._lightning_name(info)
+        return None if name is None else lightning_names.lnurl_of(info.context.services, name)
+
+    @strawberry.field(description="The LNURL as a QR code: a data: URI; null without a name.")
+    async def lnurl_qr_code(
+        self,
+        info: QuittanceInfo,
+        format: Annotated[QrFormat | None, strawberry.argument(description="How to draw it.")] = QrFormat.SVG,  # noqa: A002
+    ) -> str | None:
+        name = await self._lightning_name(info)
+        if name is None:
+            return None
+        lnurl = lightning_names.lnurl_of(info.context.services, name)
+        return await asyncio.to_thread(qr_data_uri, lnurl.lower(), format or QrFormat.SVG)
+
+    async def _lightning_name(self, info: QuittanceInfo) -> str | None:
+        return await info.context.loaders.lightning_name.load(MerchantId(self.id))
 
     @staticmethod
     def from_domain(subject: policies.Merchant) -> "Merchant":

@@ -1,7 +1,6 @@
 """Payments on the wire."""
 
 import asyncio
-import base64
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from enum import StrEnum
@@ -20,20 +19,15 @@ from quittance.gql.types.article import Article, opens_article
 from quittance.gql.types.enums import OptionState, PaymentPurpose, PaymentStatus
 from quittance.gql.types.money import AmountInput, Money
 from quittance.gql.types.node import Node, PageInfo
+from quittance.gql.types.qr import QrFormat, qr_data_uri
+from quittance.gql.types.upvote import Upvote
 from quittance.gql.types.webhook import may_see_deliveries
-from quittance.web.qr import qr_png, qr_svg
 
 if TYPE_CHECKING:
     from quittance.gql.types.transfer import RefundConnection
     from quittance.gql.types.webhook import WebhookDeliveryConnection
 
 EVENTS_DEFAULT = 20
-
-
-@strawberry.enum(description="How a QR code is drawn.")
-class QrFormat(StrEnum):
-    SVG = "SVG"
-    PNG = "PNG"
 
 
 @strawberry.enum(
@@ -45,12 +39,6 @@ class PaymentDeliveryStatus(StrEnum):
     PENDING = "PENDING"
     DELIVERED = "DELIVERED"
     FAILED = "FAILED"
-
-
-def _qr_data_uri(text: str, drawn_as: QrFormat) -> str:
-    if drawn_as is QrFormat.SVG:
-        return "data:image/svg+xml;base64," + base64.b64encode(qr_svg(text).encode()).decode()
-    return "data:image/png;base64," + base64.b64encode(qr_png(text)).decode()
 
 
 @strawberry.interface(description="One way to pay a payment, on one rail.")
@@ -159,6 +147,12 @@ class Payment(Node):
             self.subject.id, lambda found: found[-1].payment_request if found else None
         )
 
+    @strawberry.field(description="How it is shared out, for an upvote that is complete; null for others.")
+    def upvote(self, info: QuittanceInfo) -> Upvote | None:
+        return info.context.loaders.upvote.then(
+            self.subject.id, lambda found: None if found is None else Upvote.from_domain(found)
+        )
+
     @strawberry.field(description="The newest invoice's payment hash, in hex.")
     def payment_hash(self, info: QuittanceInfo) -> str | None:
         return info.context.loaders.options.then(self.subject.id, lambda found: found[-1].reference if found else None)
@@ -172,7 +166,7 @@ class Payment(Node):
         found = await info.context.loaders.options.load(self.subject.id)
         if not found or found[-1].payment_request is None:
             return None
-        return await asyncio.to_thread(_qr_data_uri, found[-1].payment_request, format or QrFormat.SVG)
+        return await asyncio.to_thread(qr_data_uri, found[-1].payment_request, format or QrFormat.SVG)
 
     @strawberry.field(description="Where an interactive wallet approves; null for Lightning.")
     def redirect_url(self) -> str | None:
@@ -182,7 +176,7 @@ class Payment(Node):
     def checkout_url(self, info: QuittanceInfo) -> str:
         services = info.context.services
         secret = services.derive.client_secret(self.subject.id)
-        return f"{services.public_url}/pay/{self.subject.id}?client_secret={secret}"
+        return services.checkout_url(self.subject.id, client_secret=secret)
 
     @strawberry.field(description="What happened to it, the oldest first.")
     def events(

@@ -8,13 +8,15 @@ import strawberry
 from quittance.domain import reader
 from quittance.domain.cursor import encode_key
 from quittance.domain.ids import AccountId
+from quittance.domain.money import msat
 from quittance.gql.arguments import After, First
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.lookahead import load_for_payments
-from quittance.gql.pages import PAGE_DEFAULT, asked_page
-from quittance.gql.types.money import Money
+from quittance.gql.pages import PAGE_DEFAULT, asked_page, entry_key
+from quittance.gql.types.money import AmountInput, Money
 from quittance.gql.types.payment import Payment, PaymentConnection, PaymentEdge
 from quittance.gql.types.transfer import PayoutConnection, payout_page
+from quittance.gql.types.upvote import EARNING, EarningConnection, EarningEdge
 from quittance.resolvers import accounts, logins
 
 _PAYMENT = "accountPayment"
@@ -50,8 +52,15 @@ class Account:
     identity_pubkey: str | None = strawberry.field(
         description="The public key of the reader's Lightning node, in hex; null for one who logs in otherwise."
     )
+    lnurl_key: str | None = strawberry.field(
+        description="The key of the reader's wallet, in hex: it logs in by LNURL-auth, and is another one for each "
+        "domain name. Null for one who never linked a wallet."
+    )
     lightning_address: str | None = strawberry.field(description="Where the reader is paid over Lightning.")
     wallet_address: str | None = strawberry.field(description="Where the reader is paid over Interledger.")
+    payout_from: Money | None = strawberry.field(
+        description="The balance from which on all of it is paid out by itself; null for never."
+    )
     created_at: datetime = strawberry.field(description="When the reader first logged in.")
 
     @strawberry.field(description="What the reader can have paid out, one amount per asset.")
@@ -78,6 +87,19 @@ class Account:
     async def payouts(self, info: QuittanceInfo, first: First = PAGE_DEFAULT, after: After = None) -> PayoutConnection:
         return await payout_page(info, self.id, first=first, after=after)
 
+    @strawberry.field(description="The reader's shares of upvotes that others paid, the newest first.")
+    async def earnings(
+        self, info: QuittanceInfo, first: First = PAGE_DEFAULT, after: After = None
+    ) -> EarningConnection:
+        asked = asked_page(first, after)
+        services, account_id = info.context.services, AccountId(self.id)
+        key = None if after is None else entry_key(after, EARNING)
+        found = await accounts.list_earnings(services, account_id, after=key, limit=asked.limit)
+        page = asked.of(found, EarningEdge.from_domain)
+        return EarningConnection(
+            count=partial(accounts.count_earnings, services, account_id), edges=page.edges, page_info=page.page_info
+        )
+
     @strawberry.field(
         description=f"Where the reader is logged in, the newest first; at most {reader.SESSIONS_MAX}, the oldest end."
     )
@@ -91,8 +113,10 @@ class Account:
             id=strawberry.ID(subject.id),
             username=subject.username,
             identity_pubkey=subject.identity_pubkey,
+            lnurl_key=subject.lnurl_key,
             lightning_address=subject.lightning_address,
             wallet_address=subject.wallet_address,
+            payout_from=None if subject.payout_from_msat is None else Money.from_domain(msat(subject.payout_from_msat)),
             created_at=subject.created_at,
         )
 
@@ -124,4 +148,9 @@ class UpdateAccountInput:
     wallet_address: str | None = strawberry.field(
         default=strawberry.UNSET,
         description="An Interledger wallet address, such as $wallet.example/name; null clears it.",
+    )
+    payout_from: AmountInput | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="The balance from which on all of it is paid out by itself to the Lightning Address; null for "
+        "never.",
     )

@@ -25,7 +25,8 @@ strawberry.enum(
     AccountKind,
     name="LedgerAccountKind",
     description="What an account counts. PROVIDER: held by a rail. MERCHANT: owed to it. REFUNDABLE: owed to payers. "
-    "READER: owed to a reader. RESERVED: set aside for money on its way out.",
+    "READER: owed to a reader. RESERVED: set aside for money on its way out. SPLIT: came for upvotes, and is about to "
+    "be shared out among readers.",
 )
 strawberry.enum(Disposition, name="SettlementDisposition", description="What was done with money that arrived.")
 strawberry.enum(
@@ -235,6 +236,7 @@ class Reconciliation:
     accounts_compared: int = strawberry.field(description="How many balances were compared with their entries.")
     settlements_compared: int = strawberry.field(description="How many settlements were looked for in the ledger.")
     payments_compared: int = strawberry.field(description="How many payments were compared with their settlements.")
+    transfers_compared: int = strawberry.field(description="How many refunds and payouts were found in the ledger.")
 
     @staticmethod
     def from_domain(subject: reports.Reconciliation) -> "Reconciliation":
@@ -248,4 +250,5 @@ class Reconciliation:
             accounts_compared=subject.checked.get(Book.ACCOUNTS, 0),
             settlements_compared=subject.checked.get(Book.SETTLEMENTS, 0),
             payments_compared=subject.checked.get(Book.PAYMENTS, 0),
+            transfers_compared=subject.checked.get(Book.TRANSFERS, 0),
         )

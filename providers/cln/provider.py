@@ -15,7 +15,7 @@ from quittance.providers.cln.errors import Fault, NodeRefusal
 from quittance.providers.cln.invoices import canceled, description_of, label_of, to_invoice
 from quittance.providers.cln.node import Node
 from quittance.providers.cln.rows import InvoiceRow, InvoiceRows, NewInvoice, Nothing
-from quittance.providers.lightning import NodeUnavailable, Terms, asked_amount, missing, verified
+from quittance.providers.lightning import NodeUnavailable, Terms, asked_amount, description_hash, missing, verified
 
 NETWORKS: Final[Mapping[str, tuple[str, str]]] = {  # what the node calls it, and what its invoices begin with
     "mainnet": ("bitcoin", "bc"),
@@ -60,11 +60,17 @@ class ClnProvider:
         """
         amount_msat = asked_amount(request, provider=self.name, asset=BTC_MSAT)
         reference = self.reference(request.preimage)
-        terms = Terms(reference=reference, amount_msat=amount_msat, prefix=self._prefix, network=self._network)
+        terms = Terms(
+            reference=reference,
+            amount_msat=amount_msat,
+            description_hash=description_hash(request),
+            prefix=self._prefix,
+            network=self._network,
+        )
         question = {
             "amount_msat": amount_msat,
             "label": label_of(reference),
-            "description": description_of(request.description),
+            **_described(request),
             "expiry": request.expires_in_s,
             "preimage": request.preimage.hex(),
         }
@@ -169,3 +175,10 @@ class ClnProvider:
         if facts.warning_bitcoind_sync or facts.warning_lightningd_sync:
             return ProviderHealth(ready=False, detail="the node is not synced to the chain")
         return ProviderHealth(ready=True, detail=f"synced on {self._network}")
+
+
+def _described(request: InvoiceRequest) -> Mapping[str, object]:
+    """Return what the invoice says it is for: a text, or the hash of one, which this node takes itself."""
+    if request.described_by is None:
+        return {"description": description_of(request.description)}
+    return {"description": request.described_by, "deschashonly": True}

@@ -62,7 +62,6 @@ class LndPayer:
         self.asset: Asset = currency.asset
         self._set_to = f"{currency.chain} {network}"
         self._prefix = currency.prefixes[network]
-        self._network = network
         self._channel = channel
         self._router = RouterStub(channel)
         self._timeout_s = timeout_s
@@ -115,7 +114,7 @@ class LndPayer:
         message.payment_hash = sha256(request.preimage).digest()
         message.dest_custom_records[KEYSEND_RECORD] = request.preimage
         message.dest_features.append(lnrpc_pb2.TLV_ONION_OPT)
-        message.max_parts = 1  # the preimage travels with each part, and whoever forwards one could take the rest
+        message.max_parts = 1  # without an invoice the payee has no address by which it could put parts together
         return await self._sent(message, reference=message.payment_hash.hex())
 
     async def lookup_sent(self, reference: str) -> SentPayment:

@@ -49,6 +49,7 @@ _REFUSED: Final[Mapping[str, str]] = {
     "amount must not be specified": "the invoice names an amount, and another was given",
     "self-payments not allowed": "the node does not pay itself",
 }
+_FORBIDDEN: Final = "permission denied"
 _UNOPENED: Final = (
     "verification failed", "cannot get macaroon", "cannot retrieve macaroon", "expected 1 macaroon", "not satisfied",
     "cannot determine data format", "unmarshal v1:", "unmarshal v2:", "empty macaroon", "encoding/hex:",
@@ -114,15 +115,22 @@ def sending_error(error: grpc.aio.AioRpcError, *, provider: str) -> Exception:
             return AlreadyBegun(provider)
         case grpc.StatusCode.UNIMPLEMENTED if any(known in text for known in _NO_SUCH_CALL):
             return ProviderMisconfigured(provider, _NO_ROUTER)
-        case grpc.StatusCode.UNKNOWN | grpc.StatusCode.PERMISSION_DENIED if "permission denied" in text:
+        case grpc.StatusCode.PERMISSION_DENIED if _FORBIDDEN in text:
             return ProviderMisconfigured(provider, MAY_NOT_PAY)
-        case grpc.StatusCode.UNKNOWN if any(known in text for known in _UNOPENED):
-            return ProviderMisconfigured(provider, _NOT_ACCEPTED)
         case grpc.StatusCode.UNKNOWN:
-            reason = next((sentence for known, sentence in _REFUSED.items() if known in text), None)
-            if reason is not None:
-                return SendRefused(provider, reason)
-    return unknown_outcome(error, provider=provider)
+            return _told_before_the_start(text, provider=provider) or unknown_outcome(error, provider=provider)
+        case _:
+            return unknown_outcome(error, provider=provider)
+
+
+def _told_before_the_start(text: str, *, provider: str) -> QuittanceError | None:
+    """Return what a plain Go error means, if it is one that LND never gives of a payment that exists."""
+    if _FORBIDDEN in text:
+        return ProviderMisconfigured(provider, MAY_NOT_PAY)
+    if any(known in text for known in _UNOPENED):
+        return ProviderMisconfigured(provider, _NOT_ACCEPTED)
+    reason = next((sentence for known, sentence in _REFUSED.items() if known in text), None)
+    return None if reason is None else SendRefused(provider, reason)
 
 
 def _says_begun(code: grpc.StatusCode, text: str) -> bool:
@@ -132,6 +140,7 @@ def _says_begun(code: grpc.StatusCode, text: str) -> bool:
 
 
 def unknown_outcome(error: grpc.aio.AioRpcError, *, provider: str) -> NodeUnavailable:
+    """Return an error that says no more than that; its reason is for the operator."""
     known = to_quittance_error(error, provider=provider)
     return known if isinstance(known, NodeUnavailable) else NodeUnavailable(provider, _UNTOLD)
 

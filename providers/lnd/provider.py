@@ -20,6 +20,7 @@ from quittance.providers.lightning import (
     NodeUnavailable,
     Terms,
     asked_amount,
+    description_hash,
     memo_of,
     missing,
     other_network,
@@ -93,9 +94,10 @@ class LndProvider:
             r_preimage=request.preimage,
             value_msat=amount_msat,
             expiry=request.expires_in_s,
+            description_hash=bytes.fromhex(description_hash(request) or ""),
         )
         added = self._add(self._node.lightning.AddInvoice, message)
-        return await self._made(added, reference=self.reference(request.preimage), amount_msat=amount_msat)
+        return await self._made(added, self._terms(request, amount_msat=amount_msat))
 
     async def create_held_invoice(self, request: InvoiceRequest) -> Invoice:
         """Make an invoice that is not settled when it is paid; as :meth:`create_invoice` otherwise.
@@ -108,9 +110,10 @@ class LndProvider:
             hash=sha256(request.preimage).digest(),
             value_msat=amount_msat,
             expiry=request.expires_in_s,
+            description_hash=bytes.fromhex(description_hash(request) or ""),
         )
         added = self._add(self._node.invoices.AddHoldInvoice, message)
-        return await self._made(added, reference=self.reference(request.preimage), amount_msat=amount_msat)
+        return await self._made(added, self._terms(request, amount_msat=amount_msat))
 
     async def settle_invoice(self, preimage: Preimage) -> Invoice:
         """Take what a held invoice holds, and return how it stands afterwards; one that is final stays as it is.
@@ -126,15 +129,23 @@ class LndProvider:
                 raise
         return await self.lookup_invoice(self.reference(preimage))
 
-    async def _made(self, added: Awaitable[str], *, reference: str, amount_msat: int) -> Invoice:
+    def _terms(self, request: InvoiceRequest, *, amount_msat: int) -> Terms:
+        return Terms(
+            reference=self.reference(request.preimage),
+            amount_msat=amount_msat,
+            description_hash=description_hash(request),
+            prefix=self._prefix,
+            network=self._set_to,
+        )
+
+    async def _made(self, added: Awaitable[str], terms: Terms) -> Invoice:
         """Return the invoice that ``added`` makes, or the one that was made of the same preimage before."""
-        terms = Terms(reference=reference, amount_msat=amount_msat, prefix=self._prefix, network=self._set_to)
         try:
             payment_request = await added
         except NodeRefusal as refusal:
             if refusal.fault is not Fault.DUPLICATE:
                 raise
-            held = await self._find(reference)
+            held = await self._find(terms.reference)
             verified(held.payment_request or "", terms=terms, provider=self.name)
             return held
         return verified(payment_request, terms=terms, provider=self.name)

@@ -40,6 +40,13 @@ def text(given: Parameters, name: str) -> str:
     return str(value)
 
 
+def flag(given: Parameters, name: str) -> bool:
+    value = given.get(name)
+    if value is not None and value not in (True, False, "true", "false"):
+        raise Refused(WRONG_PARAMETERS, f"{name}: should be 'true' or 'false': invalid token '{value}'")
+    return value in (True, "true")
+
+
 def hash_of(given: Parameters, name: str) -> bytes | None:
     """Return 32 bytes given in hex, or None when there are none."""
     if given.get(name) is None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from quittance.domain.bolt11 import DESCRIPTION_BYTES_MAX
 from quittance.sandbox.cln.labels import Labels, status_of
-from quittance.sandbox.cln.parameters import Parameters, hash_of, number, required, text
+from quittance.sandbox.cln.parameters import Parameters, flag, hash_of, number, required, text
 from quittance.sandbox.cln.records import LabelRecord
 from quittance.sandbox.cln.refusals import (
     LABEL_EXISTS,
@@ -51,8 +51,9 @@ class Receiving:
             raise Refused(WRONG_PARAMETERS, f"amount_msat: should be positive msat or 'any': invalid token '{amount}'")
         if any(code in description for code in _ESCAPED_BY_NUMBER):
             raise Refused(WRONG_PARAMETERS, "description: should be a string (without \\u): invalid token")
+        hash_only = flag(given, "deschashonly")
         size = len(description.encode())
-        if size > DESCRIPTION_BYTES_MAX:
+        if size > DESCRIPTION_BYTES_MAX and not hash_only:
             raise Refused(
                 WRONG_PARAMETERS,
                 f"Descriptions greater than {DESCRIPTION_BYTES_MAX} bytes not supported (description length {size})",
@@ -66,7 +67,7 @@ class Receiving:
             memo=description,
             value=0,
             value_msat=value_msat,
-            description_hash=b"",
+            description_hash=sha256(description.encode()).digest() if hash_only else b"",
             expiry_s=number(given, "expiry", default=_EXPIRY_S),
             cltv_expiry=number(given, "cltv", default=_CLTV),
             private=False,

@@ -30,7 +30,7 @@ _BODY_BYTES_MAX: Final = 65_536
 _CREATED: Final = 201
 _KNOWN: Final[Mapping[str, frozenset[str]]] = {
     "getinfo": frozenset(),
-    "invoice": frozenset({"amount_msat", "label", "description", "expiry", "preimage", "cltv"}),
+    "invoice": frozenset({"amount_msat", "label", "description", "expiry", "preimage", "cltv", "deschashonly"}),
     "listinvoices": frozenset({"label", "payment_hash", "index", "start", "limit"}),
     "delinvoice": frozenset({"label", "status"}),
     "waitanyinvoice": frozenset({"lastpay_index", "timeout"}),

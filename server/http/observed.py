@@ -11,7 +11,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 log = structlog.get_logger("quittance.http")
 
 _CLIENT_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
-_DOORS = ("/graphql", "/pay/", "/callbacks/", "/assets/", "/sandbox", "/health", "/ready", "/metrics")
+_DOORS = (
+    "/graphql",
+    "/pay/",
+    "/callbacks/",
+    "/.well-known/lnurlp/",
+    "/lnurl/",
+    "/assets/",
+    "/sandbox",
+    "/health",
+    "/ready",
+    "/metrics",
+)
 _QUIET = ("/health", "/ready", "/metrics", "/assets/")
 
 

@@ -6,7 +6,13 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import BigInteger, Connection, LargeBinary, Text
 
-from quittance.store import models_operations, models_readers, models_transfers  # noqa: F401 - their tables join those of Row
+from quittance.store import (  # noqa: F401 - their tables join those of Row
+    models_operations,
+    models_payees,
+    models_readers,
+    models_transfers,
+    models_upvotes,
+)
 from quittance.store.models import Row
 
 _PLAIN: dict[type, str] = {BigInteger: "sa.BigInteger()", Text: "sa.Text()", LargeBinary: "sa.LargeBinary()"}

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.contract.outgoing_receivers import (
     AT_HOME,
     OUTER_ONLY,
@@ -28,13 +30,16 @@ from quittance.domain.errors import (
     PayeeInvoiceMismatch,
     PayeeRefused,
     PayeeUnavailable,
+    QuittanceError,
 )
 from quittance.domain.ids import PaymentHash, Preimage
 from quittance.domain.lnurl import encode
-from quittance.domain.lnurl_pay import AesAction, InvoiceFlaw, MessageAction
+from quittance.domain.lnurl_pay import AesAction, InvoiceFlaw, MessageAction, Payee
 from quittance.domain.money import BTC_SAT, Asset, Money, msat
+from quittance.providers.base import OutgoingAnswer
+from quittance.providers.lnurl.aes import opened
 from quittance.providers.lnurl.directory import BODY_BYTES_MAX, LnurlDirectory
-from quittance.providers.outgoing import OutgoingClient
+from quittance.providers.outgoing import OutgoingClient, check_url
 from quittance.providers.payees import PayeeDirectory, PayeeInvoice
 
 
@@ -339,3 +344,89 @@ async def test_the_preimage_opens_what_was_promised(directory: PayeeDirectory) -
     assert directory.reveal(sealed, Preimage(bytes(range(32)))) == "Secret data"
     assert directory.reveal(sealed, Preimage(bytes(32))) is None
     assert directory.reveal(sealed, Preimage(b"short")) is None
+
+
+class Saying:
+    """A caller of addresses whom every server answers the same."""
+
+    def __init__(self, *, status_code: int, body: bytes, is_whole: bool) -> None:
+        self._answer = OutgoingAnswer(
+            status_code=status_code, headers={}, body_excerpt=body, is_whole=is_whole, took_s=0.0
+        )
+
+    def check(self, url: str) -> None:
+        check_url(url, rules=AT_HOME)
+
+    async def get(self, url: str, *, headers: object, body_bytes_max: int | None = None) -> OutgoingAnswer:
+        del headers, body_bytes_max
+        self.check(url)
+        return self._answer
+
+    async def post(self, url: str, *, body: bytes, headers: object) -> OutgoingAnswer:
+        raise AssertionError(f"payees are only asked: {url} {body!r} {headers}")
+
+
+OFFER = Payee(
+    url="http://127.0.0.1/",
+    callback="http://127.0.0.1/pay",
+    amount_msat_min=1,
+    amount_msat_max=10_000,
+    metadata=METADATA,
+    description="",
+    identifier=None,
+    comment_characters_max=0,
+)
+INVOICE = PayeeInvoice(
+    payment_request=invoice(),
+    payment_hash=PaymentHash(PAYMENT_HASH.hex()),
+    amount=msat(5_000),
+    payee_key="",
+    expires_at=datetime.fromtimestamp(NOW_S + 60, UTC),
+    success_action=None,
+    verify_url="http://127.0.0.1/verify",
+)
+MEMBERS = {
+    "tag": st.sampled_from(["payRequest", "x", 1]),
+    "callback": st.text() | st.just("http://127.0.0.1/pay"),
+    "minSendable": st.integers() | st.just(1),
+    "maxSendable": st.integers() | st.just(10_000),
+    "metadata": st.text() | st.just(METADATA),
+    "pr": st.text() | st.just(invoice()),
+    "successAction": st.none() | st.dictionaries(st.sampled_from(["tag", "message", "url", "iv"]), st.text()),
+    "verify": st.none() | st.text(),
+    "status": st.sampled_from(["OK", "ERROR", None]),
+    "settled": st.sampled_from([True, False, 1]),
+    "preimage": st.text() | st.just(PREIMAGE.hex()) | st.none(),
+}
+BODIES = st.binary() | st.fixed_dictionaries({}, optional=MEMBERS).map(lambda said: json.dumps(said).encode())
+
+
+@given(BODIES, st.integers(min_value=100, max_value=599), st.booleans(), st.text())
+def test_nothing_that_a_server_says_raises_anything_but_our_errors(
+    body: bytes, status_code: int, is_whole: bool, payee: str
+) -> None:
+    saying = Saying(status_code=status_code, body=body, is_whole=is_whole)
+    directory = LnurlDirectory(saying, prefix="bcrt", now=now)
+
+    async def every_question() -> tuple[object, object, object, object]:
+        return await asyncio.gather(
+            directory.resolve(payee),
+            directory.resolve("alice@127.0.0.1"),
+            directory.request_invoice(OFFER, amount=msat(5_000)),
+            directory.proof(INVOICE),
+            return_exceptions=True,
+        )
+
+    found, offered, given_, proved = asyncio.run(every_question())
+
+    assert isinstance(found, Payee | QuittanceError), found
+    assert isinstance(offered, Payee | QuittanceError), offered
+    assert isinstance(given_, PayeeInvoice | QuittanceError), given_
+    assert proved in (None, PREIMAGE) or isinstance(proved, QuittanceError), proved
+
+
+@given(st.binary(min_size=1, max_size=20).map(lambda seed: seed * 16), st.binary(min_size=16, max_size=16), st.binary())
+def test_no_sealed_text_raises_anything(ciphertext: bytes, iv: bytes, preimage: bytes) -> None:
+    text = opened(AesAction(description="", ciphertext=ciphertext, iv=iv), Preimage(preimage))
+
+    assert text is None or text.isprintable()

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from quittance.domain import lnurl
 from quittance.providers.lnd._proto import lnrpc_pb2 as ln
 from quittance.sandbox.control import BODY_BYTES_MAX, control_routes
 from quittance.sandbox.lnd.keys import recover_signer
@@ -144,6 +145,24 @@ async def test_an_expired_invoice_is_refused_with_its_reason(
     assert moved.json()["clock"]["offsetSeconds"] == 3600
     assert refused.status_code == 409
     assert refused.json()["error"]["message"].startswith("invoice expired")
+
+
+async def test_a_wallet_signs_logins_of_this_machine_and_tells_what_became_of_them(
+    control: httpx.AsyncClient,
+) -> None:
+    url = f"http://127.0.0.1:1/lnurl/auth?tag=login&k1={'ab' * 32}"
+
+    async def answer(text: str, **more: str) -> tuple[int, str, str]:
+        told = await control.post("/sandbox/lnurl-auth", json={"lnurl": text} | more)
+        return told.status_code, told.json()["error"]["code"], told.json()["error"]["message"]
+
+    assert await answer(lnurl.encode(url)) == (409, "LOGIN_REFUSED", "the door does not answer (ConnectError)")
+    assert (await answer(lnurl.encode(url), node="nobody"))[:2] == (404, "UNKNOWN_NODE")
+    assert await answer(lnurl.encode(url.replace("127.0.0.1:1", "192.0.2.1"))) == (
+        400, "INVALID_BODY", "lnurl: it leads to another machine",
+    )  # fmt: skip
+    assert (await answer("LNURL1nonsense"))[:2] == (400, "INVALID_BODY")
+    assert (await answer(lnurl.encode(url.replace("tag=login", "tag=payRequest"))))[:2] == (400, "INVALID_BODY")
 
 
 async def test_a_signature_is_the_nodes(rails: SandboxRails, control: httpx.AsyncClient) -> None:

@@ -131,6 +131,7 @@ def test_list_of_commands_is_whole() -> None:
         ),
         ({"lnd_ltc_spend_macaroon_path": __file__}, "QUITTANCE_LND_LTC_SPEND_MACAROON_PATH"),
         ({"lnd_ltc_network": "signet"}, "QUITTANCE_LND_LTC_NETWORK"),
+        ({"hold_s_max": "21601"}, "QUITTANCE_HOLD_S_MAX"),
         ({"lnd_callback_secret": "whsec_tooshort"}, "QUITTANCE_LND_CALLBACK_SECRET"),
         ({"lnd_callback_secret": f"whsec_{'A' * 32},!no-secret!"}, "QUITTANCE_LND_CALLBACK_SECRET"),
         ({"log_level": "loud"}, "QUITTANCE_LOG_LEVEL"),
@@ -302,6 +303,7 @@ def test_doctor_and_migrate_agree_about_the_database(new_server: NewServer) -> N
     assert (again.returncode, again.stdout) == (0, "the database is up to date\n")
     assert healthy.returncode == 0, healthy.stdout
     assert [line[:4] for line in healthy.stdout.splitlines()] == ["ok  "] * 7
+    assert "paying from lnd: may pay" in healthy.stdout
 
 
 def test_doctor_names_a_rail_that_does_not_answer(server: Any) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 from tests.integration.callback_door import CallbackDoor, NewDoor, hint, paid
+from tests.integration.mortal import Fate, dies, mortal
 from tests.integration.runners import runner_of
-from tests.integration.test_chaos import POINTS_MAX, Fate, dies, mortal
+from tests.integration.test_chaos import POINTS_MAX
 
 from quittance.domain.callback import TRIES_MAX
 from quittance.domain.errors import InvoiceRejected

@@ -8,6 +8,7 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 from tests.integration.callback_door import CallbackDoor
+from tests.integration.holding import Holder
 from tests.integration.webhook_post import Post, fan_out_all, sale, update
 from tests.integration.webhook_receiver import Receiver
 
@@ -125,6 +126,25 @@ async def test_checks_become_jobs_and_back_and_nothing_is_lost_but_what_an_older
     assert new_again == new
     assert new | CHANGED == newest | CHANGED
     assert plans_of(new) == plans_of(newest)
+    assert await asyncio.to_thread(differences, database_url) is None
+
+
+async def test_held_payments_go_back_to_open_ones_and_the_rest_were_never_held(till: Any, database_url: str) -> None:
+    plain = (await till.order()).payment.id
+    held = await Holder(till).held()
+
+    def statuses(connection: Connection) -> dict[str, tuple[str, str]]:
+        rows = connection.execute(
+            text("SELECT p.id, p.status, o.state FROM payment p JOIN payment_option o ON o.payment_id = p.id")
+        )
+        return {id_: (status, state) for id_, status, state in rows}
+
+    await go_back(database_url, "held payments")
+    before = await told(database_url, statuses)
+    await asyncio.to_thread(upgrade, database_url)
+
+    assert before == {plain: ("PENDING_PAYMENT", "OPEN"), held: ("PENDING_PAYMENT", "OPEN")}
+    assert [(row["hold"], row["hold_expires_at_us"]) for row in await till.rows("payment")] == [(0, None)] * 2
     assert await asyncio.to_thread(differences, database_url) is None
 
 

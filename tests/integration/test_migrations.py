@@ -3,15 +3,20 @@
 import asyncio
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command, op
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
+from tests.integration.readers import caller, log_in
+from tests.integration.upvotes import new_article, owed, share, upvote
+from tests.integration.wallets import begin, door_of, finish, sign
 from tests.integration.webhook_post import Post, sale
 from tests.integration.webhook_receiver import Receiver
 
+from quittance.domain.ids import AccountId
 from quittance.store import migrate
 from quittance.store.migrate import SCRIPTS, _config, _on_connection, differences, upgrade
 from quittance.store.version import SCHEMA_VERSION, is_up_to_date
@@ -107,6 +112,52 @@ async def test_a_version_that_knows_no_payment_s_own_address_keeps_what_went_to_
     assert [row for row in before["job"] if row["subject"] in kept] == after["job"]
     assert (await post.till.payment(payment_id)).notify_url is None
     assert await asyncio.to_thread(differences, database_url) is None
+
+
+async def test_a_version_that_knows_no_wallets_keeps_the_accounts_of_those_who_log_in_with_one(
+    till: Any, database_url: str
+) -> None:
+    begun = await begin(till.shop, username="bobby")
+    async with door_of(till.services) as door:
+        await sign(door, begun)
+    token = (await finish(till.shop, begun))["token"]
+    await log_in(till.shop, "alice")
+    before = await till.rows("account")
+
+    await asyncio.to_thread(_on_connection, database_url, _there_and_back)
+
+    assert [(row["username"], row["identity_pubkey"] is None) for row in before] == [("bobby", True), ("alice", False)]
+    assert await till.rows("account") == before
+    assert (await caller(till.shop, token)).account_id == before[0]["id"]
+    assert await asyncio.to_thread(differences, database_url) is None
+
+
+async def test_a_version_that_shares_no_upvotes_out_leaves_their_money_to_the_merchant(
+    till: Any, database_url: str
+) -> None:
+    article_id = await new_article(till)
+    first = AccountId(f"acc_{1:032x}")
+    await upvote(till, article_id, first)
+    await upvote(till, article_id, AccountId(f"acc_{2:032x}"))
+    await share(till)
+    await upvote(till, article_id, AccountId(f"acc_{3:032x}"), amount_msat=1_000_001)
+    before = await owed(till)
+
+    await asyncio.to_thread(_on_connection, database_url, _there_and_back)
+
+    assert before == {"PROVIDER": -3_000_001, "MERCHANT": 1_000_001, "SPLIT": 1_000_000, first: 1_000_000}
+    assert await owed(till) == {"PROVIDER": -3_000_001, "MERCHANT": 2_000_001, first: 1_000_000}
+    assert [row["kind"] for row in await till.rows("job") if row["kind"] == "upvote.split"] == []
+    assert await asyncio.to_thread(differences, database_url) is None
+
+
+def _there_and_back(connection: Connection) -> None:
+    """Go to the version before wallets and shares, and back."""
+    revisions = ScriptDirectory(str(SCRIPTS)).walk_revisions()
+    command.downgrade(
+        _config(connection), next(str(each.down_revision) for each in revisions if "wallet_logins" in each.path)
+    )
+    command.upgrade(_config(connection), "head")
 
 
 def is_up_to_date_of(path: Path) -> bool:

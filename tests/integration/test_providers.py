@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from tests.contract.conftest import NodeClient
+from tests.integration.racing import assert_booked_once
 
 from quittance.domain.ids import Preimage
 from quittance.domain.money import msat
-from quittance.providers.base import FeedPosition, KeysendRequest, Settlement
+from quittance.providers.base import FeedPosition, KeysendRequest, SendRequest, SentStatus, Settlement
+from quittance.providers.lnd._proto import lnrpc_pb2
 from quittance.providers.lnd.channel import LndConnection, open_channel
 from quittance.providers.lnd.payer import LndPayer
 from quittance.providers.lnd.provider import LndProvider
+from quittance.resolvers.payments import check_payment
 from quittance.sandbox.rails import SandboxRails
 
 PROVIDERS = "{ providers { name capabilities } }"
@@ -39,10 +43,37 @@ async def payer(rails: SandboxRails) -> AsyncIterator[LndPayer]:
 
 
 async def test_only_a_rail_that_may_pay_says_so(shop: Any, payer: LndPayer) -> None:
+    receiving = shop.with_services(replace(shop.services, payers={}))
     paying = shop.with_services(replace(shop.services, payers={"lnd": payer}))
 
-    assert "SEND" not in (await shop.run(PROVIDERS))["providers"][0]["capabilities"]
+    assert await receiving.run(PROVIDERS) == {"providers": [{"name": "lnd", "capabilities": RECEIVES}]}
     assert await paying.run(PROVIDERS) == {"providers": [{"name": "lnd", "capabilities": [*RECEIVES, "SEND"]}]}
+
+
+async def test_r10_a_merchant_that_pays_its_own_invoice_is_booked_once_as_paid(till: Any, payer: LndPayer) -> None:
+    rich = till.rails.nodes["merchant"]
+    await till.rails.pay(await an_invoice(till.rails, value_msat=1_000_000))
+    before_msat = rich.balance_msat
+    payment_id = (await till.order()).payment.id
+    asked = (await till.options(payment_id))[0].payment_request
+
+    sent = await payer.send(SendRequest(payment_request=asked, amount=None, fee_max=msat(5_000)))
+    again = await payer.send(SendRequest(payment_request=asked, amount=None, fee_max=msat(5_000)))
+    for _ in range(2):
+        await check_payment(till.services, till.shop.principal, payment_id, None)
+
+    assert sent == again
+    assert (sent.status, sent.amount, sent.fee) == (SentStatus.SUCCEEDED, msat(5_000), msat(1_000))
+    assert rich.balance_msat == before_msat - 1_000
+    await assert_booked_once(till, payment_id)
+
+
+async def an_invoice(rails: SandboxRails, *, value_msat: int) -> str:
+    """Return an invoice of the merchant's node that none of our books knows."""
+    client = NodeClient(rails.node_coordinates("merchant"))
+    made = await client.lightning.AddInvoice(lnrpc_pb2.Invoice(value_msat=value_msat), metadata=client.auth)
+    await client.channel.close(None)
+    return made.payment_request
 
 
 async def test_money_that_nobody_asked_for_is_no_sale_and_stops_no_feed(till: Any, lnd: LndProvider) -> None:

@@ -4,6 +4,8 @@ import base64
 import json
 from typing import Any
 
+from tests.integration.holding import Holder
+from tests.integration.test_providers import payer_of
 from tests.integration.webhook_post import ROTATE_NOTIFY, STATUS, Post
 from tests.integration.webhook_receiver import Receiver
 
@@ -25,8 +27,13 @@ async def told(till: Any) -> tuple[list[str], Any]:
     option = (await till.options(made.payment.id))[0]
     preimage = till.services.derive.preimage(option.id)
     macaroon = till.rails.lnd.macaroon_path.read_bytes()
+    assert till.rails.lnd.spend_macaroon_path is not None
+    spending = till.rails.lnd.spend_macaroon_path.read_bytes()
+    held = await Holder(till).held()
+    await Holder(till).capture(held)
+    taken = till.services.derive.preimage((await till.options(held))[0].id)
     secrets = [KEY, created, made.client_secret, made.client_secret.rpartition("_")[2]]
-    for raw in (preimage, macaroon, b"a secret key of the tests, 32 bytes"):
+    for raw in (preimage, taken, macaroon, spending, b"a secret key of the tests, 32 bytes"):
         secrets += [raw.hex(), repr(raw)[2:-1]]
     return secrets, made
 
@@ -46,6 +53,7 @@ async def test_s1_no_table_holds_a_secret_in_clear(till: Any) -> None:
 
 async def test_s1_no_repr_shows_a_secret(till: Any, lnd: Any) -> None:
     secrets, made = await told(till)
+    payer = payer_of(till.rails, "merchant")
     option = (await till.options(made.payment.id))[0]
     request = InvoiceRequest(
         amount=option.amount,
@@ -55,10 +63,10 @@ async def test_s1_no_repr_shows_a_secret(till: Any, lnd: Any) -> None:
     )
     context = till.shop.context()
 
-    shown = " ".join(
-        f"{one!r} {one}" for one in (till.services, request, lnd, lnd.__dict__, context, till.services.derive, option)
-    )
+    told_of = (till.services, request, lnd, lnd.__dict__, payer, payer.__dict__, context, till.services.derive, option)
+    shown = " ".join(f"{one!r} {one}" for one in told_of)
 
+    await payer.aclose()
     assert "a book" in shown
     assert [secret for secret in secrets if secret in shown] == []
 

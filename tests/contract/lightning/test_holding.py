@@ -1,15 +1,18 @@
 """What every rail that holds must do: lock what is paid, know no preimage before it is told, end each hold once."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
 from pydantic import SecretStr
 
+from quittance.domain.bolt11 import decode
 from quittance.domain.errors import InvoiceRejected, ProviderUnavailable
 from quittance.domain.ids import Preimage
 from quittance.domain.money import msat
 from quittance.providers.base import HoldsInvoices, InvoiceRequest, InvoiceStatus
+from quittance.providers.lightning import signer
 from quittance.providers.lnd.channel import LndConnection, open_channel
 from quittance.providers.lnd.provider import LndProvider
 from quittance.sandbox.rails import SandboxRails, SandboxRefused
@@ -50,6 +53,14 @@ async def test_an_invoice_that_holds_is_made_as_asked(rails: SandboxRails, holdi
     assert again == first
     made = rails.nodes["merchant"].invoices[HASH]
     assert (made.hold, made.preimage, made.value_msat, made.memo) == (True, b"", 21_000, "order 1")
+
+
+async def test_an_invoice_that_holds_is_bound_to_a_text_by_its_hash(rails: SandboxRails, holding: LndProvider) -> None:
+    invoice = await holding.create_held_invoice(replace(ORDER, described_by="one text"))
+
+    decoded = decode(invoice.payment_request or "", recover=signer)
+    assert (decoded.description, decoded.description_hash) == (None, sha256(b"one text").hexdigest())
+    assert rails.nodes["merchant"].invoices[HASH].hold
 
 
 async def test_money_is_held_until_it_is_taken(rails: SandboxRails, holding: LndProvider) -> None:

@@ -1,15 +1,18 @@
 """Invoices, at every Lightning node: made once, verified, found again, cancelled, and never read as paid."""
 
 import asyncio
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
 from tests.contract.lightning.tills import Receiver, Till, connect
 
+from quittance.domain.bolt11 import decode
 from quittance.domain.errors import InvoiceRejected, ProviderUnavailable
 from quittance.domain.ids import Preimage
 from quittance.domain.money import BTC_MSAT, Money, msat
 from quittance.providers.base import Invoice, InvoiceRequest, InvoiceStatus, ProviderHealth
+from quittance.providers.lightning import signer
 from quittance.sandbox.rails import SandboxRefused
 
 PREIMAGE = Preimage(b"\x05" * 32)
@@ -50,6 +53,21 @@ async def test_same_preimage_returns_the_first_invoice(till: Till) -> None:
 
     assert again == first
     assert len(till.node.invoices) == 1
+
+
+async def test_invoice_is_bound_to_a_text_by_its_hash(till: Till) -> None:
+    text = '[["text/plain","Pay \\"alice\\" \u2615"],["text/identifier","alice@example.com"]]' + " " * 400
+    bound = replace(ORDER, described_by=text)
+
+    invoice = await till.provider.create_invoice(bound)
+    again = await till.provider.create_invoice(bound)
+
+    decoded = decode(invoice.payment_request or "", recover=signer)
+    assert (decoded.description, decoded.description_hash) == (None, sha256(text.encode()).hexdigest())
+    assert again == invoice
+    for other in (ORDER, replace(ORDER, described_by="another text")):
+        with pytest.raises(InvoiceRejected, match="something else"):
+            await till.provider.create_invoice(other)
 
 
 async def test_same_preimage_together_makes_one_invoice(till: Till) -> None:

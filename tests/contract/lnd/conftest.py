@@ -47,15 +47,19 @@ class TinyNode:
     def pubkey(self) -> str:
         return self.key.public_key.format().hex()
 
-    def add(self, preimage: bytes, *, amount_msat: int = 21_000, memo: str = "", expiry: int = 600) -> Any:
+    def add(
+        self, preimage: bytes, *, amount_msat: int = 21_000, memo: str = "", expiry: int = 600, bound_to: bytes = b""
+    ) -> Any:
         unsigned = UnsignedInvoice(
             prefix=self.prefix, amount_msat=amount_msat, timestamp=CREATED_AT, payment_hash=sha256(preimage).digest(),
-            payment_secret=b"\x11" * 32, description=memo, expiry_s=expiry,
+            payment_secret=b"\x11" * 32, description=None if bound_to else memo,
+            description_hash=bound_to or None, expiry_s=expiry,
         )  # fmt: skip
         text = encode(unsigned, sign=partial(self.key.sign_recoverable, hasher=None))
         invoice = INVOICE(
-            memo=memo, r_preimage=preimage, r_hash=unsigned.payment_hash, value_msat=amount_msat, expiry=expiry,
-            creation_date=CREATED_AT, payment_request=text, add_index=len(self.invoices) + 1,
+            memo=memo, description_hash=bound_to, r_preimage=preimage, r_hash=unsigned.payment_hash,
+            value_msat=amount_msat, expiry=expiry, creation_date=CREATED_AT, payment_request=text,
+            add_index=len(self.invoices) + 1,
         )  # fmt: skip
         self.invoices.append(invoice)
         return invoice
@@ -125,7 +129,10 @@ class TinyNode:
         payment_hash = sha256(asked.r_preimage).digest()
         if any(invoice.r_hash == payment_hash for invoice in self.invoices):
             raise RefusalError("invoice with payment hash already exists")
-        made = self.add(asked.r_preimage, amount_msat=asked.value_msat, memo=asked.memo, expiry=asked.expiry)
+        made = self.add(
+            asked.r_preimage, amount_msat=asked.value_msat, memo=asked.memo, expiry=asked.expiry,
+            bound_to=asked.description_hash,
+        )  # fmt: skip
         return lnrpc_pb2.AddInvoiceResponse(r_hash=made.r_hash, payment_request=made.payment_request)
 
     async def LookupInvoice(self, asked: Any) -> Any:  # noqa: N802

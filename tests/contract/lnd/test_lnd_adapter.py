@@ -1,6 +1,7 @@
 """Invoices of the LND adapter, against a node that answers well, badly, or not at all."""
 
 import datetime as dt
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -8,10 +9,12 @@ import grpc
 import grpc.aio
 import pytest
 
+from quittance.domain.bolt11 import decode
 from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, ProviderUnavailable, QuittanceError
 from quittance.domain.ids import Preimage
 from quittance.domain.money import BTC_MSAT, Money, msat
 from quittance.providers.base import InvoiceRequest, InvoiceStatus, ReceivingProvider, SettlementFeed
+from quittance.providers.lightning import signer as recover
 from quittance.providers.lnd._proto import lnrpc_pb2
 from quittance.providers.lnd.provider import LndProvider
 
@@ -67,6 +70,35 @@ async def test_another_amount_for_the_same_preimage_is_refused(lnd: LndProvider,
 
     with pytest.raises(InvoiceRejected, match="another amount"):
         await lnd.create_invoice(ORDER)
+
+
+async def test_an_invoice_is_bound_to_a_text_by_its_hash(lnd: LndProvider, node: Any) -> None:
+    bound = replace(ORDER, described_by='[["text/plain","Pay alice"]]')
+
+    invoice = await lnd.create_invoice(bound)
+    again = await lnd.create_invoice(bound)
+
+    decoded = decode(invoice.payment_request or "", recover=recover)
+    assert decoded.description is None
+    assert decoded.description_hash == sha256(b'[["text/plain","Pay alice"]]').hexdigest()
+    assert (again, node.invoices[0].memo) == (invoice, "order 1")
+
+
+@pytest.mark.parametrize("described_by", [None, "another text"])
+async def test_an_invoice_bound_to_something_else_for_the_same_preimage_is_refused(
+    lnd: LndProvider, node: Any, described_by: str | None
+) -> None:
+    node.add(PREIMAGE, bound_to=sha256(b"one text").digest())
+
+    with pytest.raises(InvoiceRejected, match="something else"):
+        await lnd.create_invoice(replace(ORDER, described_by=described_by))
+
+
+async def test_a_node_that_binds_to_nothing_is_not_handed_out(lnd: LndProvider, node: Any) -> None:
+    node.add(PREIMAGE, memo="order 1")
+
+    with pytest.raises(InvoiceRejected, match="something else"):
+        await lnd.create_invoice(replace(ORDER, described_by="one text"))
 
 
 async def test_a_drawn_twice_payment_address_is_drawn_again(lnd: LndProvider, node: Any) -> None:

@@ -1,0 +1,478 @@
+"""Being paid by address: any wallet pays a merchant or buys an article, and it is booked like any other payment."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from tests.integration.payee_doors import SET, PayeeDoors
+from tests.integration.racing import Wrapped
+
+from quittance.domain import bolt11
+from quittance.domain.access import ANONYMOUS, Scope
+from quittance.domain.errors import AmountOutOfBounds, PayeeRefused
+from quittance.domain.lnurl import decode
+from quittance.domain.lnurl_pay import MessageAction, UrlAction
+from quittance.domain.money import Asset
+from quittance.domain.payment import PaymentPurpose, PaymentStatus
+from quittance.providers.lightning import signer as recover
+from quittance.resolvers.lightning_addresses import COMMENT_CHARACTERS_MAX
+from quittance.resolvers.services import Services
+from quittance.sandbox.clock import SandboxClock
+
+WRONG_PATHS = [
+    "/.well-known/lnurlp/nobody",
+    "/.well-known/lnurlp/",
+    "/.well-known/lnurlp/shop/",
+    "/.well-known/lnurlp/shop/more",
+    "/.well-known/lnurlp/%00",
+    "/.well-known/lnurlp/%ED%A0%80",
+    "/.well-known/lnurlp/art_" + "0" * 32,
+    "/.well-known/lnurlp/mer_" + "0" * 32,
+    "/lnurl/pay/nobody?amount=5000",
+    "/lnurl/pay/shop",
+    "/lnurl/pay/shop?amount=",
+    "/lnurl/pay/shop?amount=999",
+    "/lnurl/pay/shop?amount=0",
+    "/lnurl/pay/shop?amount=-5000",
+    "/lnurl/pay/shop?amount=5000.0",
+    "/lnurl/pay/shop?amount=5e3",
+    "/lnurl/pay/shop?amount=%D9%A5000",
+    "/lnurl/pay/shop?amount=100000000001",
+    "/lnurl/pay/shop?amount=" + "9" * 5_000,
+    "/lnurl/pay/shop?amount=5000&comment=" + "x" * (COMMENT_CHARACTERS_MAX + 1),
+    "/lnurl/pay/shop?amount=5000&comment=%00",
+    "/lnurl/verify",
+]
+WRONG_NAMES = [
+    "", " ", "a b", "-a", "a-", ".a", "a..b", "a@b", "ä", "a/b", "a+b", "x" * 65, "art_" + "0" * 32, "mer_" + "a" * 32,
+    "\x00", "\ud800", "a\x7f",
+]  # fmt: skip
+
+
+async def test_alice_pays_a_merchant_by_its_name_and_it_is_booked_once(doors: PayeeDoors) -> None:
+    merchant = (await doors.named("shop"))["merchant"]
+    address = f"shop@{doors.root.removeprefix('http://')}"
+
+    invoice = await doors.ask(address, comment="two coffees, please")
+    before = await doors.directory.proof(invoice)
+    preimage = await doors.paid(invoice)
+
+    payment = await doors.payment_of(invoice)
+    assert merchant["lightningAddress"] == address
+    assert before is None
+    assert await doors.directory.proof(invoice) == preimage
+    assert (payment.status, payment.purpose) == (PaymentStatus.COMPLETE, PaymentPurpose.ORDER)
+    assert (payment.amount.value, payment.description) == (12_345, "two coffees, please")
+    assert payment.merchant_id == merchant["id"]
+    assert invoice.success_action == MessageAction(message="Thank you! Shop has your payment.")
+    assert await doors.till.balances() == {"PROVIDER": 12_345, "MERCHANT": -12_345}
+    assert len(await doors.till.rows("settlement")) == 1
+    assert await doors.till.events(payment.id) == [
+        ("payment.updated", "PENDING_INVOICE"),
+        ("payment.updated", "PENDING_PAYMENT"),
+        ("payment.settled", "COMPLETE"),
+    ]
+
+
+async def test_the_invoice_is_bound_to_exactly_the_metadata_that_was_offered(doors: PayeeDoors) -> None:
+    await doors.named("shop")
+    offer = await doors.told("/.well-known/lnurlp/shop")
+
+    answer = await doors.told("/lnurl/pay/shop", amount=5_000)
+
+    invoice = bolt11.decode(answer["pr"], recover=recover)
+    address = f"shop@{doors.root.removeprefix('http://')}"
+    assert json.loads(offer["metadata"]) == [["text/plain", "Pay Shop"], ["text/identifier", address]]
+    assert {name: offer[name] for name in ("tag", "callback", "minSendable", "maxSendable", "commentAllowed")} == {
+        "tag": "payRequest",
+        "callback": f"{doors.root}/lnurl/pay/shop",
+        "minSendable": 1_000,
+        "maxSendable": 100_000_000_000,
+        "commentAllowed": COMMENT_CHARACTERS_MAX,
+    }
+    assert invoice.description_hash == sha256(offer["metadata"].encode()).hexdigest()
+    assert (invoice.description, invoice.amount_msat, invoice.expiry_s) == (None, 5_000, 600)
+    assert (answer["routes"], answer["disposable"]) == ([], False)
+    (row,) = await doors.till.rows("payment")
+    assert row["described_by"] == offer["metadata"]
+
+
+async def test_an_article_is_bought_by_address_and_read_where_the_payment_leads(doors: PayeeDoors) -> None:
+    article = await doors.article(title="On waiting")
+    offer = await doors.told(f"/.well-known/lnurlp/{article['id']}")
+    invoice = await doors.ask(article["lightningAddress"], amount_msat=7_000)
+    action = invoice.success_action
+    assert isinstance(action, UrlAction)
+    unpaid = await doors.http.get(action.url)
+
+    await doors.paid(invoice, node="bob")
+
+    payment = await doors.payment_of(invoice)
+    page = await doors.http.get(action.url)
+    assert (offer["minSendable"], offer["maxSendable"]) == (7_000, 7_000)
+    assert action.description == "Read On waiting"
+    assert "Once upon a time." not in unpaid.text
+    assert "Once upon a time." in page.text
+    assert (payment.status, payment.purpose) == (PaymentStatus.COMPLETE, PaymentPurpose.VIEW)
+    assert (payment.article_id, payment.description) == (article["id"], "On waiting")
+    read = "query ($id: ID!) { article(id: $id) { content views } }"
+    assert await doors.till.shop.run(read, {"id": article["id"]}, as_=ANONYMOUS) == {
+        "article": {"content": None, "views": 1}
+    }
+    stranger = await doors.http.get(f"/pay/{payment.id}")
+    assert (stranger.status_code, "Once upon a time." in stranger.text) == (404, False)
+
+
+async def test_an_article_costs_its_price_and_nothing_else(doors: PayeeDoors) -> None:
+    article = await doors.article()
+
+    for amount_msat in (6_999, 7_001, 1, 70_000):
+        with pytest.raises(AmountOutOfBounds):
+            await doors.ask(article["lightningAddress"], amount_msat=amount_msat)
+        told = await doors.told(f"/lnurl/pay/{article['id']}", amount=amount_msat)
+        assert told["status"] == "ERROR"
+
+    assert await doors.till.rows("payment") == []
+
+
+async def test_what_is_shown_to_scan_leads_to_the_same_offers(doors: PayeeDoors) -> None:
+    merchant = (await doors.named("Shop.1"))["merchant"]
+    article = await doors.article()
+
+    by_merchant = await doors.directory.resolve(merchant["lnurl"])
+    by_article = await doors.directory.resolve(article["lnurl"])
+
+    assert merchant["lnurl"].isupper()
+    assert decode(merchant["lnurl"]) == f"{doors.root}/.well-known/lnurlp/shop.1"
+    assert by_merchant == await doors.directory.resolve(merchant["lightningAddress"])
+    assert by_article == await doors.directory.resolve(article["lightningAddress"])
+    strangers = await doors.till.shop.run(
+        "query ($id: ID!) { article(id: $id) { lnurl lnurlQrCode } }", {"id": article["id"]}, as_=ANONYMOUS
+    )
+    assert strangers == {"article": {"lnurl": article["lnurl"], "lnurlQrCode": None}}
+    for shown in (merchant, article):
+        kind, _, content = shown["lnurlQrCode"].partition(",")
+        assert (kind, base64.b64decode(content)[:4]) == ("data:image/svg+xml;base64", b"<svg")
+
+
+async def test_each_call_makes_a_payment_of_its_own(doors: PayeeDoors) -> None:
+    await doors.named("shop")
+
+    first, second = await doors.ask("shop@" + doors.root[7:]), await doors.ask("shop@" + doors.root[7:])
+    await doors.paid(second)
+
+    assert (await doors.payment_of(first)).status is PaymentStatus.PENDING_PAYMENT
+    assert (await doors.payment_of(second)).status is PaymentStatus.COMPLETE
+    assert await doors.directory.proof(first) is None
+    assert await doors.till.balances() == {"PROVIDER": 12_345, "MERCHANT": -12_345}
+
+
+async def test_a_preimage_is_shown_once_the_invoice_was_paid_and_to_whom_it_was_given(doors: PayeeDoors) -> None:
+    await doors.named("shop")
+    answer = await doors.told("/lnurl/pay/shop", amount=5_000)
+    token = answer["verify"].partition("token=")[2]
+    (option,) = await doors.till.rows("payment_option")
+    preimage = doors.services.derive.preimage(option["id"])
+
+    before = await doors.told("/lnurl/verify", token=token)
+    payment_id = option["payment_id"]
+    await doors.till.report(await doors.till.pay(payment_id))
+    after = await doors.told("/lnurl/verify", token=token)
+
+    assert before == {"status": "OK", "settled": False, "preimage": None, "pr": answer["pr"]}
+    assert after == {"status": "OK", "settled": True, "preimage": preimage.hex(), "pr": answer["pr"]}
+    assert sha256(preimage).hexdigest() == option["reference"]
+    client_secret = doors.services.derive.client_secret(payment_id)
+    forged = [
+        token[:-1] + ("0" if token[-1] != "0" else "1"),
+        option["id"],
+        f"{option['id']}_verify_",
+        f"{option['id']}_verify_é",
+        client_secret,
+        token.replace(option["id"], "opt_" + "0" * 32),
+        "",
+        "\x00",
+    ]
+    for one in forged:
+        assert (await doors.told("/lnurl/verify", token=one))["status"] == "ERROR"
+    assert doors.services.derive.payment_opened_by(token) is None
+
+
+async def test_an_expired_invoice_is_not_shown_as_paid(doors: PayeeDoors, clock: SandboxClock) -> None:
+    await doors.named("shop")
+    invoice = await doors.ask("shop@" + doors.root[7:])
+
+    clock.advance(700)
+    await doors.till.reconcile()
+
+    assert (await doors.payment_of(invoice)).status is PaymentStatus.EXPIRED
+    assert await doors.directory.proof(invoice) is None
+
+
+async def test_what_cannot_be_is_an_error_with_status_200_and_makes_nothing(doors: PayeeDoors) -> None:
+    await doors.named("shop")
+
+    reasons = set()
+    for path in WRONG_PATHS:
+        told = await doors.told(path)
+        assert told.keys() == {"status", "reason"}, path
+        assert told["status"] == "ERROR", path
+        reasons.add(told["reason"])
+
+    assert reasons == {
+        "there is nothing to be paid under this address",
+        "amount is a whole number of millisatoshi",
+        "the payee takes 1000 to 100000000000 millisatoshi at once",
+        "a comment has at most 140 characters of text",
+    }
+    assert await doors.till.rows("payment") == []
+
+
+async def test_a_comment_is_kept_as_one_printable_line(doors: PayeeDoors) -> None:
+    await doors.named("shop")
+    told = await doors.told("/lnurl/pay/shop", amount=5_000, comment=" a\r\nb\u202e <b>☕</b> ")
+    nothing = await doors.told("/lnurl/pay/shop", amount=5_000, comment=" \n ")
+    longest = await doors.told("/lnurl/pay/shop", amount=5_000, comment="\U0001f600" * COMMENT_CHARACTERS_MAX)
+
+    rows = await doors.till.rows("payment")
+    assert all("pr" in one for one in (told, nothing, longest))
+    assert {row["description"] for row in rows} == {
+        "a b <b>☕</b>", "Pay Shop", "\U0001f600" * COMMENT_CHARACTERS_MAX
+    }  # fmt: skip
+
+
+async def test_names_and_titles_of_the_longest_kind_can_be_paid(doors: PayeeDoors) -> None:
+    article = await doors.article(title="\U0001f4d6" * 191)
+
+    invoice = await doors.ask(article["lightningAddress"], amount_msat=7_000)
+
+    assert isinstance(invoice.success_action, UrlAction)
+    assert len(invoice.success_action.description) == 144
+
+
+async def test_a_hidden_article_cannot_be_bought_and_says_no_address(doors: PayeeDoors) -> None:
+    article = await doors.article()
+    await doors.till.shop.run("mutation ($id: ID!) { hideArticle(id: $id) { __typename } }", {"id": article["id"]})
+
+    shown = await doors.till.shop.run(
+        "query ($id: ID!) { article(id: $id) { lnurl lnurlQrCode lightningAddress } }", {"id": article["id"]}
+    )
+    told = [
+        await doors.told(f"/.well-known/lnurlp/{article['id']}"),
+        await doors.told(f"/lnurl/pay/{article['id']}", amount=7_000),
+    ]
+
+    assert shown == {"article": {"lnurl": None, "lnurlQrCode": None, "lightningAddress": None}}
+    assert [one["status"] for one in told] == ["ERROR", "ERROR"]
+    assert await doors.till.rows("payment") == []
+
+
+async def test_only_a_get_asks_for_an_invoice(doors: PayeeDoors) -> None:
+    await doors.named("shop")
+
+    answers = [
+        await doors.http.request(method, "/lnurl/pay/shop?amount=5000") for method in ("HEAD", "POST", "PUT", "OPTIONS")
+    ]
+
+    assert [answer.status_code for answer in answers] == [405] * 4
+    assert await doors.till.rows("payment") == []
+
+
+async def test_callers_are_counted(doors: PayeeDoors) -> None:
+    await doors.named("shop")
+    limiter: Any = doors.services.limiter
+
+    limiter.left = 2  # for the call itself, and the caller's invoices; none for the payee's
+    refused = await doors.told("/lnurl/pay/shop", amount=5_000)
+    limiter.left = 0
+    others = [await doors.told(path) for path in ("/.well-known/lnurlp/shop", "/lnurl/verify", "/lnurl/pay/shop")]
+
+    for one in (refused, *others):
+        assert one == {"status": "ERROR", "reason": "too many requests; try again in 60 s"}
+    assert await doors.till.rows("payment") == []
+
+
+async def test_a_merchant_whose_rail_moves_something_else_than_bitcoin_is_not_paid_by_address(
+    doors: PayeeDoors, lnd: Any
+) -> None:
+    await doors.named("shop")
+    litecoin: Any = Wrapped(lnd)
+    litecoin.asset = Asset("LTC", 11)
+    doors.services.rails = {"lnd": litecoin}
+
+    told = [await doors.told(path) for path in ("/.well-known/lnurlp/shop", "/lnurl/pay/shop?amount=5000")]
+
+    assert told == [{"status": "ERROR", "reason": "this is not paid in bitcoin over Lightning"}] * 2
+    assert await doors.till.rows("payment") == []
+
+
+async def test_an_article_with_a_price_in_something_else_than_bitcoin_has_no_address(
+    doors: PayeeDoors, lnd: Any
+) -> None:
+    litecoin: Any = Wrapped(lnd)
+    litecoin.asset, litecoin.name = Asset("LTC", 11), "lnd-ltc"
+    doors.services.rails = {"lnd": lnd, "lnd-ltc": litecoin}
+
+    article = await doors.article(price={"asset": {"assetCode": "LTC", "assetScale": 8, "value": "500"}})
+    told = await doors.told(f"/.well-known/lnurlp/{article['id']}")
+
+    assert (article["lightningAddress"], article["lnurl"], article["lnurlQrCode"]) == (None, None, None)
+    assert told == {"status": "ERROR", "reason": "this is not paid in bitcoin over Lightning"}
+
+
+async def test_a_node_that_is_away_is_an_error_that_tells_nothing_of_it(doors: PayeeDoors) -> None:
+    await doors.named("shop")
+    await doors.till.rails.faults.arm("lnd", "unavailable", calls=50)
+
+    told = await doors.told("/lnurl/pay/shop", amount=5_000)
+
+    assert told == {"status": "ERROR", "reason": "no invoice can be made just now; try again later"}
+
+
+async def test_a_payment_by_address_that_is_made_again_stays_bound_to_what_was_offered(doors: PayeeDoors) -> None:
+    await doors.named("shop")
+    metadata = (await doors.told("/.well-known/lnurlp/shop"))["metadata"]
+    answer = await doors.told("/lnurl/pay/shop", amount=5_000)
+    (row,) = await doors.till.rows("payment")
+    await doors.named("market")  # what is offered from now on is another
+    doors.till.clock.advance(700)
+    await doors.till.reconcile()
+
+    retried = await doors.till.shop.run(
+        "mutation ($id: ID!) { retryPayment(id: $id) { ... on RetryPaymentSuccess { payment { paymentRequest } } } }",
+        {"id": row["id"]},
+    )
+
+    again = bolt11.decode(retried["retryPayment"]["payment"]["paymentRequest"], recover=recover)
+    assert again.payment_hash != bolt11.decode(answer["pr"], recover=recover).payment_hash
+    assert again.description_hash == sha256(metadata.encode()).hexdigest()
+
+
+async def test_a_name_is_its_first_merchants_for_ever(doors: PayeeDoors, other_shop: Any) -> None:
+    other = {"id": other_shop.principal.merchant_id, "as_": other_shop.principal}
+    await doors.named("shop")
+    taken = await doors.named("SHOP ", **other)
+    renamed = await doors.named("market")
+    still_taken = await doors.named("shop", **other)
+    theirs = await doors.named("bazaar", **other)
+    back = await doors.named("shop")
+    gone = await doors.named(None)
+    still_theirs = await doors.told("/.well-known/lnurlp/bazaar")
+
+    assert taken == {"__typename": "LightningNameTakenError", "code": "LIGHTNING_NAME_TAKEN", "name": "shop"}
+    assert still_taken == taken
+    assert renamed["merchant"]["lightningAddress"].startswith("market@")
+    assert theirs["merchant"]["lightningAddress"].startswith("bazaar@")
+    assert back["merchant"]["lightningAddress"].startswith("shop@")
+    assert (gone["merchant"]["lightningAddress"], gone["merchant"]["lnurl"], gone["merchant"]["lnurlQrCode"]) == (
+        None, None, None
+    )  # fmt: skip
+    assert still_theirs["tag"] == "payRequest"
+    for name in ("shop", "market"):
+        assert (await doors.told(f"/.well-known/lnurlp/{name}"))["status"] == "ERROR"
+    log = await doors.till.rows("audit_entry")
+    assert [row["detail"] for row in log if "lightningName" in (row["detail"] or "")] == [
+        "lightningName: none -> shop",
+        "lightningName: shop -> market",
+        "lightningName: none -> bazaar",
+        "lightningName: market -> shop",
+        "lightningName: shop -> none",
+    ]
+
+
+async def test_of_two_merchants_that_take_a_name_together_one_has_it(
+    doors: PayeeDoors, other_shop: Any, new_services: Callable[[], Services]
+) -> None:
+    shops = [doors.till.shop, other_shop.with_services(new_services())]
+
+    answers = await asyncio.gather(
+        *(
+            shops[n % 2].mutate(
+                "setLightningAddress", SET, {"input": {"id": shops[n % 2].principal.merchant_id, "name": "shop"}}
+            )
+            for n in range(8)
+        )
+    )
+
+    kinds = [{answer["__typename"] for answer in answers[n::2]} for n in (0, 1)]
+    assert sorted(kinds, key=repr) == [{"LightningNameTakenError"}, {"SetLightningAddressSuccess"}]
+    (row,) = await doors.till.rows("lightning_name")
+    assert row["in_use"] == 1
+
+
+async def test_what_cannot_be_a_name_is_refused(doors: PayeeDoors) -> None:
+    refused = {"__typename": "InvalidInputError", "code": "INVALID_INPUT", "field": "name"}
+
+    assert [await doors.named(name) for name in WRONG_NAMES] == [refused] * len(WRONG_NAMES)
+
+
+async def test_a_name_must_be_said(doors: PayeeDoors) -> None:
+    await doors.named("shop")
+    document = "mutation ($input: SetLightningAddressInput!) { setLightningAddress(input: $input) { __typename } }"
+
+    answer = await doors.till.shop.run(document, {"input": {"id": doors.till.shop.principal.merchant_id}})
+
+    assert answer == {"setLightningAddress": {"__typename": "InvalidInputError"}}
+    assert (await doors.told("/.well-known/lnurlp/shop"))["tag"] == "payRequest"
+
+
+async def test_only_admins_of_the_merchant_and_the_operator_set_its_name(doors: PayeeDoors, other_shop: Any) -> None:
+    shop = doors.till.shop
+    clerk = replace(shop.principal, scopes=frozenset({Scope.PAYMENTS_WRITE, Scope.ARTICLES_WRITE}))
+
+    answers = [
+        await doors.named("shop", as_=clerk),
+        await doors.named("shop", as_=ANONYMOUS),
+        await doors.named("shop", as_=other_shop.principal),
+        await doors.named("shop", id="mer_" + "f" * 32),
+        await doors.named("theirs", id=other_shop.principal.merchant_id),
+    ]
+
+    assert [answer["__typename"] for answer in answers] == [
+        "PermissionDeniedError",
+        "PermissionDeniedError",
+        "MerchantNotFoundError",
+        "MerchantNotFoundError",
+        "SetLightningAddressSuccess",
+    ]
+    assert (await doors.told("/.well-known/lnurlp/shop"))["status"] == "ERROR"
+
+
+async def test_an_address_is_said_only_where_wallets_find_it(doors: PayeeDoors) -> None:
+    for public_url, address in (
+        ("https://pay.example.com", "shop@pay.example.com"),
+        ("https://pay.example.com:8443", "shop@pay.example.com:8443"),
+        ("https://example.com/pay", None),
+        ("http://localhost:8000", None),
+    ):
+        doors.services.public_url = public_url
+        merchant = (await doors.named("shop"))["merchant"]
+        assert merchant["lightningAddress"] == address
+        assert decode(merchant["lnurl"]) == f"{public_url}/.well-known/lnurlp/shop"
+
+
+async def test_s1_neither_tables_nor_reprs_hold_the_token_or_the_preimage(doors: PayeeDoors) -> None:
+    await doors.named("shop")
+    answer = await doors.told("/lnurl/pay/shop", amount=5_000)
+    token = answer["verify"].rpartition("_")[2]
+    (option,) = await doors.till.rows("payment_option")
+    await doors.till.report(await doors.till.pay(option["payment_id"]))
+
+    tables = ("payment", "payment_option", "settlement", "event", "job", "lightning_name", "audit_entry")
+    dump = repr([await doors.till.rows(table) for table in tables])
+
+    assert answer["pr"] in dump
+    assert token not in dump
+    assert doors.services.derive.preimage(option["id"]).hex() not in dump
+
+
+async def test_a_payer_of_another_server_is_refused_in_words(doors: PayeeDoors) -> None:
+    with pytest.raises(PayeeRefused) as refused:
+        await doors.directory.resolve("nobody@" + doors.root[7:])
+
+    assert refused.value.reason == "there is nothing to be paid under this address"
