@@ -60,7 +60,7 @@ export function advice(failure: Failure): string {
     case "IdempotencyConflictError":
       return `take a new key: ${failure.key} stands for another input`;
     case "HoldNotSupportedError":
-      return `ask for it without hold, or on another rail: ${failure.provider} cannot hold money`;
+      return "ask for it without hold, or on a rail that can hold money";
     case "UnknownProviderError":
       return "ask for a rail that `providers` lists";
     case "ProviderUnavailableError":
