@@ -20,9 +20,8 @@ from quittance.domain.secrets import SecretDeriver
 from quittance.domain.transfer import FeeRule
 from quittance.domain.webhook import read_secrets
 from quittance.gql.limits import DocumentLimits
-from quittance.providers.base import ReadsCallbacks, ReceivingProvider, SendingProvider, SettlementFeed
+from quittance.providers.base import ReadsCallbacks, ReceivingProvider, SettlementFeed
 from quittance.providers.hints import SignedHints
-from quittance.providers.lnd.provider import LndProvider
 from quittance.providers.rates.base import RateSource
 from quittance.resolvers.services import (
     ACCOUNT_BUDGET,
@@ -40,10 +39,10 @@ from quittance.sandbox.clock import SandboxClock
 from quittance.sandbox.coordinates import SandboxCoordinates
 from quittance.server.access import ADDRESS_BUDGET, KEY_BUDGET, ServerAccess
 from quittance.server.broker import EventBroker
-from quittance.server.lightning import LND, nodes_of, open_payers, open_rails
 from quittance.server.limiter import MinuteLimiter
 from quittance.server.outgoing import OutgoingOnDemand, payee_directory
 from quittance.server.payloads import GraphQLPayloads
+from quittance.server.rails import LND, Rails, open_rails
 from quittance.server.secret_key import SecretKeyDamaged, load_deriver
 from quittance.server.settings import PREFIX, Settings
 from quittance.store import instance, jobs, leases, merchants, options, readers
@@ -109,11 +108,11 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
     async with AsyncExitStack() as stack:
         clock, sandbox, coordinates = await _open_sandbox(settings, stack)
         database = await _open_database(settings, stack, now=clock)
-        rails, payers = _open_lightning(settings, stack, coordinates)
-        await _check_networks(rails)
+        rails = _open_rails(settings, coordinates, stack)
+        await _check_networks(rails.receiving)
         services = Services(
             database=database,
-            rails=rails,
+            rails=rails.receiving,
             default_provider=settings.default_rail,
             rates=await _open_rates(stack, coordinates),
             now=clock,
@@ -126,7 +125,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
                 payout_msat_min=settings.payout_msat_min,
             ),
             readers=ReaderRules(challenge_s=settings.login_challenge_s, session_s=settings.session_s),
-            payers=payers,
+            payers=rails.paying,
             callbacks=_callbacks(settings),
         )
         with telling_of_the_database():
@@ -156,7 +155,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             broker=broker,
             access=access,
             sandbox=sandbox,
-            feeds=dict(rails),
+            feeds=rails.feeds,
             runners=working,
             fan_out=FanOut(services=services),
         )
@@ -237,26 +236,18 @@ async def _release_claims_if_alone(database: Database, lock: IO[str]) -> None:
     fcntl.flock(lock, fcntl.LOCK_SH)
 
 
-def _open_lightning(
-    settings: Settings, stack: AsyncExitStack, coordinates: SandboxCoordinates | None
-) -> tuple[dict[str, LndProvider], dict[str, SendingProvider]]:
-    """Open what receives, and what may pay.
-
-    Raises:
-        StartRefused: no node is set, or one of its files cannot be read or holds something else.
-    """
-    nodes = nodes_of(settings, coordinates)
-    if not nodes:
-        raise StartRefused("no rail is set: set QUITTANCE_LND_ADDRESS, or QUITTANCE_SANDBOX=true to try it out")
+def _open_rails(settings: Settings, coordinates: SandboxCoordinates | None, stack: AsyncExitStack) -> Rails:
     try:
-        return (
-            open_rails(nodes, stack, timeout_s=settings.lnd_timeout_s),
-            open_payers(nodes, stack, timeout_s=settings.lnd_timeout_s),
-        )
+        rails = open_rails(settings, coordinates, stack)
     except ProviderMisconfigured as error:
         raise StartRefused(error.message) from None
     except OSError as error:
         raise StartRefused(f"{error.filename}: {error.strerror}") from None
+    if not rails.receiving:
+        raise StartRefused(
+            "no rail is set: set QUITTANCE_LND_ADDRESS or QUITTANCE_CLN_URL, or QUITTANCE_SANDBOX=true to try it out"
+        )
+    return rails
 
 
 def _callbacks(settings: Settings) -> dict[str, ReadsCallbacks]:
