@@ -29,7 +29,8 @@ mutation ($input: RefundPaymentInput!) { refundPayment(input: $input) { __typena
 """
 TRANSFER = """
 query ($id: ID!) { node(id: $id) {
-  ... on Payout { status amount { value } fee { value } } ... on Refund { status fee { value } payment { refunded { value } } } } }
+  ... on Payout { status amount { value } fee { value } }
+  ... on Refund { status fee { value } payment { refunded { value } } } } }
 """
 
 
@@ -81,7 +82,11 @@ def test_the_tutorial_s_story(server: Any) -> None:
     view = order(server, tokens["alice"], articleId=article_id)
     again = order(server, tokens["alice"], articleId=article_id)
     assert server.pay(view["payment"]["paymentRequest"], "alice").status_code == 200
-    opened = lambda: server.execute(ARTICLE, {"id": article_id}, key=tokens["alice"])["article"]  # noqa: E731
+
+    def opened() -> dict[str, Any]:
+        article: dict[str, Any] = server.execute(ARTICLE, {"id": article_id}, key=tokens["alice"])["article"]
+        return article
+
     wait_for(lambda: not opened()["locked"], within_s=20, why="a paid article stays locked")
 
     assert replayed["code"] == "LOGIN_CHALLENGE_NOT_FOUND"
