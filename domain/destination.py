@@ -3,8 +3,8 @@
 import re
 from typing import Final
 
-from quittance.domain.errors import InvalidDestination, InvalidPayee
 from quittance.domain.lnurl import payee_url
+from quittance.domain.outgoing_errors import InvalidDestination, InvalidPayee
 from quittance.domain.transfer import Destination, DestinationKind
 
 TEXT_MAX: Final = 7_089  # as long as an invoice may be

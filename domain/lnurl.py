@@ -6,7 +6,8 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from quittance.domain import bech32
-from quittance.domain.errors import InvalidInput, InvalidPayee
+from quittance.domain.errors import InvalidInput
+from quittance.domain.outgoing_errors import InvalidPayee
 from quittance.domain.reader import check_lightning_address
 
 WELL_KNOWN: Final = "/.well-known/lnurlp/"

@@ -11,9 +11,10 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from quittance.domain.bolt11 import Bolt11, MalformedInvoice, decode
-from quittance.domain.errors import AmountOutOfBounds, InvalidInput, InvalidPayee, PayeeInvoiceMismatch, PayeeRefused
+from quittance.domain.errors import InvalidInput
 from quittance.domain.lnurl import is_same_site, scheme_of
 from quittance.domain.money import MONEY_VALUE_MAX
+from quittance.domain.outgoing_errors import AmountOutOfBounds, InvalidPayee, PayeeInvoiceMismatch, PayeeRefused
 
 PAY_TAG: Final = "payRequest"
 REASON_CHARACTERS_MAX: Final = 200

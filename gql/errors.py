@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import strawberry
 
-from quittance.domain import errors, money
+from quittance.domain import errors, money, outgoing_errors
 from quittance.gql.scalars import BigInt
 from quittance.gql.types.enums import InvoiceFlaw, PaymentStatus
 from quittance.gql.types.money import Money
@@ -307,17 +307,17 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.AlreadyOwned, AlreadyOwnedError, "payment_id", "article_id"),
     _Handler(errors.LoginRequired, LoginRequiredError),
     _Handler(errors.SessionNotFound, SessionNotFoundError, "session_id"),
-    _Handler(errors.InvalidDestination, InvalidDestinationError, "flaw", "reason"),
-    _Handler(errors.InsufficientBalance, InsufficientBalanceError, "available"),
-    _Handler(errors.RefundTooLarge, RefundTooLargeError, "left"),
-    _Handler(errors.NothingToRefund, NothingToRefundError),
-    _Handler(errors.CannotPayFrom, CannotPayFromError, "provider"),
+    _Handler(outgoing_errors.InvalidDestination, InvalidDestinationError, "flaw", "reason"),
+    _Handler(outgoing_errors.InsufficientBalance, InsufficientBalanceError, "available"),
+    _Handler(outgoing_errors.RefundTooLarge, RefundTooLargeError, "left"),
+    _Handler(outgoing_errors.NothingToRefund, NothingToRefundError),
+    _Handler(outgoing_errors.CannotPayFrom, CannotPayFromError, "provider"),
     _Handler(errors.LightningNameTaken, LightningNameTakenError, "name"),
-    _Handler(errors.InvalidPayee, InvalidPayeeError, "reason"),
-    _Handler(errors.PayeeUnavailable, PayeeUnavailableError, "reason"),
-    _Handler(errors.PayeeRefused, PayeeRefusedError, "reason"),
-    _Handler(errors.AmountOutOfBounds, AmountOutOfBoundsError, "amount_msat_min", "amount_msat_max"),
-    _Handler(errors.PayeeInvoiceMismatch, PayeeInvoiceMismatchError, "flaw", "reason"),
+    _Handler(outgoing_errors.InvalidPayee, InvalidPayeeError, "reason"),
+    _Handler(outgoing_errors.PayeeUnavailable, PayeeUnavailableError, "reason"),
+    _Handler(outgoing_errors.PayeeRefused, PayeeRefusedError, "reason"),
+    _Handler(outgoing_errors.AmountOutOfBounds, AmountOutOfBoundsError, "amount_msat_min", "amount_msat_max"),
+    _Handler(outgoing_errors.PayeeInvoiceMismatch, PayeeInvoiceMismatchError, "flaw", "reason"),
 )
 
 

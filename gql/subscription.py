@@ -8,9 +8,10 @@ import strawberry
 
 from quittance.domain.access import Scope
 from quittance.domain.cursor import decode_position, encode_position
-from quittance.domain.errors import DeliveryNotFound, InvalidCursor, PaymentNotFound, TransferNotFound, Unauthenticated
+from quittance.domain.errors import DeliveryNotFound, InvalidCursor, PaymentNotFound, Unauthenticated
 from quittance.domain.event import Event, EventKind, EventSelector
 from quittance.domain.ids import ArticleId, DeliveryId, PaymentId, TransferId
+from quittance.domain.outgoing_errors import TransferNotFound
 from quittance.domain.transfer import Transfer
 from quittance.gql.arguments import ClientSecret
 from quittance.gql.context import QuittanceInfo

@@ -6,9 +6,10 @@ from typing import Final
 import structlog
 
 from quittance.domain.bolt11 import Bolt11, MalformedInvoice, decode
-from quittance.domain.errors import ProviderMisconfigured, SendRefused
+from quittance.domain.errors import ProviderMisconfigured
 from quittance.domain.ids import Preimage
 from quittance.domain.money import Asset, Money
+from quittance.domain.outgoing_errors import SendRefused
 from quittance.providers.base import SendRequest
 from quittance.providers.lightning import signer
 

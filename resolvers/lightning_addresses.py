@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from quittance.domain.article import Article, ArticleStatus
-from quittance.domain.errors import AmountOutOfBounds, InvalidAmount, InvalidInput, PayeeNotFound, ProviderUnavailable
+from quittance.domain.errors import InvalidAmount, InvalidInput, PayeeNotFound, ProviderUnavailable
 from quittance.domain.ids import ARTICLE, ArticleId, Preimage, prefix_of
 from quittance.domain.lnurl_pay import (
     ACTION_CHARACTERS_MAX,
@@ -14,6 +14,7 @@ from quittance.domain.lnurl_pay import (
     printable,
 )
 from quittance.domain.money import BTC_MSAT, msat
+from quittance.domain.outgoing_errors import AmountOutOfBounds
 from quittance.domain.payment import OptionState, Payment
 from quittance.domain.policy import Merchant
 from quittance.domain.text import is_storable

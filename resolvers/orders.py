@@ -136,10 +136,11 @@ def payment_of(
 ) -> Payment:
     now = services.now()
     purpose = order.purpose or (PaymentPurpose.ORDER if article is None else PaymentPurpose.VIEW)
+    by_stranger = article is not None and order.described_by is not None  # at the article's address: they may claim it
     return Payment(
         id=payment_id,
         merchant_id=merchant.id,
-        viewer=merchant.id,
+        viewer=payment_id if by_stranger else merchant.id,
         status=PaymentStatus.PENDING_INVOICE,
         status_reason=None,
         purpose=purpose,

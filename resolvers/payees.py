@@ -7,10 +7,10 @@ from hashlib import sha256
 from typing import Final
 
 from quittance.domain.bolt11 import Bolt11, MalformedInvoice
-from quittance.domain.errors import InvalidDestination, SendRefused
 from quittance.domain.ids import Preimage
 from quittance.domain.lnurl_pay import AesAction, MessageAction, SuccessAction, UrlAction
 from quittance.domain.money import BTC_MSAT, Money
+from quittance.domain.outgoing_errors import InvalidDestination, SendRefused
 from quittance.domain.transfer import Destination, DestinationKind, Transfer
 from quittance.providers.base import SendingProvider, SendsKeysend
 from quittance.resolvers.services import Services

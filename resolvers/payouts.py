@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from quittance.domain.access import Principal, Scope
 from quittance.domain.audit import AuditAction
 from quittance.domain.destination import read_destination
-from quittance.domain.errors import InvalidAmount, InvalidDestination, LoginRequired
+from quittance.domain.errors import InvalidAmount, LoginRequired
 from quittance.domain.ids import BOOTSTRAP_MERCHANT, PAYOUT, AccountId, MerchantId, TransferId
 from quittance.domain.money import Asset, Money
+from quittance.domain.outgoing_errors import InvalidDestination
 from quittance.domain.transfer import (
     Destination,
     DestinationKind,

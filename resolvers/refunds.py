@@ -9,16 +9,10 @@ import structlog
 from quittance.domain.access import Principal, Scope
 from quittance.domain.audit import AuditAction
 from quittance.domain.destination import read_destination
-from quittance.domain.errors import (
-    CannotPayFrom,
-    InvalidAmount,
-    InvalidDestination,
-    NothingToRefund,
-    PaymentNotFound,
-    RefundTooLarge,
-)
+from quittance.domain.errors import InvalidAmount, PaymentNotFound
 from quittance.domain.ids import REFUND, PaymentId, TransferId
 from quittance.domain.money import Money
+from quittance.domain.outgoing_errors import CannotPayFrom, InvalidDestination, NothingToRefund, RefundTooLarge
 from quittance.domain.payment import Payment
 from quittance.domain.policy import Disposition
 from quittance.domain.transfer import (

@@ -7,14 +7,10 @@ from hashlib import sha256
 
 import structlog
 
-from quittance.domain.errors import (
-    ProviderMisconfigured,
-    ProviderUnavailable,
-    QuittanceError,
-    SendRefused,
-)
+from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable, QuittanceError
 from quittance.domain.ids import TransferId
 from quittance.domain.job import Job, JobEnd, JobKind, JobState
+from quittance.domain.outgoing_errors import SendRefused
 from quittance.domain.transfer import (
     FINAL,
     AttemptState,

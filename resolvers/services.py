@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Protocol
 
 from quittance.domain.access import Principal
-from quittance.domain.errors import CannotPayFrom, UnknownProvider
+from quittance.domain.errors import UnknownProvider
 from quittance.domain.ids import ENTROPY_BYTES, IdSequence, PaymentId
 from quittance.domain.money import BTC_MSAT, LTC_LITOSHI, Money, msat
+from quittance.domain.outgoing_errors import CannotPayFrom
 from quittance.domain.payment import Standing
 from quittance.domain.secrets import SecretDeriver
 from quittance.domain.transfer import FeeRule

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from quittance.domain.errors import IdempotencyConflict, InsufficientBalance, InvalidDestination, InvalidInput
+from quittance.domain.errors import IdempotencyConflict, InvalidInput
 from quittance.domain.event import EventKind
 from quittance.domain.ids import LEDGER_TRANSACTION, MerchantId, PaymentId, TransferId
 from quittance.domain.job import Job, JobKind
 from quittance.domain.ledger import Entry
 from quittance.domain.money import Money
+from quittance.domain.outgoing_errors import InsufficientBalance, InvalidDestination
 from quittance.domain.text import is_storable
 from quittance.domain.transfer import (
     Destination,

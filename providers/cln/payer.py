@@ -13,8 +13,9 @@ from weakref import WeakValueDictionary
 import httpx
 
 from quittance.domain.bolt11 import Bolt11, without_scheme
-from quittance.domain.errors import ProviderMisconfigured, QuittanceError, SendRefused
+from quittance.domain.errors import ProviderMisconfigured, QuittanceError
 from quittance.domain.money import BTC_MSAT, Asset
+from quittance.domain.outgoing_errors import SendRefused
 from quittance.providers.base import ProviderHealth, SendRequest, SentPayment, SentStatus
 from quittance.providers.cln.errors import NO_CLNREST, Fault, NodeRefusal
 from quittance.providers.cln.networks import NETWORKS

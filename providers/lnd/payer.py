@@ -10,8 +10,9 @@ import grpc
 import grpc.aio
 
 from quittance.domain.bolt11 import Bolt11, without_scheme
-from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable, QuittanceError, SendRefused
+from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable, QuittanceError
 from quittance.domain.money import Asset, Money
+from quittance.domain.outgoing_errors import SendRefused
 from quittance.providers.base import KeysendRequest, ProviderHealth, SendRequest, SentPayment, SentStatus
 from quittance.providers.lightning import NodeUnavailable
 from quittance.providers.lightning_paying import NOT_SEEN, fee_cap, positive, read_order, read_payable

@@ -6,8 +6,9 @@ from typing import Final
 import grpc
 import grpc.aio
 
-from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, QuittanceError, SendRefused
+from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, QuittanceError
 from quittance.domain.money import Asset, Money
+from quittance.domain.outgoing_errors import SendRefused
 from quittance.providers.base import SendFailure, SentPayment, SentStatus
 from quittance.providers.lightning import NodeUnavailable
 from quittance.providers.lightning_paying import proved

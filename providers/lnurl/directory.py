@@ -7,7 +7,6 @@ from hashlib import sha256
 from typing import Any, Final, NoReturn
 
 from quittance.domain.bolt11 import Bolt11
-from quittance.domain.errors import InvalidPayee, PayeeInvoiceMismatch, PayeeUnavailable
 from quittance.domain.ids import PaymentHash, Preimage
 from quittance.domain.lnurl import payee_url
 from quittance.domain.lnurl_pay import (
@@ -26,6 +25,7 @@ from quittance.domain.lnurl_pay import (
     read_payee,
 )
 from quittance.domain.money import BTC_MSAT, Money, msat
+from quittance.domain.outgoing_errors import InvalidPayee, PayeeInvoiceMismatch, PayeeUnavailable
 from quittance.providers.base import Outgoing, OutgoingAnswer, OutgoingFailed
 from quittance.providers.lightning import signer
 from quittance.providers.payees import PayeeInvoice

@@ -21,21 +21,18 @@ from tests.contract.outgoing_receivers import (
 )
 from tests.contract.payee_server import METADATA, NOW_S, PAYMENT_HASH, PREIMAGE, PayeeServer, answer, invoice
 
-from quittance.domain.errors import (
-    AmountOutOfBounds,
-    ForbiddenAddress,
-    InvalidAmount,
-    InvalidInput,
-    InvalidPayee,
-    PayeeInvoiceMismatch,
-    PayeeRefused,
-    PayeeUnavailable,
-    QuittanceError,
-)
+from quittance.domain.errors import ForbiddenAddress, InvalidAmount, InvalidInput, QuittanceError
 from quittance.domain.ids import PaymentHash, Preimage
 from quittance.domain.lnurl import encode
 from quittance.domain.lnurl_pay import AesAction, InvoiceFlaw, MessageAction, Payee
 from quittance.domain.money import BTC_SAT, Asset, Money, msat
+from quittance.domain.outgoing_errors import (
+    AmountOutOfBounds,
+    InvalidPayee,
+    PayeeInvoiceMismatch,
+    PayeeRefused,
+    PayeeUnavailable,
+)
 from quittance.providers.base import OutgoingAnswer
 from quittance.providers.lnurl.aes import opened
 from quittance.providers.lnurl.directory import BODY_BYTES_MAX, LnurlDirectory

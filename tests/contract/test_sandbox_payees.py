@@ -7,17 +7,17 @@ import httpx
 import pytest
 from tests.contract.outgoing_receivers import AT_HOME
 
-from quittance.domain.errors import (
+from quittance.domain.errors import ForbiddenAddress
+from quittance.domain.ids import Preimage
+from quittance.domain.lnurl_pay import AesAction, InvoiceFlaw, MessageAction, UrlAction
+from quittance.domain.money import msat
+from quittance.domain.outgoing_errors import (
     AmountOutOfBounds,
-    ForbiddenAddress,
     InvalidPayee,
     PayeeInvoiceMismatch,
     PayeeRefused,
     PayeeUnavailable,
 )
-from quittance.domain.ids import Preimage
-from quittance.domain.lnurl_pay import AesAction, InvoiceFlaw, MessageAction, UrlAction
-from quittance.domain.money import msat
 from quittance.providers.lnurl.directory import LnurlDirectory
 from quittance.providers.outgoing import OutgoingClient
 from quittance.providers.payees import PayeeDirectory, PayeeInvoice

@@ -7,17 +7,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from tests.integration.buying import article_of, claim
 from tests.integration.payee_doors import SET, PayeeDoors
 from tests.integration.racing import Wrapped
+from tests.integration.readers import caller, log_in
 
 from quittance.domain import bolt11
 from quittance.domain.access import ANONYMOUS, Scope
-from quittance.domain.errors import AmountOutOfBounds, PayeeRefused
 from quittance.domain.lnurl import decode
 from quittance.domain.lnurl_pay import MessageAction, UrlAction
 from quittance.domain.money import Asset
+from quittance.domain.outgoing_errors import AmountOutOfBounds, PayeeRefused
 from quittance.domain.payment import PaymentPurpose, PaymentStatus
 from quittance.providers.lightning import signer as recover
 from quittance.resolvers.lightning_addresses import COMMENT_CHARACTERS_MAX
@@ -126,6 +129,20 @@ async def test_an_article_is_bought_by_address_and_read_where_the_payment_leads(
     }
     stranger = await doors.http.get(f"/pay/{payment.id}")
     assert (stranger.status_code, "Once upon a time." in stranger.text) == (404, False)
+
+
+async def test_a_reader_claims_what_they_bought_at_an_article_s_address(doors: PayeeDoors) -> None:
+    article = await doors.article(title="On waiting")
+    invoice = await doors.ask(article["lightningAddress"], amount_msat=7_000)
+    assert isinstance(invoice.success_action, UrlAction)
+    secret = parse_qs(urlsplit(invoice.success_action.url).query)["client_secret"][0]
+    await doors.paid(invoice, node="bob")
+    alice = await caller(doors.till.shop, (await log_in(doors.till.shop))["token"])
+
+    claimed = await claim(doors.till, secret, as_=alice)
+
+    assert claimed["payment"]["status"] == "COMPLETE"
+    assert (await article_of(doors.till, article["id"], as_=alice))["content"] == "Once upon a time."
 
 
 async def test_an_article_costs_its_price_and_nothing_else(doors: PayeeDoors) -> None:

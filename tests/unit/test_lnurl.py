@@ -5,8 +5,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from quittance.domain import bech32
-from quittance.domain.errors import InvalidPayee
 from quittance.domain.lnurl import decode, encode, is_same_site, payee_url
+from quittance.domain.outgoing_errors import InvalidPayee
 
 URL = "https://service.com/api?q=3fc3645b439ce8e7f2553a69e5267081d96dcd340693afabe04be7b0ccd178df"
 LNURL = (

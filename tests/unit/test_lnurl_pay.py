@@ -9,14 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from quittance.domain.bolt11 import UnsignedInvoice, encode
-from quittance.domain.errors import (
-    AmountOutOfBounds,
-    InvalidInput,
-    InvalidPayee,
-    PayeeInvoiceMismatch,
-    PayeeRefused,
-    QuittanceError,
-)
+from quittance.domain.errors import InvalidInput, QuittanceError
 from quittance.domain.lnurl_pay import (
     ACTION_CHARACTERS_MAX,
     AesAction,
@@ -36,6 +29,7 @@ from quittance.domain.lnurl_pay import (
     read_payee,
     read_success_action,
 )
+from quittance.domain.outgoing_errors import AmountOutOfBounds, InvalidPayee, PayeeInvoiceMismatch, PayeeRefused
 from quittance.providers.lightning import signer
 from quittance.sandbox.lnd.keys import NodeKey
 

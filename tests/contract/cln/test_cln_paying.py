@@ -8,8 +8,9 @@ import httpx
 import pytest
 from tests.contract.cln.conftest import PREIMAGE, REFERENCE, ScriptedNode, bolt11, no, ok
 
-from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable, SendRefused
+from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
 from quittance.domain.money import msat
+from quittance.domain.outgoing_errors import SendRefused
 from quittance.providers.base import ProviderHealth, SendFailure, SendRequest, SentPayment, SentStatus
 from quittance.providers.cln.payer import ClnPayer
 

@@ -9,9 +9,10 @@ from coincurve import PrivateKey, PublicKey
 from tests.contract.lightning.conftest import EXPIRES_S, PayingRail, Trouble
 
 from quittance.domain.bolt11 import UnsignedInvoice, decode, encode
-from quittance.domain.errors import ProviderUnavailable, SendRefused
+from quittance.domain.errors import ProviderUnavailable
 from quittance.domain.ids import Preimage
 from quittance.domain.money import Money, msat
+from quittance.domain.outgoing_errors import SendRefused
 from quittance.providers.base import (
     KeysendRequest,
     SendFailure,

@@ -8,9 +8,9 @@ import pytest
 from pydantic import SecretStr
 from tests.contract.conftest import Connect, NodeClient
 
-from quittance.domain.errors import SendRefused
 from quittance.domain.ids import Preimage
 from quittance.domain.money import BTC_MSAT, LTC_LITOSHI, LTC_MSAT, Money
+from quittance.domain.outgoing_errors import SendRefused
 from quittance.providers.base import KeysendRequest, SendRequest, SentStatus
 from quittance.providers.lnd._proto import lnrpc_pb2
 from quittance.providers.lnd.channel import LndConnection, open_channel

@@ -15,9 +15,10 @@ from pydantic import SecretStr
 from tests.contract.conftest import Connect
 
 from quittance.domain.bolt11 import UnsignedInvoice, encode
-from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable, QuittanceError, SendRefused
+from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable, QuittanceError
 from quittance.domain.ids import Preimage
 from quittance.domain.money import BTC_MSAT, msat
+from quittance.domain.outgoing_errors import SendRefused
 from quittance.providers.base import (
     KeysendRequest,
     ProviderHealth,
