@@ -15,11 +15,9 @@ from quittance.domain.errors import (
     ProviderMisconfigured,
     ProviderUnavailable,
 )
-from quittance.domain.event import EventKind
 from quittance.domain.ids import OPTION, PAYMENT, MerchantId, OptionId, PaymentId
 from quittance.domain.money import Money
 from quittance.domain.payment import (
-    UNDECIDED,
     OptionState,
     Payment,
     PaymentOption,
@@ -27,13 +25,14 @@ from quittance.domain.payment import (
     Standing,
     may_advance,
 )
-from quittance.providers.base import HoldsInvoices, Invoice, InvoiceRequest, InvoiceStatus, ReceivingProvider
+from quittance.providers.base import HoldsInvoices, Invoice, InvoiceRequest, ReceivingProvider
+from quittance.resolvers.invoice_outcomes import changed, fail_option, mark_unknown, record_invoice
 from quittance.resolvers.notify import check_notify_url
 from quittance.resolvers.orders import InvoiceOrder, article_of, check_order, payment_of, rails_of
 from quittance.resolvers.pace import next_check
 from quittance.resolvers.services import Services
 from quittance.store import idempotency, merchants, options, payments, settlements
-from quittance.store.transaction import EventDraft, Transaction
+from quittance.store.transaction import Transaction
 
 _POLL_S = 0.02
 
@@ -312,7 +311,7 @@ async def _attempt(
     try:
         invoice = await _ask_for_invoice(services.rail(option.provider), request, hold=payment.hold)
     except ProviderUnavailable as error:
-        await _mark_unknown(services, option)
+        await mark_unknown(services, option)
         failures.append(error)
     except (HoldNotSupported, InvoiceRejected, ProviderMisconfigured) as error:
         await fail_option(services, option, reason=error.code)
@@ -329,78 +328,3 @@ async def _ask_for_invoice(rail: ReceivingProvider, request: InvoiceRequest, *, 
     if not isinstance(rail, HoldsInvoices):
         raise HoldNotSupported(rail.name)
     return await rail.create_held_invoice(request)
-
-
-async def _mark_unknown(services: Services, option: PaymentOption) -> None:
-    """The provider may have acted: what became of it is looked up soon, never guessed."""
-
-    def unit(transaction: Transaction) -> None:
-        options.decide_option(transaction, option, OptionState.UNKNOWN, check_at=services.now())
-
-    await services.database.write(unit)
-
-
-async def record_invoice(
-    services: Services, option: PaymentOption, invoice: Invoice
-) -> tuple[Payment, PaymentOption] | None:
-    """Remember an invoice that the provider made, and that its payment can be paid now.
-
-    Returns the payment and the attempt, or None when others decided either of them first.
-    """
-
-    def unit(transaction: Transaction) -> tuple[Payment, PaymentOption] | None:
-        now = services.now()
-        expires_at = invoice.expires_at or option.expires_at
-        made = replace(option, state=OptionState.OPEN, payment_request=invoice.payment_request, expires_at=expires_at)
-        opened = payments.open_payment(transaction, option.payment_id, expires_at=expires_at, at=now)
-        payment = opened or payments.lock_payment_of(transaction, option)
-        payable = payment.status is PaymentStatus.PENDING_PAYMENT
-        watched = payable and invoice.status is InvoiceStatus.OPEN
-        if not options.open_option(transaction, made, check_at=None if watched else now):
-            raise _Overtaken
-        if opened is not None:
-            transaction.emit(changed(opened))
-        elif not payable:
-            options.set_option_state(transaction, option, OptionState.CLOSED, check_at=now)
-        return (payment, made) if payable else None
-
-    try:
-        return await services.database.write(unit)
-    except _Overtaken:
-        return None
-
-
-class _Overtaken(Exception):
-    """Somebody decided this attempt first; the unit is undone."""
-
-
-async def fail_option(services: Services, option: PaymentOption, *, reason: str) -> None:
-    """Give an attempt up for good; the payment is in ERROR when nobody works on another.
-
-    An older invoice that is still open does not help: it is what the payment was retried for.
-    """
-
-    def unit(transaction: Transaction) -> None:
-        payment = payments.lock_payment_of(transaction, option)
-        if not options.decide_option(transaction, option, OptionState.FAILED, check_at=None):
-            return
-        others = options.options_of_payments(transaction, [payment.id])[0]
-        if payment.status is not PaymentStatus.PENDING_INVOICE or any(other.state in UNDECIDED for other in others):
-            return
-        after = replace(payment.advance(PaymentStatus.ERROR, at=services.now()), status_reason=reason)
-        payments.change_payment(transaction, payment, after)
-        transaction.emit(changed(after))
-
-    await services.database.write(unit)
-
-
-def changed(payment: Payment) -> EventDraft:
-    """Return the event that says in which status a payment is now."""
-    return EventDraft(
-        kind=EventKind.PAYMENT_UPDATED,
-        merchant_id=payment.merchant_id,
-        payment_id=payment.id,
-        article_id=payment.article_id,
-        account_id=payment.account_id,
-        status=payment.status.value,
-    )

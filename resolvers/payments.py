@@ -11,7 +11,7 @@ from quittance.domain.ids import PaymentId
 from quittance.domain.payment import OptionState, Payment, PaymentFilter, PaymentOption, PaymentStatus
 from quittance.providers.base import Invoice, InvoiceStatus
 from quittance.resolvers.audit import record
-from quittance.resolvers.invoices import changed
+from quittance.resolvers.invoice_outcomes import changed
 from quittance.resolvers.reconciliation import apply_lookup, reconcile_option
 from quittance.resolvers.services import Services
 from quittance.store import idempotency, options, payments

@@ -10,7 +10,8 @@ from quittance.domain.ids import OptionId
 from quittance.domain.job import Job, JobEnd, JobState
 from quittance.domain.payment import UNDECIDED, OptionState, Payment, PaymentOption, PaymentStatus
 from quittance.providers.base import Invoice, InvoiceStatus, Settlement
-from quittance.resolvers.invoices import changed, claim, fail_option, record_invoice
+from quittance.resolvers.invoice_outcomes import changed, fail_option, record_invoice
+from quittance.resolvers.invoices import claim
 from quittance.resolvers.jobs import JobRun
 from quittance.resolvers.pace import next_check
 from quittance.resolvers.services import Services

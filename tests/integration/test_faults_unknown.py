@@ -16,7 +16,7 @@ from quittance.domain.payment import OptionState, PaymentStatus
 from quittance.providers.base import Invoice
 from quittance.providers.lnd.channel import LndConnection, open_channel
 from quittance.providers.lnd.provider import LndProvider
-from quittance.resolvers.invoices import record_invoice
+from quittance.resolvers.invoice_outcomes import record_invoice
 from quittance.resolvers.payments import cancel_payment
 from quittance.sandbox.clock import SandboxClock
 from quittance.sandbox.rails import SandboxRails
