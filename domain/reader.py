@@ -29,7 +29,10 @@ class LoginChallenge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """A reader, who has one of two keys at least: that of their node, or one that their wallet made for us (hex)."""
+    """A reader, who has one of two keys at least: that of their node, or one that their wallet made for us (hex).
+
+    A balance of ``payout_from_msat`` or more is paid out by itself to the Lightning Address; None for never.
+    """
 
     id: AccountId
     username: str
@@ -37,6 +40,7 @@ class Account:
     lnurl_key: str | None = None
     lightning_address: str | None
     wallet_address: str | None
+    payout_from_msat: int | None = None
     created_at: datetime
 
 

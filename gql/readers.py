@@ -73,6 +73,8 @@ class ReaderMutations:
             clear_lightning_address=input.lightning_address is None,
             wallet_address=given_or_null(input.wallet_address),
             clear_wallet_address=input.wallet_address is None,
+            payout_from=input.payout_from.to_domain() if input.payout_from else None,
+            clear_payout_from=input.payout_from is None,
         )
         changed = await accounts.update_account(info.context.services, info.context.principal, change)
         return UpdateAccountSuccess(account=Account.from_domain(changed))

@@ -6,6 +6,7 @@ from typing import Annotated
 import strawberry
 
 from quittance.gql.errors import (
+    InvalidAmountError,
     InvalidInputError,
     InvalidSignatureError,
     LoginChallengeNotFoundError,
@@ -71,6 +72,6 @@ LogoutResult = Annotated[
     strawberry.union("LogoutResult", description="What `logout` gives."),
 ]
 UpdateAccountResult = Annotated[
-    UpdateAccountSuccess | LoginRequiredError | InvalidInputError | RateLimitedError,
+    UpdateAccountSuccess | LoginRequiredError | InvalidInputError | InvalidAmountError | RateLimitedError,
     strawberry.union("UpdateAccountResult", description="What `updateAccount` gives."),
 ]

@@ -3,11 +3,13 @@
 from dataclasses import dataclass, replace
 
 from quittance.domain.access import Principal
+from quittance.domain.errors import InvalidInput
 from quittance.domain.ids import AccountId
 from quittance.domain.ledger import AccountKind
 from quittance.domain.money import Money
 from quittance.domain.payment import Payment
 from quittance.domain.reader import Account, check_lightning_address, check_wallet_address
+from quittance.resolvers.automatic_payouts import check_payout_from, plan_automatic_payouts
 from quittance.resolvers.services import Services
 from quittance.store import earnings, ledger, payments, readers
 from quittance.store.earnings import Earning
@@ -23,6 +25,8 @@ class AccountChange:
     clear_lightning_address: bool = False
     wallet_address: str | None = None
     clear_wallet_address: bool = False
+    payout_from: Money | None = None
+    clear_payout_from: bool = False
 
 
 async def account_of_caller(services: Services, principal: Principal) -> Account | None:
@@ -34,15 +38,16 @@ async def account_of_caller(services: Services, principal: Principal) -> Account
 
 
 async def update_account(services: Services, principal: Principal, change: AccountChange) -> Account:
-    """Change the addresses of the calling reader.
+    """Change where, and from which balance on, the calling reader is paid.
 
     Raises:
-        LoginRequired, InvalidInput: nothing changed.
+        LoginRequired, InvalidInput, InvalidAmount: nothing changed.
     """
     account_id = principal.require_account()
     await services.admit_mutation(principal)
     lightning = None if change.lightning_address is None else check_lightning_address(change.lightning_address)
     wallet = None if change.wallet_address is None else check_wallet_address(change.wallet_address)
+    payout_from = None if change.payout_from is None else check_payout_from(services, change.payout_from)
 
     def unit(transaction: Transaction) -> Account:
         before = readers.lock_account(transaction, account_id)
@@ -50,11 +55,17 @@ async def update_account(services: Services, principal: Principal, change: Accou
             before,
             lightning_address=None if change.clear_lightning_address else lightning or before.lightning_address,
             wallet_address=None if change.clear_wallet_address else wallet or before.wallet_address,
+            payout_from_msat=None if change.clear_payout_from else payout_from or before.payout_from_msat,
         )
-        readers.set_addresses(transaction, after)
+        if after.payout_from_msat is not None and after.lightning_address is None:
+            raise InvalidInput("payoutFrom", "a balance is paid out by itself to a Lightning Address; say one")
+        readers.set_paying(transaction, after)
+        plan_automatic_payouts(transaction, services, [account_id])
         return after
 
-    return await services.database.write(unit)
+    changed = await services.database.write(unit)
+    services.wake_jobs()
+    return changed
 
 
 async def balances(services: Services, account_id: AccountId) -> list[Money]:

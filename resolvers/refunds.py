@@ -175,6 +175,7 @@ def begin_refund(
         payment_id=payment.id,
         from_refundable=share.from_refundable,
         reason=reason,
+        is_awaited=reason in {RefundReason.REQUESTED, RefundReason.CLAIMED},
     )
     return set_aside(transaction, services, asked), True
 

@@ -33,7 +33,6 @@ from quittance.store.transaction import EventDraft, Transaction
 COMMENT_MAX = 500
 ASK_S = 30  # longer than asking a payee may take
 ASKED = frozenset({DestinationKind.ADDRESS, DestinationKind.LNURL})
-BY_POLICY = frozenset({RefundReason.LATE, RefundReason.UNDERPAID, RefundReason.SURPLUS})
 _EVENTS = {
     TransferPurpose.REFUND: EventKind.REFUND_UPDATED,
     TransferPurpose.PAYOUT: EventKind.PAYOUT_UPDATED,
@@ -42,7 +41,10 @@ _EVENTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferOrder:
-    """What is to be sent, by whom, and out of which money; everything that a transfer has before it begins."""
+    """What is to be sent, by whom, and out of which money; everything that a transfer has before it begins.
+
+    ``is_awaited``: somebody waits to hear what its payee says.
+    """
 
     id: TransferId
     purpose: TransferPurpose
@@ -58,6 +60,7 @@ class TransferOrder:
     payment_id: PaymentId | None = None
     from_refundable: Money | None = None
     reason: RefundReason | None = None
+    is_awaited: bool = True
 
 
 def check_texts(*, idempotency_key: str, comment: str | None, reference_max: int) -> None:
@@ -108,7 +111,7 @@ def set_aside(transaction: Transaction, services: Services, order: TransferOrder
             refunded=transfer.taken_from_payment.value,
         )
     _post(transaction, services, transfer, entries_of_reservation(transfer))
-    waited_for = order.reason not in BY_POLICY and transfer.destination.kind in ASKED
+    waited_for = order.is_awaited and transfer.destination.kind in ASKED
     due_at = services.now() + timedelta(seconds=ASK_S if waited_for else 0)
     jobs.add_job(transaction, transfer_job(services, transfer, due_at=due_at))
     announce(transaction, transfer)

@@ -7,6 +7,7 @@ from quittance.domain.money import Money
 from quittance.domain.payment import Payment
 from quittance.domain.split import split_equally
 from quittance.domain.upvote import Upvote, Upvoter, UpvoteState
+from quittance.resolvers.automatic_payouts import plan_automatic_payouts
 from quittance.resolvers.jobs import JobRun, new_job
 from quittance.resolvers.services import Services
 from quittance.store import jobs, ledger, settlements, upvotes
@@ -79,6 +80,7 @@ def _post_page(transaction: Transaction, services: Services, payment_id: Payment
         settlement_id=upvote.settlement_id,
         at=services.now(),
     )
+    plan_automatic_payouts(transaction, services, [upvoter.account_id for upvoter in page])
     upvotes.advance_upvote(
         transaction, upvote, posted=page, state=UpvoteState.SPLIT if ended else UpvoteState.SPLITTING
     )

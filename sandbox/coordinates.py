@@ -27,9 +27,9 @@ class ClnCoordinates:
     """How to reach the merchant's Core Lightning node. The one rune can receive and read, the other can pay."""
 
     url: str
-    ca_path: Path
+    ca_path: Path | None
     rune_path: Path
-    spend_rune_path: Path
+    spend_rune_path: Path | None
     network: str = "regtest"
 
     @classmethod

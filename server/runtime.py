@@ -9,12 +9,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import grpc.aio
 import structlog
-from pydantic import SecretStr
 
 from quittance.domain.access import Principal
 from quittance.domain.errors import ProviderMisconfigured
@@ -23,12 +20,8 @@ from quittance.domain.secrets import SecretDeriver
 from quittance.domain.transfer import FeeRule
 from quittance.domain.webhook import read_secrets
 from quittance.gql.limits import DocumentLimits
-from quittance.providers.base import ReadsCallbacks, ReceivingProvider, SendingProvider, SettlementFeed
+from quittance.providers.base import ReadsCallbacks, ReceivingProvider, SettlementFeed
 from quittance.providers.hints import SignedHints
-from quittance.providers.lnd.channel import LndConnection, open_channel
-from quittance.providers.lnd.currencies import BITCOIN, LITECOIN, Currency
-from quittance.providers.lnd.payer import LndPayer
-from quittance.providers.lnd.provider import LndProvider
 from quittance.providers.rates.base import RateSource
 from quittance.resolvers.services import (
     ACCOUNT_BUDGET,
@@ -43,12 +36,13 @@ from quittance.resolvers.services import (
     WebhookTools,
 )
 from quittance.sandbox.clock import SandboxClock
-from quittance.sandbox.coordinates import LndCoordinates, SandboxCoordinates
+from quittance.sandbox.coordinates import SandboxCoordinates
 from quittance.server.access import ADDRESS_BUDGET, KEY_BUDGET, ServerAccess
 from quittance.server.broker import EventBroker
 from quittance.server.limiter import MinuteLimiter
 from quittance.server.outgoing import OutgoingOnDemand, payee_directory
 from quittance.server.payloads import GraphQLPayloads
+from quittance.server.rails import LND, Rails, open_rails
 from quittance.server.secret_key import SecretKeyDamaged, load_deriver
 from quittance.server.settings import PREFIX, Settings
 from quittance.store import instance, jobs, leases, merchants, options, readers
@@ -64,9 +58,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("quittance.runtime")
 
-LND = "lnd"
-LND_LTC = "lnd-ltc"
-CURRENCIES: Mapping[str, Currency] = {LND: BITCOIN, LND_LTC: LITECOIN}
 KEY_USE_FLUSH_S = 30.0
 NETWORK_CHECK_S = 3.0
 HTTP_TIMEOUT_S = 10.0
@@ -117,12 +108,11 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
     async with AsyncExitStack() as stack:
         clock, sandbox, coordinates = await _open_sandbox(settings, stack)
         database = await _open_database(settings, stack, now=clock)
-        nodes = _nodes(settings, coordinates)
-        rails = _open_rails(settings, stack, nodes)
-        await _check_networks(rails)
+        rails = _open_rails(settings, coordinates, stack)
+        await _check_networks(rails.receiving)
         services = Services(
             database=database,
-            rails=rails,
+            rails=rails.receiving,
             default_provider=settings.default_rail,
             rates=await _open_rates(stack, coordinates),
             now=clock,
@@ -137,7 +127,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
                 withdrawal_s_max=settings.withdrawal_s_max,
             ),
             readers=ReaderRules(challenge_s=settings.login_challenge_s, session_s=settings.session_s),
-            payers=_open_payers(settings, stack, nodes),
+            payers=rails.paying,
             callbacks=_callbacks(settings),
         )
         with telling_of_the_database():
@@ -167,7 +157,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             broker=broker,
             access=access,
             sandbox=sandbox,
-            feeds=dict(rails),
+            feeds=rails.feeds,
             runners=working,
             fan_out=FanOut(services=services),
         )
@@ -248,70 +238,18 @@ async def _release_claims_if_alone(database: Database, lock: IO[str]) -> None:
     fcntl.flock(lock, fcntl.LOCK_SH)
 
 
-def _nodes(settings: Settings, coordinates: SandboxCoordinates | None) -> dict[str, LndCoordinates]:
-    """Return where the node of each rail is found.
-
-    Raises:
-        StartRefused: none is set.
-    """
-    if coordinates is not None:
-        return {LND: coordinates.lnd, LND_LTC: coordinates.lnd_ltc}
-    nodes: dict[str, LndCoordinates] = {}
-    if settings.lnd_address is not None and settings.lnd_tls_cert_path and settings.lnd_macaroon_path:
-        nodes[LND] = LndCoordinates(
-            address=settings.lnd_address,
-            tls_cert_path=settings.lnd_tls_cert_path,
-            macaroon_path=settings.lnd_macaroon_path,
-            spend_macaroon_path=settings.lnd_spend_macaroon_path,
-            network=settings.lnd_network,
+def _open_rails(settings: Settings, coordinates: SandboxCoordinates | None, stack: AsyncExitStack) -> Rails:
+    try:
+        rails = open_rails(settings, coordinates, stack)
+    except ProviderMisconfigured as error:
+        raise StartRefused(error.message) from None
+    except OSError as error:
+        raise StartRefused(f"{error.filename}: {error.strerror}") from None
+    if not rails.receiving:
+        raise StartRefused(
+            "no rail is set: set QUITTANCE_LND_ADDRESS or QUITTANCE_CLN_URL, or QUITTANCE_SANDBOX=true to try it out"
         )
-    if settings.lnd_ltc_address is not None and settings.lnd_ltc_tls_cert_path and settings.lnd_ltc_macaroon_path:
-        nodes[LND_LTC] = LndCoordinates(
-            address=settings.lnd_ltc_address,
-            tls_cert_path=settings.lnd_ltc_tls_cert_path,
-            macaroon_path=settings.lnd_ltc_macaroon_path,
-            spend_macaroon_path=settings.lnd_ltc_spend_macaroon_path,
-            network=settings.lnd_ltc_network,
-        )
-    if not nodes:
-        raise StartRefused("no rail is set: set QUITTANCE_LND_ADDRESS, or QUITTANCE_SANDBOX=true to try it out")
-    return nodes
-
-
-def _open_rails(
-    settings: Settings, stack: AsyncExitStack, nodes: Mapping[str, LndCoordinates]
-) -> dict[str, LndProvider]:
-    """Open what receives."""
-    rails: dict[str, LndProvider] = {}
-    for name, where in nodes.items():
-        rails[name] = LndProvider(
-            _channel(where, macaroon_path=where.macaroon_path),
-            network=where.network,
-            name=name,
-            timeout_s=settings.lnd_timeout_s,
-            currency=CURRENCIES[name],
-        )
-        stack.push_async_callback(rails[name].aclose)
     return rails
-
-
-def _open_payers(
-    settings: Settings, stack: AsyncExitStack, nodes: Mapping[str, LndCoordinates]
-) -> dict[str, SendingProvider]:
-    """Open what may pay, on a channel of its own: the macaroon that spends is on no call that does not need it."""
-    payers: dict[str, SendingProvider] = {}
-    for name, where in nodes.items():
-        if where.spend_macaroon_path is None:
-            continue
-        payers[name] = payer = LndPayer(
-            _channel(where, macaroon_path=where.spend_macaroon_path),
-            network=where.network,
-            name=name,
-            timeout_s=settings.lnd_timeout_s,
-            currency=CURRENCIES[name],
-        )
-        stack.push_async_callback(payer.aclose)
-    return payers
 
 
 def _callbacks(settings: Settings) -> dict[str, ReadsCallbacks]:
@@ -339,20 +277,6 @@ async def _check_networks(rails: Mapping[str, ReceivingProvider]) -> None:
         if health.wrong_network:
             setting = f"{PREFIX}{name.upper().replace('-', '_')}_NETWORK"
             raise StartRefused(f"{name}: {health.detail}; connect another node, or set {setting} to this one's network")
-
-
-def _channel(lnd: LndCoordinates, *, macaroon_path: Path) -> grpc.aio.Channel:
-    try:
-        connection = LndConnection(
-            address=lnd.address,
-            tls_cert=lnd.tls_cert_path.read_bytes(),
-            macaroon=SecretStr(macaroon_path.read_bytes().hex()),
-        )
-        return open_channel(connection)
-    except ProviderMisconfigured as error:
-        raise StartRefused(error.message) from None
-    except OSError as error:
-        raise StartRefused(f"{error.filename}: {error.strerror}") from None
 
 
 async def _open_rates(stack: AsyncExitStack, coordinates: SandboxCoordinates | None) -> RateSource | None:

@@ -14,7 +14,13 @@ from quittance.store.database import sqlite_path
 PREFIX = "QUITTANCE_"
 Network = Literal["mainnet", "testnet", "testnet4", "signet", "simnet", "regtest"]
 LitecoinNetwork = Literal["mainnet", "testnet", "regtest"]
+ClnNetwork = Literal["mainnet", "testnet", "testnet4", "signet", "regtest"]
 Positive = Annotated[int, Field(gt=0)]
+_NODES = (  # where a node is found, the files that it needs, and those that add to it
+    ("lnd_address", ("lnd_tls_cert_path", "lnd_macaroon_path"), ("lnd_spend_macaroon_path",)),
+    ("cln_url", ("cln_rune_path",), ("cln_spend_rune_path", "cln_ca_path")),
+    ("lnd_ltc_address", ("lnd_ltc_tls_cert_path", "lnd_ltc_macaroon_path"), ("lnd_ltc_spend_macaroon_path",)),
+)
 
 
 class Settings(BaseSettings):
@@ -63,6 +69,19 @@ class Settings(BaseSettings):
         "rotation. Unset, there is no such door."
     )  # fmt: skip
     lnd_timeout_s: float = Field(10.0, gt=0, le=60, description="How long one call to a node may take.")
+    cln_url: str | None = Field(
+        None, description="Where clnrest of a Core Lightning node listens, `https://HOST:PORT`."
+    )
+    cln_rune_path: Path | None = Field(None, description="A file with a rune that may do no more than receive.")
+    cln_spend_rune_path: Path | None = Field(
+        None, description="A file with a rune for xpay and listpays alone, to pay refunds and payouts with. Without it "
+        "nothing is ever paid."
+    )  # fmt: skip
+    cln_ca_path: Path | None = Field(
+        None, description="That node's ca.pem, the one authority that is then trusted; unset, those that this machine "
+        "trusts."
+    )  # fmt: skip
+    cln_network: ClnNetwork = Field("mainnet", description="The network that node must be on.")
     lnd_ltc_address: str | None = Field(None, description="The gRPC address of a Litecoin node of LND's kind.")
     lnd_ltc_tls_cert_path: Path | None = Field(None, description="That node's tls.cert.")
     lnd_ltc_macaroon_path: Path | None = Field(None, description="A macaroon of that node, as for Bitcoin's.")
@@ -190,38 +209,40 @@ class Settings(BaseSettings):
         if self.workers > 1 and sqlite_path(self.database_url) is not None:
             raise ValueError("workers: more than one needs PostgreSQL; set QUITTANCE_DATABASE_URL=postgresql://…")
         if self.sandbox is None:
-            self.sandbox = self.lnd_address is None and self.lnd_ltc_address is None
-        self._check_node("lnd")
-        self._check_node("lnd_ltc")
+            self.sandbox = all(getattr(self, address) is None for address, _, _ in _NODES)
+        self._check_rails()
         return self
 
-    def _check_node(self, rail: str) -> None:
-        """Refuse a node's address without its files, or beside the sandbox."""
-        address: str | None = getattr(self, f"{rail}_address")
-        names = [f"{rail}_tls_cert_path", f"{rail}_macaroon_path"]
-        spends = getattr(self, f"{rail}_spend_macaroon_path") is not None
-        if address is None:
-            if spends:
-                raise ValueError(f"{rail}_spend_macaroon_path: goes with {rail}_address; the sandbox has its own")
-            return
-        if spends:
-            names.append(f"{rail}_spend_macaroon_path")
-        if self.sandbox:
-            raise ValueError("sandbox: its clock and its key do not go with a real node; unset one of both")
-        host, _, port = address.rpartition(":")
-        if not host or not port.isdigit():
-            raise ValueError(f"{rail}_address: must be host:port, such as localhost:10009")
-        for name in names:
-            path: Path | None = getattr(self, name)
-            if path is None:
-                raise ValueError(f"{name}: is needed with {rail}_address")
-            if not path.is_file():
-                raise ValueError(f"{name}: there is no file {path}")
+    def _check_rails(self) -> None:
+        """Refuse a node's address without its files, files without an address, and both beside the sandbox."""
+        for rail, address in (("lnd", self.lnd_address), ("lnd_ltc", self.lnd_ltc_address)):
+            host, _, port = (address or "").rpartition(":")
+            if address is not None and not (host and port.isdigit()):
+                raise ValueError(f"{rail}_address: must be host:port, such as localhost:10009")
+        if self.cln_url is not None and not self.cln_url.startswith("https://"):
+            raise ValueError("cln_url: must begin with https://, such as https://localhost:3010")
+        for address, needed, optional in _NODES:
+            if getattr(self, address) is not None and self.sandbox:
+                raise ValueError("sandbox: its clock and its key do not go with a real node; unset one of both")
+            for name in (*needed, *optional):
+                self._check_file(name, goes_with=address, needed=name in needed)
+
+    def _check_file(self, name: str, *, goes_with: str, needed: bool) -> None:
+        path: Path | None = getattr(self, name)
+        if getattr(self, goes_with) is None:
+            if path is not None and not needed:
+                raise ValueError(f"{name}: goes with {goes_with}; the sandbox has its own")
+        elif path is None:
+            if needed:
+                raise ValueError(f"{name}: is needed with {goes_with}")
+        elif not path.is_file():
+            raise ValueError(f"{name}: there is no file {path}")
 
     @property
     def default_rail(self) -> str:
-        """The rail of merchants that name none."""
-        return "lnd-ltc" if self.lnd_address is None and self.lnd_ltc_address is not None else "lnd"
+        """The rail of merchants that name none: the first that is set, or the sandbox's first."""
+        names = (("lnd", self.lnd_address), ("cln", self.cln_url), ("lnd-ltc", self.lnd_ltc_address))
+        return next((name for name, address in names if address is not None), "lnd")
 
     @property
     def base_url(self) -> str:

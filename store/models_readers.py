@@ -40,6 +40,7 @@ class AccountRow(Row, table=True):
     wallet_address: str | None = Field(sa_type=Text, nullable=True)
     created_at_us: int = Field(sa_type=BigInteger)
     lnurl_key: str | None = Field(sa_type=Text, nullable=True)
+    payout_from_msat: int | None = Field(sa_type=BigInteger, nullable=True)
 
 
 class ReaderSessionRow(Row, table=True):

@@ -9,13 +9,14 @@ from sqlalchemy import BigInteger, Index, Text
 from sqlalchemy.orm import declared_attr
 from sqlmodel import Field
 
-from quittance.store.models import Row
+from quittance.store.models import Row, only_where
 
 
 class UpvoteRow(Row, table=True):
     """A complete upvote, and how far it is shared out. ``account_id`` is null for a payer who is no reader."""
 
     __tablename__: ClassVar[str | declared_attr[str]] = "upvote"
+    __table_args__ = (Index("ix_upvote_splitting", "merchant_id", **only_where("state = 'SPLITTING'")),)
 
     payment_id: str = Field(sa_type=Text, primary_key=True, foreign_key="payment.id")
     article_id: str = Field(sa_type=Text, foreign_key="article.id")

@@ -14,7 +14,7 @@ from quittance.domain.reader import SESSIONS_MAX, Account, Session, username_key
 from quittance.domain.text import is_storable
 from quittance.store.models import table_of
 from quittance.store.models_readers import AccountRow, LoginChallengeRow, ReaderSessionRow
-from quittance.store.statement import Statement, every_column
+from quittance.store.statement import BatchStatement, Statement, every_column
 from quittance.store.transaction import Transaction, from_us, from_us_or_none, to_us
 
 _CHALLENGE = table_of(LoginChallengeRow)
@@ -53,11 +53,23 @@ _SET_LNURL_KEY = Statement(
     lambda _: update(_ACCOUNT).where(_ACCOUNT.c.id == bindparam("account_id")).values(lnurl_key=bindparam("lnurl_key"))
 )
 _LOCK_ACCOUNT = Statement(lambda _: select(*_ACCOUNT.c).where(_ACCOUNT.c.id == bindparam("id")).with_for_update())
-_SET_ADDRESSES = Statement(
+_SET_PAYING = Statement(
     lambda _: (
         update(_ACCOUNT)
         .where(_ACCOUNT.c.id == bindparam("account_id"))
-        .values(lightning_address=bindparam("lightning_address"), wallet_address=bindparam("wallet_address"))
+        .values(
+            lightning_address=bindparam("lightning_address"),
+            wallet_address=bindparam("wallet_address"),
+            payout_from_msat=bindparam("payout_from_msat"),
+        )
+    )
+)
+
+_PAID_BY_THEMSELVES = BatchStatement(
+    lambda _, keys: (
+        select(_ACCOUNT.c.id)
+        .where(_ACCOUNT.c.id.in_(keys), _ACCOUNT.c.payout_from_msat.is_not(None))
+        .order_by(_ACCOUNT.c.id)
     )
 )
 
@@ -115,6 +127,7 @@ def insert_account(transaction: Transaction, account: Account) -> bool:
         "identity_pubkey": account.identity_pubkey,
         "lightning_address": account.lightning_address,
         "wallet_address": account.wallet_address,
+        "payout_from_msat": account.payout_from_msat,
         "created_at_us": to_us(account.created_at),
         "lnurl_key": account.lnurl_key,
     }
@@ -144,16 +157,23 @@ def lock_account(transaction: Transaction, account_id: AccountId) -> Account:
     return _account_to_domain(row)
 
 
-def set_addresses(transaction: Transaction, account: Account) -> None:
-    """Store the addresses of an account; call it with the account locked."""
+def set_paying(transaction: Transaction, account: Account) -> None:
+    """Store where and when an account is paid; call it with the account locked."""
     transaction.execute(
-        _SET_ADDRESSES,
+        _SET_PAYING,
         {
             "account_id": account.id,
             "lightning_address": account.lightning_address,
             "wallet_address": account.wallet_address,
+            "payout_from_msat": account.payout_from_msat,
         },
     )
+
+
+def paid_by_themselves(transaction: Transaction, account_ids: Sequence[AccountId]) -> list[AccountId]:
+    """Return those of these accounts that want their balance paid out by itself."""
+    sized, parameters = _PAID_BY_THEMSELVES.sized(account_ids)
+    return [AccountId(row[0]) for row in transaction.all(sized, parameters)]
 
 
 def set_lnurl_key(transaction: Transaction, account: Account) -> None:
@@ -236,7 +256,9 @@ def _challenge(nonce: str, at: datetime) -> dict[str, object]:
 
 
 def _account_to_domain(row: Any) -> Account:
-    id_, username, _, identity_pubkey, lightning_address, wallet_address, created_at_us, lnurl_key = row
+    id_, username, _, identity_pubkey, lightning_address, wallet_address, created_at_us, lnurl_key, payout_from_msat = (
+        row
+    )
     return Account(
         id=AccountId(id_),
         username=username,
@@ -244,6 +266,7 @@ def _account_to_domain(row: Any) -> Account:
         lnurl_key=lnurl_key,
         lightning_address=lightning_address,
         wallet_address=wallet_address,
+        payout_from_msat=payout_from_msat,
         created_at=from_us(created_at_us),
     )
 

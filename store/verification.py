@@ -4,14 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Text, bindparam, case, func, select, tuple_
+from sqlalchemy import BigInteger, Text, bindparam, case, func, literal_column, select, tuple_
 from sqlalchemy.sql.elements import ColumnElement
 
 from quittance.domain.ids import MERCHANT, MerchantId, PaymentId, prefix_of
 from quittance.domain.ledger import AccountKind
 from quittance.domain.money import Asset
+from quittance.domain.upvote import UpvoteState
 from quittance.store.ledger import balances
 from quittance.store.models import LedgerAccountRow, LedgerEntryRow, PaymentRow, SettlementRow, table_of
+from quittance.store.models_upvotes import UpvoteRow
 from quittance.store.statement import Statement
 from quittance.store.transaction import Transaction
 
@@ -19,6 +21,7 @@ _PAYMENT = table_of(PaymentRow)
 _SETTLEMENT = table_of(SettlementRow)
 _ACCOUNT = table_of(LedgerAccountRow)
 _ENTRY = table_of(LedgerEntryRow)
+_UPVOTE = table_of(UpvoteRow)
 _LINES = _ENTRY.join(_ACCOUNT, _ENTRY.c.account_id == _ACCOUNT.c.id)
 _BEFORE_ALL = (-1, "")
 
@@ -127,6 +130,22 @@ def _sums_of_accounts(fence: list[ColumnElement[bool]]) -> Any:
     )
 
 
+def _sums_of_shares(fence: list[ColumnElement[bool]]) -> Any:
+    left = select(func.coalesce(func.sum((_UPVOTE.c.sharers - _UPVOTE.c.posted_count) * _UPVOTE.c.share_value), 0))
+    waiting = left.where(
+        _UPVOTE.c.merchant_id == _ACCOUNT.c.owner,
+        _UPVOTE.c.state == literal_column(f"'{UpvoteState.SPLITTING.value}'"),  # as its index says it
+        _UPVOTE.c.asset_code == _ACCOUNT.c.asset_code,
+        _UPVOTE.c.asset_scale == _ACCOUNT.c.asset_scale,
+    )
+    return (
+        select(*_ACCOUNT.c, waiting.correlate(_ACCOUNT).scalar_subquery())
+        .where(*fence, _ACCOUNT.c.kind == AccountKind.SPLIT.value, _ACCOUNT.c.id > bindparam("after"))
+        .order_by(_ACCOUNT.c.id)
+        .limit(bindparam("limit"))
+    )
+
+
 def _sums_of_settlements(fence: list[ColumnElement[bool]]) -> Any:
     posted = (
         select(func.coalesce(func.sum(_ENTRY.c.value), 0))
@@ -180,6 +199,7 @@ def _sums_of_payments(fence: list[ColumnElement[bool]]) -> Any:
 _TRANSACTION_SUMS = Statement(_sums_of_transactions)
 _TRANSACTION_SUMS_ON_ACCOUNT = Statement(_sums_of_transactions_on_account)
 _ACCOUNT_SUMS = _either(_sums_of_accounts, _ACCOUNT.c.owner)
+_SHARE_SUMS = _either(_sums_of_shares, _ACCOUNT.c.owner)
 _SETTLEMENT_SUMS = _either(_sums_of_settlements, _SETTLEMENT.c.merchant_id)
 _PAYMENT_SUMS = _either(_sums_of_payments, _PAYMENT.c.merchant_id)
 
@@ -216,6 +236,23 @@ def sums_of_accounts(transaction: Transaction, walk: Walk) -> Page:
                 reference=id_,
             )
             for id_, kind, owner, code, scale, balance, total in _rows(transaction, _ACCOUNT_SUMS, walk)
+        ]
+    )
+
+
+def sums_of_shares(transaction: Transaction, walk: Walk) -> Page:
+    """Return what is set aside for readers beside the shares that are not posted yet."""
+    return _page(
+        [
+            Sum(
+                id=id_,
+                expected=int(left),
+                found=-balance,
+                asset=Asset(code, scale),
+                merchant_id=MerchantId(owner),
+                reference=id_,
+            )
+            for id_, _, owner, code, scale, balance, left in _rows(transaction, _SHARE_SUMS, walk)
         ]
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from quittance.domain.job import JobKind
 from quittance.resolvers.attempts import abandon, deliver
+from quittance.resolvers.automatic_payouts import pay_automatically
 from quittance.resolvers.callbacks import abandon_callback, process_callback
 from quittance.resolvers.jobs import JobWork
 from quittance.resolvers.reconciliation import check_option
@@ -52,7 +53,10 @@ def provider_work(*, per_second: int | None = LOOKUPS_PER_SECOND) -> Mapping[Job
 
 def transfer_work() -> Mapping[JobKind, JobWork]:
     """Return how money is sent, several of one owner's at once. What may be on its way is never given up."""
-    return {JobKind.TRANSFER: JobWork(handler=advance_transfer, lane_at_once=TRANSFERS_AT_ONCE)}
+    return {
+        JobKind.TRANSFER: JobWork(handler=advance_transfer, lane_at_once=TRANSFERS_AT_ONCE),
+        JobKind.AUTOMATIC_PAYOUT: JobWork(handler=pay_automatically, lane_at_once=1),
+    }
 
 
 def upvote_work() -> Mapping[JobKind, JobWork]:

@@ -8,11 +8,12 @@ import strawberry
 from quittance.domain import reader
 from quittance.domain.cursor import encode_key
 from quittance.domain.ids import AccountId
+from quittance.domain.money import msat
 from quittance.gql.arguments import After, First
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.lookahead import load_for_payments
 from quittance.gql.pages import PAGE_DEFAULT, asked_page, entry_key
-from quittance.gql.types.money import Money
+from quittance.gql.types.money import AmountInput, Money
 from quittance.gql.types.payment import Payment, PaymentConnection, PaymentEdge
 from quittance.gql.types.transfer import PayoutConnection, payout_page
 from quittance.gql.types.upvote import EARNING, EarningConnection, EarningEdge
@@ -57,6 +58,9 @@ class Account:
     )
     lightning_address: str | None = strawberry.field(description="Where the reader is paid over Lightning.")
     wallet_address: str | None = strawberry.field(description="Where the reader is paid over Interledger.")
+    payout_from: Money | None = strawberry.field(
+        description="The balance from which on all of it is paid out by itself; null for never."
+    )
     created_at: datetime = strawberry.field(description="When the reader first logged in.")
 
     @strawberry.field(description="What the reader can have paid out, one amount per asset.")
@@ -112,6 +116,7 @@ class Account:
             lnurl_key=subject.lnurl_key,
             lightning_address=subject.lightning_address,
             wallet_address=subject.wallet_address,
+            payout_from=None if subject.payout_from_msat is None else Money.from_domain(msat(subject.payout_from_msat)),
             created_at=subject.created_at,
         )
 
@@ -143,4 +148,9 @@ class UpdateAccountInput:
     wallet_address: str | None = strawberry.field(
         default=strawberry.UNSET,
         description="An Interledger wallet address, such as $wallet.example/name; null clears it.",
+    )
+    payout_from: AmountInput | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="The balance from which on all of it is paid out by itself to the Lightning Address; null for "
+        "never.",
     )

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from quittance.domain.errors import ProviderMisconfigured
 
+_PEM: Final = b"-----BEGIN CERTIFICATE-----"
 _CONNECT_S: Final = 5.0
 _CONNECTIONS_MAX: Final = 50
 _RUNE_LENGTH_MAX: Final = 4_096
@@ -49,9 +50,11 @@ def _trusting(ca: bytes | None) -> ssl.SSLContext:
     if ca is None:
         return ssl.create_default_context()
     try:
-        return ssl.create_default_context(cadata=ca.decode("ascii"))
+        if _PEM in ca:  # of an empty text, ssl would make "trust what the machine trusts"
+            return ssl.create_default_context(cadata=ca.decode("ascii"))
     except (ssl.SSLError, ValueError):
-        raise ProviderMisconfigured("cln", "the ca.pem holds no certificate; give the node's own, in PEM") from None
+        pass
+    raise ProviderMisconfigured("cln", "the ca.pem holds no certificate; give the node's own, in PEM")
 
 
 def _checked(rune: SecretStr) -> str:

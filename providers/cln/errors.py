@@ -11,6 +11,7 @@ from quittance.domain.errors import ProviderMisconfigured, QuittanceError
 from quittance.providers.lightning import NodeUnavailable
 
 NO_CLNREST: Final = "what answers does not speak clnrest's protocol"
+CLNREST_SAYS: Final = frozenset({401, 403, 404, 405, 406, 500})
 SILENT: Final = "the node does not answer"
 SLOW: Final = "the node does not answer in time"
 _NOBODY: Final = "nobody listens at the node's address"
@@ -28,6 +29,14 @@ class Fault(StrEnum):
     MISSING = "MISSING"
     OTHER_STATUS = "OTHER_STATUS"
     WRONG_PARAMETERS = "WRONG_PARAMETERS"
+    EXPIRED = "EXPIRED"
+    ALREADY_PAID = "ALREADY_PAID"
+    PAYEE_REFUSED = "PAYEE_REFUSED"
+    NO_WAY = "NO_WAY"
+    NO_FUNDS = "NO_FUNDS"
+    TIMED_OUT = "TIMED_OUT"
+    GAVE_UP = "GAVE_UP"
+    DECLINED = "DECLINED"
 
 
 class NodeRefusal(ProviderMisconfigured):
@@ -41,6 +50,17 @@ class NodeRefusal(ProviderMisconfigured):
 
 _NOT_PERMITTED: Final = 1_502
 _REFUSALS: Final[Mapping[int, tuple[Fault, str]]] = {
+    203: (Fault.PAYEE_REFUSED, "the payee refuses the payment"),
+    205: (Fault.NO_WAY, "there is no way to the payee"),
+    206: (Fault.NO_WAY, "every way to the payee costs more than allowed"),
+    207: (Fault.EXPIRED, "the invoice has expired"),
+    209: (Fault.GAVE_UP, "the node gave the payment up"),
+    210: (Fault.TIMED_OUT, "the node found no way to the payee in time"),
+    213: (Fault.DECLINED, "the node's own rules decline the payment"),
+    215: (Fault.NO_FUNDS, "the node has too little to pay with"),
+    216: (Fault.NO_WAY, "there is no way to the payee"),
+    220: (Fault.NO_WAY, "the payee cannot take that much"),
+    219: (Fault.ALREADY_PAID, "the invoice has been paid before"),
     900: (Fault.DUPLICATE, "an invoice with this label exists"),
     901: (Fault.DUPLICATE, "an invoice with this preimage exists"),
     904: (Fault.NO_NEWS, "no invoice was paid in the time given"),
@@ -52,19 +72,31 @@ _NO_SUCH_CALL: Final = -32_601
 
 
 def to_quittance_error(status: int, code: int | None, text: str, *, provider: str) -> QuittanceError:
-    """Return our error for an answer that is none. What is not known here is an unknown outcome: unavailable."""
-    if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-        if code == _NOT_PERMITTED:
-            return NodeRefusal(provider, "the rune does not allow this call", fault=Fault.FORBIDDEN)
-        return ProviderMisconfigured(provider, _NOT_ACCEPTED)
+    """Return our error for clnrest's no. What is not known here is an unknown outcome: unavailable.
+
+    Without a code, clnrest could not ask the node: not even whether the rune is good.
+    """
+    if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN} and code is not None:
+        return _rune_refused(code, provider=provider)
     if code == _NO_SUCH_CALL:
         return ProviderMisconfigured(provider, "the node lacks a call that we need; it is too old")
     if code is not None and code in _REFUSALS:
         fault, sentence = _REFUSALS[code]
         return NodeRefusal(provider, text if fault is Fault.WRONG_PARAMETERS and text else sentence, fault=fault)
+    return NodeUnavailable(provider, SILENT)
+
+
+def without_words(status: int, *, provider: str) -> QuittanceError:
+    """Return our error for an answer that is not clnrest's: of a proxy before it, or of something else altogether."""
     if status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.TOO_MANY_REQUESTS:
         return NodeUnavailable(provider, SILENT)
     return ProviderMisconfigured(provider, NO_CLNREST)
+
+
+def _rune_refused(code: int, *, provider: str) -> QuittanceError:
+    if code == _NOT_PERMITTED:
+        return NodeRefusal(provider, "the rune does not allow this call", fault=Fault.FORBIDDEN)
+    return ProviderMisconfigured(provider, _NOT_ACCEPTED)
 
 
 def from_transport(error: Exception, *, provider: str) -> QuittanceError:

@@ -10,12 +10,14 @@ from pydantic import ValidationError
 
 from quittance.domain.errors import ProviderMisconfigured
 from quittance.providers.cln.errors import (
+    CLNREST_SAYS,
     NO_CLNREST,
     SILENT,
     Fault,
     NodeRefusal,
     from_transport,
     to_quittance_error,
+    without_words,
 )
 from quittance.providers.cln.rows import Answer, Info, InvoiceRow, InvoiceRows, Nothing, Refusal
 from quittance.providers.lightning import NodeUnavailable
@@ -72,9 +74,11 @@ class Node:
 
     def _refusal(self, status: int, content: bytes) -> Exception:
         try:
-            refusal = Refusal.model_validate(json.loads(content))
+            refusal = Refusal.model_validate(json.loads(content)) if status in CLNREST_SAYS else None
         except (RecursionError, ValueError):  # pydantic's is one of them
-            refusal = Refusal()
+            refusal = None
+        if refusal is None:
+            return without_words(status, provider=self.name)
         return to_quittance_error(status, refusal.code, refusal.message[:_SAID_MAX], provider=self.name)
 
     async def facts(self) -> Info:

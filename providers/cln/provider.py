@@ -13,17 +13,11 @@ from quittance.providers.base import FeedPosition, Invoice, InvoiceRequest, Invo
 from quittance.providers.cln import feed
 from quittance.providers.cln.errors import Fault, NodeRefusal
 from quittance.providers.cln.invoices import canceled, description_of, label_of, to_invoice
+from quittance.providers.cln.networks import NETWORKS
 from quittance.providers.cln.node import Node
 from quittance.providers.cln.rows import InvoiceRow, InvoiceRows, NewInvoice, Nothing
 from quittance.providers.lightning import NodeUnavailable, Terms, asked_amount, description_hash, missing, verified
 
-NETWORKS: Final[Mapping[str, tuple[str, str]]] = {  # what the node calls it, and what its invoices begin with
-    "mainnet": ("bitcoin", "bc"),
-    "testnet": ("testnet", "tb"),
-    "testnet4": ("testnet4", "tb"),
-    "signet": ("signet", "tbs"),
-    "regtest": ("regtest", "bcrt"),
-}
 _MAY_NOT_RECEIVE: Final = (
     "the rune may not receive; it needs getinfo, invoice, listinvoices, delinvoice and waitanyinvoice"
 )
@@ -38,7 +32,7 @@ class ClnProvider:
         if network not in NETWORKS:
             raise ValueError(f"{network!r} is not one of {', '.join(NETWORKS)}")
         self.name = name
-        self._network = network
+        self._set_to = f"bitcoin {network}"
         self._chain, self._prefix = NETWORKS[network]
         self._http = http
         self._node = Node(http, name=name, timeout_s=timeout_s)
@@ -65,7 +59,7 @@ class ClnProvider:
             amount_msat=amount_msat,
             description_hash=description_hash(request),
             prefix=self._prefix,
-            network=self._network,
+            network=self._set_to,
         )
         question = {
             "amount_msat": amount_msat,
@@ -168,13 +162,13 @@ class ClnProvider:
     async def _health(self) -> ProviderHealth:
         facts = await self._node.facts()
         if facts.network != self._chain:
-            detail = f"the node is on {facts.network}, we are set to {self._network}"
+            detail = f"the node is on {_named(facts.network)}, we are set to {self._set_to}"
             return ProviderHealth(ready=False, detail=detail, wrong_network=True)
         if not await self._node.may_receive():
             return ProviderHealth(ready=False, detail=_MAY_NOT_RECEIVE)
         if facts.warning_bitcoind_sync or facts.warning_lightningd_sync:
             return ProviderHealth(ready=False, detail="the node is not synced to the chain")
-        return ProviderHealth(ready=True, detail=f"synced on {self._network}")
+        return ProviderHealth(ready=True, detail=f"synced on {self._set_to}")
 
 
 def _described(request: InvoiceRequest) -> Mapping[str, object]:
@@ -182,3 +176,8 @@ def _described(request: InvoiceRequest) -> Mapping[str, object]:
     if request.described_by is None:
         return {"description": description_of(request.description)}
     return {"description": request.described_by, "deschashonly": True}
+
+
+def _named(chain: str) -> str:
+    """Return Bitcoin's networks as we call them; the node calls the main one by the chain's name."""
+    return "bitcoin mainnet" if chain == "bitcoin" else f"bitcoin {chain}" if chain in NETWORKS else chain

@@ -62,3 +62,25 @@ class InvoiceRow(Answer):
 
 class InvoiceRows(Answer):
     invoices: list[InvoiceRow]
+
+
+class Paid(Answer):
+    """What xpay tells of a payment that succeeded: what the payee got, and what left us."""
+
+    payment_preimage: str
+    amount_msat: Count
+    amount_sent_msat: Count
+
+
+class PayRow(Answer):
+    """One try to pay a hash, with all its parts."""
+
+    payment_hash: Hex32
+    status: Literal["pending", "complete", "failed"]
+    preimage: str = ""
+    amount_msat: Count | None = None
+    amount_sent_msat: Count = 0
+
+
+class PayRows(Answer):
+    pays: list[PayRow]

@@ -9,11 +9,12 @@ from typing import Final, TypeAlias
 import grpc
 import grpc.aio
 
-from quittance.domain.bolt11 import Bolt11, MalformedInvoice, decode, without_scheme
+from quittance.domain.bolt11 import Bolt11, without_scheme
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable, QuittanceError, SendRefused
 from quittance.domain.money import Asset, Money
 from quittance.providers.base import KeysendRequest, ProviderHealth, SendRequest, SentPayment, SentStatus
-from quittance.providers.lightning import NodeUnavailable, signer
+from quittance.providers.lightning import NodeUnavailable
+from quittance.providers.lightning_paying import NOT_SEEN, fee_cap, positive, read_order, read_payable
 from quittance.providers.lnd._proto import lnrpc_pb2, routerrpc_pb2
 from quittance.providers.lnd._proto.routerrpc_pb2_grpc import RouterStub
 from quittance.providers.lnd.currencies import BITCOIN, Currency
@@ -37,7 +38,6 @@ _PUBKEY_BYTES: Final = 33
 _NOBODYS_HASH: Final = bytes(32)
 _SILENT: Final = "the node does not answer in time"
 _CUT: Final = "the node stopped telling of the payment before it was final"
-_NOT_SEEN: Final = "the node has not begun yet, and still may"
 
 _Payments: TypeAlias = "grpc.aio.UnaryStreamCall[routerrpc_pb2.SendPaymentRequest, lnrpc_pb2.Payment]"
 _Tracking: TypeAlias = "grpc.aio.UnaryStreamCall[routerrpc_pb2.TrackPaymentRequest, lnrpc_pb2.Payment]"
@@ -62,7 +62,6 @@ class LndPayer:
         self.asset: Asset = currency.asset
         self._set_to = f"{currency.chain} {network}"
         self._prefix = currency.prefixes[network]
-        self._network = network
         self._channel = channel
         self._router = RouterStub(channel)
         self._timeout_s = timeout_s
@@ -79,10 +78,7 @@ class LndPayer:
             MalformedInvoice: it is none.
             SendRefused: it is not for the network that this node pays on.
         """
-        invoice = decode(payment_request, recover=signer)
-        if invoice.prefix != self._prefix:
-            raise SendRefused(self.name, f"the invoice is for another network than {self._set_to}")
-        return invoice
+        return read_payable(payment_request, provider=self.name, prefix=self._prefix, network=self._set_to)
 
     async def send(self, request: SendRequest) -> SentPayment:
         """Pay an invoice, and return how that stands when it is final, or when we waited long enough.
@@ -94,7 +90,7 @@ class LndPayer:
             SendRefused: the node did not begin, and nothing moved.
             ProviderMisconfigured: likewise, and the operator must act.
         """
-        invoice = self._checked(request)
+        invoice = read_order(request, provider=self.name, prefix=self._prefix, network=self._set_to, asset=self.asset)
         message = self._order(request.fee_max)
         message.payment_request = without_scheme(request.payment_request)
         if request.amount is not None:
@@ -111,7 +107,7 @@ class LndPayer:
             raise SendRefused(self.name, "the payee is no public key of a node")
         message = self._order(request.fee_max)
         message.dest = destination
-        message.amt_msat = self._positive(request.amount)
+        message.amt_msat = positive(request.amount, provider=self.name, asset=self.asset)
         message.payment_hash = sha256(request.preimage).digest()
         message.dest_custom_records[KEYSEND_RECORD] = request.preimage
         message.dest_features.append(lnrpc_pb2.TLV_ONION_OPT)
@@ -162,38 +158,11 @@ class LndPayer:
             return False
         return False
 
-    def _checked(self, request: SendRequest) -> Bolt11:
-        """Read an invoice before the node sees it.
-
-        Raises:
-            SendRefused: it is none, not for our network, or its amount and the given one do not go together.
-        """
-        try:
-            invoice = self.read_invoice(request.payment_request)
-        except MalformedInvoice as error:
-            raise SendRefused(self.name, f"the invoice is broken: {error.reason}") from error
-        if invoice.amount_msat is not None and request.amount is not None:
-            raise SendRefused(self.name, "the invoice names an amount, and another was given")
-        if invoice.amount_msat is None:
-            if request.amount is None:
-                raise SendRefused(self.name, "the invoice names no amount, and none was given")
-            self._positive(request.amount)
-        return invoice
-
-    def _positive(self, amount: Money) -> int:
-        amount_msat = amount.rescaled_exactly(self.asset).value
-        if amount_msat <= 0:
-            raise SendRefused(self.name, "an amount to pay is positive")
-        return amount_msat
-
     def _order(self, fee_max: Money) -> routerrpc_pb2.SendPaymentRequest:
         """Return what every order says. A cap of zero is sent as it is, and lets only free routes pass."""
-        fee_msat_max = fee_max.rescaled_exactly(self.asset).value
-        if fee_msat_max < 0:
-            raise ValueError("a fee cap is never negative")
         return routerrpc_pb2.SendPaymentRequest(
             timeout_seconds=TRIES_S,
-            fee_limit_msat=fee_msat_max,
+            fee_limit_msat=fee_cap(fee_max, asset=self.asset),
             no_inflight_updates=True,
             allow_self_payment=True,
         )
@@ -216,7 +185,7 @@ class LndPayer:
         except ProviderMisconfigured as error:
             raise NodeUnavailable(self.name, error.reason) from error
         if found.status is SentStatus.MISSING:
-            raise NodeUnavailable(self.name, _NOT_SEEN)
+            raise NodeUnavailable(self.name, NOT_SEEN)
         return found
 
     async def _final(self, message: routerrpc_pb2.SendPaymentRequest, *, reference: str) -> SentPayment:

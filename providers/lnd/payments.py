@@ -1,22 +1,18 @@
 """Between the node's words about payments and our facts: what is final, what failed, and what proves a success."""
 
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Final
 
 import grpc
 import grpc.aio
-import structlog
 
 from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, QuittanceError, SendRefused
-from quittance.domain.ids import Preimage
 from quittance.domain.money import Asset, Money
 from quittance.providers.base import SendFailure, SentPayment, SentStatus
 from quittance.providers.lightning import NodeUnavailable
+from quittance.providers.lightning_paying import proved
 from quittance.providers.lnd._proto import lnrpc_pb2
 from quittance.providers.lnd.errors import to_quittance_error
-
-log = structlog.get_logger("quittance.providers.lnd")
 
 FINAL: Final = frozenset({SentStatus.SUCCEEDED, SentStatus.FAILED})
 MAY_NOT_PAY: Final = "the macaroon may not pay; it needs offchain:read and offchain:write"
@@ -89,19 +85,8 @@ def to_sent(message: lnrpc_pb2.Payment, *, reference: str, provider: str, asset:
         status=status,
         amount=Money(message.value_msat, asset),
         fee=Money(message.fee_msat, asset),
-        preimage=_proof(message, reference=reference, provider=provider),
+        preimage=proved(message.payment_preimage, reference=reference, provider=provider),
     )
-
-
-def _proof(message: lnrpc_pb2.Payment, *, reference: str, provider: str) -> Preimage:
-    try:
-        preimage = bytes.fromhex(message.payment_preimage)
-    except ValueError:
-        preimage = b""
-    if sha256(preimage).hexdigest() != reference:
-        log.critical("payment_without_proof", provider=provider, reference=reference)
-        raise ProviderMisconfigured(provider, "the node says that it paid, and its preimage does not prove it")
-    return Preimage(preimage)
 
 
 def sending_error(error: grpc.aio.AioRpcError, *, provider: str) -> Exception:

@@ -28,6 +28,7 @@ KINDS: Final = (
     ),
     _kind("unavailable", "The call does nothing: clnrest cannot reach the node, and says so without a code."),
     _kind("syncing", "getinfo warns that the node is still loading blocks.", methods=frozenset({"getinfo"})),
+    _at_once("dropped_calls", "Calls that wait for something are cut off; what they wait for goes on."),
     _at_once("restart", "The server stops and comes back on the same port after `seconds`, with its state."),
     _at_once(
         "index_reset",

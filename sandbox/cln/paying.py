@@ -10,6 +10,7 @@ from quittance.sandbox.cln.refusals import (
     ALREADY_PAID,
     DESTINATION_REFUSED,
     INVOICE_EXPIRED,
+    NO_FUNDS,
     NO_ROUTE,
     PLUGIN,
     TOO_EXPENSIVE,
@@ -42,7 +43,7 @@ class Paying:
         if earlier is not None and earlier.status == ln.Payment.SUCCEEDED:
             raise Refused(ALREADY_PAID, "Already paid this invoice successfully")
         if earlier is not None and not earlier.is_final:
-            raise Refused(PLUGIN, "Unexpected injectpaymentonion error 200: a payment is still in progress")
+            raise Refused(PLUGIN, "Unexpected injectpaymentonion error 200: still in progress")
         payment = paying.start(self._network, self._node, order)
         async with aclosing(paying.follow(self._node, order.payment_hash)) as changes:
             async for change in changes:
@@ -105,6 +106,8 @@ def _failure(payment: PaymentRecord, order: paying.PaymentOrder) -> Refused:
         )
     if payment.failure_reason == ln.FAILURE_REASON_NO_ROUTE and payment.fee_msat > order.fee_msat_max:
         return Refused(TOO_EXPENSIVE, "Could not find route without excessive cost")
+    if payment.failure_reason == ln.FAILURE_REASON_INSUFFICIENT_BALANCE:
+        return Refused(NO_FUNDS, "Failed: We could not find a usable set of paths. source has too little capacity")
     return Refused(NO_ROUTE, "We could not find a usable set of paths.")
 
 

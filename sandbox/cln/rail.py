@@ -33,7 +33,9 @@ class ClnRail:
         self._home = home
         self._server = ClnServer(network=network, node=node, home=home)
         network.faults.offer(*kinds.KINDS, methods=kinds.METHODS)
-        network.faults.perform(kinds.RAIL, {"restart": self._restart, "index_reset": self._reset})
+        network.faults.perform(
+            kinds.RAIL, {"dropped_calls": self._drop, "restart": self._restart, "index_reset": self._reset}
+        )
 
     @property
     def port(self) -> int:
@@ -55,6 +57,9 @@ class ClnRail:
     async def stop(self) -> None:
         """End every call and stop listening."""
         await self._server.stop()
+
+    async def _drop(self, _: ArmedFault) -> None:
+        self._server.drop_calls()
 
     async def _restart(self, fault: ArmedFault) -> None:
         await self._server.restart(after_s=fault.seconds)

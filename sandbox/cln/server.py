@@ -94,6 +94,11 @@ class ClnServer:
         await asyncio.sleep(after_s)
         await self.start(self.port)
 
+    def drop_calls(self) -> None:
+        """Cut off every call that waits."""
+        self._stopping.set()
+        self._stopping = asyncio.Event()
+
     async def reset(self, *, after_s: float) -> None:
         """Come back as from an older database: what was paid is forgotten, and payments count from 1."""
         await self.stop()

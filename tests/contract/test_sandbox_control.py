@@ -157,7 +157,7 @@ async def test_a_wallet_signs_logins_of_this_machine_and_tells_what_became_of_th
         return told.status_code, told.json()["error"]["code"], told.json()["error"]["message"]
 
     assert await answer(lnurl.encode(url)) == (409, "LOGIN_REFUSED", "the door does not answer (ConnectError)")
-    assert (await answer(lnurl.encode(url), node="dave"))[:2] == (404, "UNKNOWN_NODE")
+    assert (await answer(lnurl.encode(url), node="nobody"))[:2] == (404, "UNKNOWN_NODE")
     assert await answer(lnurl.encode(url.replace("127.0.0.1:1", "192.0.2.1"))) == (
         400, "INVALID_BODY", "lnurl: it leads to another machine",
     )  # fmt: skip

@@ -134,6 +134,15 @@ def test_list_of_commands_is_whole() -> None:
         ({"hold_s_max": "21601"}, "QUITTANCE_HOLD_S_MAX"),
         ({"lnd_callback_secret": "whsec_tooshort"}, "QUITTANCE_LND_CALLBACK_SECRET"),
         ({"lnd_callback_secret": f"whsec_{'A' * 32},!no-secret!"}, "QUITTANCE_LND_CALLBACK_SECRET"),
+        ({"cln_url": "http://localhost:3010"}, "QUITTANCE_CLN_URL"),
+        ({"cln_url": "https://localhost:3010"}, "QUITTANCE_CLN_RUNE_PATH"),
+        ({"cln_url": "https://localhost:3010", "cln_rune_path": "/nowhere/rune"}, "QUITTANCE_CLN_RUNE_PATH"),
+        (
+            {"cln_url": "https://localhost:3010", "cln_rune_path": __file__, "cln_ca_path": "/nowhere/ca.pem"},
+            "QUITTANCE_CLN_CA_PATH",
+        ),
+        ({"cln_spend_rune_path": __file__}, "QUITTANCE_CLN_SPEND_RUNE_PATH"),
+        ({"cln_url": "https://localhost:3010", "cln_rune_path": __file__, "sandbox": "true"}, "QUITTANCE_SANDBOX"),
         ({"log_level": "loud"}, "QUITTANCE_LOG_LEVEL"),
     ],
 )

@@ -47,7 +47,11 @@ def test_both_currencies_are_asked_for_paid_and_booked(new_server: Any) -> None:
 
     assert providers == [
         {"name": name, "assetCode": code, "assetScale": 11, "health": {"ready": True, "detail": f"synced on {chain}"}}
-        for name, code, chain in (("lnd", "BTC", "bitcoin regtest"), ("lnd-ltc", "LTC", "litecoin regtest"))
+        for name, code, chain in (
+            ("lnd", "BTC", "bitcoin regtest"),
+            ("lnd-ltc", "LTC", "litecoin regtest"),
+            ("cln", "BTC", "bitcoin regtest"),
+        )
     ]
     assert litecoin["received"] == {"value": "2500000", "assetCode": "LTC", "formatted": "0.000025 LTC"}
     assert bitcoin["received"] == {"value": "21000", "assetCode": "BTC", "formatted": "21 sat"}
@@ -58,12 +62,14 @@ def test_both_currencies_are_asked_for_paid_and_booked(new_server: Any) -> None:
     assert books["reconciliation"]["rails"] == [
         {"provider": "lnd", "complete": True},
         {"provider": "lnd-ltc", "complete": True},
+        {"provider": "cln", "complete": True},
     ]
     assert books["reconciliation"]["findings"] == []
-    assert {name: rail["ready"] for name, rail in ready.items()} == {"lnd": True, "lnd-ltc": True}
+    assert {name: rail["ready"] for name, rail in ready.items()} == {"lnd": True, "lnd-ltc": True, "cln": True}
     assert re.findall(r"ok    rail (\S+): synced on (\S+)", doctor.stdout) == [
         ("lnd", "bitcoin"),
         ("lnd-ltc", "litecoin"),
+        ("cln", "bitcoin"),
     ]
 
 

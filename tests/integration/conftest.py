@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select
 from tests.integration.callback_door import door, new_door  # noqa: F401 - fixtures
-from tests.integration.litecoin import both, counter, lnd_ltc  # noqa: F401 - fixtures
+from tests.integration.litecoin import both, counter, lnd_ltc, ltc_payer  # noqa: F401 - fixtures
 from tests.integration.payee_doors import doors  # noqa: F401 - fixtures
 from tests.integration.runners import runner_of
 from tests.integration.tenants import tenants  # noqa: F401 - fixtures
@@ -172,7 +172,7 @@ class Till:
 
     async def send(self) -> None:
         """Do what can be done at once for money on its way out, until nothing is due."""
-        runner = runner_of(self.services, JobKind.TRANSFER)
+        runner = runner_of(self.services, JobKind.TRANSFER, JobKind.AUTOMATIC_PAYOUT)
         for _ in range(50):
             if await runner.begin_due() == 0:
                 return

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ from quittance.domain.money import LTC_MSAT, Money
 from quittance.providers.base import Settlement
 from quittance.providers.lnd.channel import LndConnection, open_channel
 from quittance.providers.lnd.currencies import LITECOIN
+from quittance.providers.lnd.payer import LndPayer
 from quittance.providers.lnd.provider import LndProvider
 from quittance.resolvers.settlements import Booking
-from quittance.sandbox.rails import SandboxRails
+from quittance.sandbox.rails import LndCoordinates, SandboxRails
 
 RAIL = "lnd-ltc"
 GENERATE = """
@@ -103,25 +105,37 @@ async def accounts(till: Any) -> dict[str, int]:
     return {f"{row['kind']} {row['asset_code']}": row["balance_value"] for row in rows}
 
 
-@pytest.fixture
-async def lnd_ltc(rails: SandboxRails) -> AsyncIterator[LndProvider]:
-    where = rails.lnd_ltc
-    connection = LndConnection(
+def _connection(where: LndCoordinates, macaroon: Path | None) -> LndConnection:
+    assert macaroon is not None
+    return LndConnection(
         address=where.address,
         tls_cert=where.tls_cert_path.read_bytes(),
-        macaroon=SecretStr(where.macaroon_path.read_bytes().hex()),
+        macaroon=SecretStr(macaroon.read_bytes().hex()),
     )
-    channel = open_channel(connection)
+
+
+@pytest.fixture
+async def lnd_ltc(rails: SandboxRails) -> AsyncIterator[LndProvider]:
+    channel = open_channel(_connection(rails.lnd_ltc, rails.lnd_ltc.macaroon_path))
     provider = LndProvider(channel, network="regtest", name=RAIL, timeout_s=2.0, currency=LITECOIN)
     yield provider
     await provider.aclose()
 
 
 @pytest.fixture
-def both(till: Any, lnd_ltc: LndProvider) -> Any:
-    """The till with both rails connected."""
+async def ltc_payer(rails: SandboxRails) -> AsyncIterator[LndPayer]:
+    channel = open_channel(_connection(rails.lnd_ltc, rails.lnd_ltc.spend_macaroon_path))
+    paying = LndPayer(channel, network="regtest", name=RAIL, timeout_s=2.0, wait_s=2.0, currency=LITECOIN)
+    yield paying
+    await paying.aclose()
+
+
+@pytest.fixture
+def both(till: Any, lnd_ltc: LndProvider, ltc_payer: LndPayer) -> Any:
+    """The till with both rails connected, to receive and to pay."""
     services = till.services
-    return till.on(replace(services, rails={**services.rails, RAIL: lnd_ltc}))
+    rails, payers = {**services.rails, RAIL: lnd_ltc}, {**services.payers, RAIL: ltc_payer}
+    return till.on(replace(services, rails=rails, payers=payers))
 
 
 @pytest.fixture

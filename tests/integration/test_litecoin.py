@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 from tests.integration.books import counted, named, reconciled, sabotage, table
-from tests.integration.litecoin import Counter, accounts, litoshi
+from tests.integration.holding import Holder
+from tests.integration.litecoin import RAIL, Counter, accounts, litoshi
 
 from quittance.domain.money import LTC_MSAT, Money
 from quittance.domain.payment import PaymentStatus
@@ -221,3 +222,17 @@ async def test_a_lost_answer_of_the_litecoin_node_is_looked_up_there(both: Any, 
     assert lost["__typename"] == "ProviderUnavailableError"
     assert again["payment"]["status"] == "PENDING_PAYMENT"
     assert len(both.rails.nodes["merchant-ltc"].invoices) == 1
+
+
+async def test_held_litecoin_is_taken_or_given_back(both: Any) -> None:
+    holder, asked = Holder(both), {"provider": RAIL, "amount": litoshi(1_000)}
+    taken, given_back = await holder.held(**asked), await holder.held(**asked)
+    meanwhile = await accounts(both)
+
+    captured, released = await holder.capture(taken), await holder.release(given_back)
+
+    assert meanwhile == {}
+    assert (captured["payment"]["status"], captured["payment"]["received"]) == ("COMPLETE", {"value": "1000000"})
+    assert (released["payment"]["status"], released["payment"]["received"]) == ("CANCELED", None)
+    assert await accounts(both) == {"PROVIDER LTC": 1_000_000, "MERCHANT LTC": -1_000_000}
+    assert both.rails.nodes["merchant-ltc"].balance_msat == 1_000_000

@@ -21,7 +21,7 @@ BALANCE_MSAT = 1_000_000
 FEE_MAX_MSAT = 10_000
 ME = "{ viewer { account { balances { value } payouts { totalCount edges { node { id status } } } } } }"
 SET_ADDRESS = """
-mutation ($input: UpdateAccountInput!) { updateAccount(input: $input) { __typename } }
+mutation ($input: UpdateAccountInput!) { updateAccount(input: $input) { __typename ... on UserError { code } } }
 """
 
 
@@ -252,3 +252,45 @@ async def test_a_payee_that_does_not_answer_is_asked_again(till: Till, alice: Pr
     done: dict[str, Any] = await found(till, begun["id"], as_=alice)
     assert (begun["status"], done["status"]) == ("PENDING", "SUCCEEDED")
     assert msat(100_000).value == value(done["amount"])
+
+
+async def test_a_balance_is_paid_out_by_itself_once_it_is_large_enough(till: Till, alice: Principal) -> None:
+    said = {"lightningAddress": address(till, "carol"), "payoutFrom": {"msat": str(BALANCE_MSAT + 1)}}
+    carol = till.rails.nodes["carol"].balance_msat
+    await till.shop.run(SET_ADDRESS, {"input": said}, as_=alice)
+    await till.send()
+    too_little = await till.rows("transfer")
+
+    await till.shop.run(SET_ADDRESS, {"input": {"payoutFrom": {"msat": str(BALANCE_MSAT)}}}, as_=alice)
+    await till.send()
+    await till.shop.run(SET_ADDRESS, {"input": {"payoutFrom": {"msat": str(BALANCE_MSAT)}}}, as_=alice)
+    await till.send()
+
+    assert too_little == []
+    assert [(row["state"], row["amount_value"]) for row in await till.rows("transfer")] == [
+        ("SUCCEEDED", BALANCE_MSAT - FEE_MAX_MSAT)
+    ]
+    assert till.rails.nodes["carol"].balance_msat == carol + BALANCE_MSAT - FEE_MAX_MSAT
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ({"payoutFrom": {"msat": "100000"}}, "INVALID_INPUT"),
+        ({"lightningAddress": "a@b.test", "payoutFrom": {"msat": "10999"}}, "INVALID_AMOUNT"),
+        (
+            {
+                "lightningAddress": "a@b.test",
+                "payoutFrom": {"asset": {"assetCode": "LTC", "assetScale": 8, "value": "9"}},
+            },
+            "INVALID_AMOUNT",
+        ),
+    ],
+)
+async def test_what_cannot_be_paid_by_itself_is_refused(
+    till: Till, alice: Principal, said: dict[str, Any], code: str
+) -> None:
+    answer = await till.shop.mutate("updateAccount", SET_ADDRESS, {"input": said}, as_=alice)
+
+    assert answer["code"] == code
+    assert await till.rows("job") == []

@@ -43,9 +43,10 @@ async def payer(rails: SandboxRails) -> AsyncIterator[LndPayer]:
 
 
 async def test_only_a_rail_that_may_pay_says_so(shop: Any, payer: LndPayer) -> None:
+    receiving = shop.with_services(replace(shop.services, payers={}))
     paying = shop.with_services(replace(shop.services, payers={"lnd": payer}))
 
-    assert "SEND" not in (await shop.run(PROVIDERS))["providers"][0]["capabilities"]
+    assert await receiving.run(PROVIDERS) == {"providers": [{"name": "lnd", "capabilities": RECEIVES}]}
     assert await paying.run(PROVIDERS) == {"providers": [{"name": "lnd", "capabilities": [*RECEIVES, "SEND"]}]}
 
 

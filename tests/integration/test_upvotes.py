@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import bindparam, update
 from tests.integration.mortal import Fate, dies, mortal
 from tests.integration.upvotes import (
     EARNINGS,
@@ -15,6 +14,7 @@ from tests.integration.upvotes import (
     new_reader,
     order_upvote,
     owed,
+    reader,
     seen,
     share,
     upvote,
@@ -27,12 +27,7 @@ from quittance.domain.job import Job, JobKind
 from quittance.domain.policy import LatePolicy, OverPolicy, UnderPolicy
 from quittance.resolvers.jobs import new_job
 from quittance.resolvers.upvotes import SHARES_A_UNIT, share_out
-from quittance.resolvers.verification import Verification
 from quittance.store import options
-from quittance.store.models import LedgerAccountRow, table_of
-from quittance.store.statement import Statement
-
-_ACCOUNT = table_of(LedgerAccountRow)
 
 
 def split(sharers: int, each: int, remainder: int, state: str = "SPLIT") -> dict[str, Any]:
@@ -42,10 +37,6 @@ def split(sharers: int, each: int, remainder: int, state: str = "SPLIT") -> dict
         "share": {"value": str(each)},
         "remainder": {"value": str(remainder)},
     }
-
-
-def reader(number: int) -> AccountId:
-    return AccountId(f"acc_{number:032x}")
 
 
 def job_of(till: Any, payment_id: PaymentId) -> Job:
@@ -331,27 +322,6 @@ async def test_a_payment_that_is_no_upvote_says_nothing_of_one_and_costs_no_stat
 
     assert await seen(till, made.payment.id) is None
     assert [sql for sql in ran if "upvote" in sql.replace("article.upvotes", "")] == []
-
-
-async def test_what_differs_on_a_readers_account_is_no_merchants(till: Any) -> None:
-    article_id = await new_article(till)
-    await upvote(till, article_id, reader(1))
-    await upvote(till, article_id, reader(2))
-    await share(till)
-    tamper = Statement(
-        lambda _: (
-            update(_ACCOUNT)
-            .where(_ACCOUNT.c.owner == bindparam("whose"))
-            .values(balance_value=_ACCOUNT.c.balance_value - 1)
-        )
-    )
-    await till.services.database.write(lambda t: t.execute(tamper, {"whose": reader(1)}))
-
-    found = [one async for one in Verification(services=till.services).findings()]
-    own = Verification(services=till.services, merchant_id=till.shop.principal.merchant_id)
-
-    assert [(one.kind, one.merchant_id, one.provider) for one in found] == [("BALANCE_DRIFT", None, None)]
-    assert [one async for one in own.findings()] == []
 
 
 async def completion_order(till: Any) -> list[str]:

@@ -37,6 +37,11 @@ _BUY_FOR = Statement(
 )
 
 
+def reader(number: int) -> AccountId:
+    """Return the account of a reader who never logs in."""
+    return AccountId(f"acc_{number:032x}")
+
+
 async def new_article(till: Any) -> ArticleId:
     draft = {"title": "T", "content": "the text", "price": {"msat": "5000"}}
     made = await till.shop.mutate("createArticle", CREATE, {"input": draft})
@@ -88,7 +93,7 @@ async def owed(till: Any) -> dict[str, int]:
 
 async def with_upvoters(till: Any, article_id: ArticleId, count: int) -> Sequence[AccountId]:
     """Have so many readers upvote an article as a long history would leave them."""
-    account_ids = [AccountId(f"acc_{number:032x}") for number in range(1, count + 1)]
+    account_ids = [reader(number) for number in range(1, count + 1)]
 
     def unit(transaction: Any) -> None:
         for place, account_id in enumerate(account_ids, start=1):

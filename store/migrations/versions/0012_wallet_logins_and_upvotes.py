@@ -62,6 +62,14 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["settlement_id"], ["settlement.id"], name=op.f("fk_upvote_settlement_id_settlement")),
         sa.PrimaryKeyConstraint("payment_id", name=op.f("pk_upvote")),
     )
+    op.create_index(
+        "ix_upvote_splitting",
+        "upvote",
+        ["merchant_id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'SPLITTING'"),
+        postgresql_where=sa.text("state = 'SPLITTING'"),
+    )
     op.create_table(
         "upvoter",
         sa.Column("article_id", sa.Text(), nullable=False),

@@ -144,7 +144,8 @@ async def test_a_payment_that_takes_long_is_in_flight_until_it_ends(rail: Paying
         assert (last.status, last.amount) == (SentStatus.SUCCEEDED, msat(PRICE_MSAT))
         assert rail.received_msat() == PRICE_MSAT
     else:
-        assert (last.status, last.failure) == (SentStatus.FAILED, SendFailure.TIMEOUT)
+        assert last.status is SentStatus.FAILED
+        assert last.failure in {SendFailure.TIMEOUT, SendFailure.OTHER}  # not every node keeps the reason
         assert (rail.received_msat(), rail.balance_msat()) == (0, EARNED_MSAT)
 
 
@@ -314,41 +315,41 @@ async def test_a_node_pays_its_own_invoice_once_on_each_side(rail: PayingRail) -
     assert await rail.payer.send(order(asked)) == sent
 
 
-async def test_a_node_is_paid_without_an_invoice(rail: PayingRail) -> None:
-    await rail.earn(EARNED_MSAT)
+async def test_a_node_is_paid_without_an_invoice(gifting: PayingRail) -> None:
+    await gifting.earn(EARNED_MSAT)
 
-    sent = await keysend(rail, gift(rail.payee))
-    again = await keysend(rail, gift(rail.payee))
+    sent = await keysend(gifting, gift(gifting.payee))
+    again = await keysend(gifting, gift(gifting.payee))
 
     assert (sent.status, sent.amount, sent.preimage) == (SentStatus.SUCCEEDED, msat(PRICE_MSAT), PREIMAGE)
     assert sent.reference == sha256(PREIMAGE).hexdigest()
-    assert again == sent == await rail.payer.lookup_sent(sent.reference)
-    assert rail.received_msat() == PRICE_MSAT
-    assert rail.is_settled(sent.reference)
-    assert PREIMAGE.hex() not in repr(gift(rail.payee))
+    assert again == sent == await gifting.payer.lookup_sent(sent.reference)
+    assert gifting.received_msat() == PRICE_MSAT
+    assert gifting.is_settled(sent.reference)
+    assert PREIMAGE.hex() not in repr(gift(gifting.payee))
 
 
-async def test_a_node_that_takes_no_money_without_an_invoice_sends_it_back(rail: PayingRail) -> None:
-    await rail.earn(EARNED_MSAT)
-    await rail.trouble(Trouble.NO_KEYSEND)
+async def test_a_node_that_takes_no_money_without_an_invoice_sends_it_back(gifting: PayingRail) -> None:
+    await gifting.earn(EARNED_MSAT)
+    await gifting.trouble(Trouble.NO_KEYSEND)
 
-    sent = await keysend(rail, gift(rail.payee))
+    sent = await keysend(gifting, gift(gifting.payee))
 
     assert (sent.status, sent.failure) == (SentStatus.FAILED, SendFailure.REFUSED_BY_PAYEE)
-    assert (rail.balance_msat(), rail.received_msat()) == (EARNED_MSAT, 0)
+    assert (gifting.balance_msat(), gifting.received_msat()) == (EARNED_MSAT, 0)
 
 
-async def test_a_lost_answer_to_a_payment_without_an_invoice_is_found_by_its_preimage(rail: PayingRail) -> None:
-    await rail.earn(EARNED_MSAT)
-    await rail.trouble(Trouble.LOST_ANSWER)
+async def test_a_lost_answer_to_a_payment_without_an_invoice_is_found_by_its_preimage(gifting: PayingRail) -> None:
+    await gifting.earn(EARNED_MSAT)
+    await gifting.trouble(Trouble.LOST_ANSWER)
 
     with pytest.raises(ProviderUnavailable):
-        await keysend(rail, gift(rail.payee))
+        await keysend(gifting, gift(gifting.payee))
 
-    found = await rail.payer.lookup_sent(sha256(PREIMAGE).hexdigest())
+    found = await gifting.payer.lookup_sent(sha256(PREIMAGE).hexdigest())
     assert found.status is SentStatus.SUCCEEDED
-    assert await keysend(rail, gift(rail.payee)) == found
-    assert rail.received_msat() == PRICE_MSAT
+    assert await keysend(gifting, gift(gifting.payee)) == found
+    assert gifting.received_msat() == PRICE_MSAT
 
 
 @pytest.mark.parametrize(
@@ -356,20 +357,20 @@ async def test_a_lost_answer_to_a_payment_without_an_invoice_is_found_by_its_pre
     [("02" * 20, msat(1), "public key"), ("not hex", msat(1), "public key"), ("02" * 33, msat(0), "positive")],
 )
 async def test_a_gift_to_nobody_or_of_nothing_begins_nothing(
-    rail: PayingRail, payee: str, amount: Money, reason: str
+    gifting: PayingRail, payee: str, amount: Money, reason: str
 ) -> None:
-    await rail.earn(EARNED_MSAT)
+    await gifting.earn(EARNED_MSAT)
 
     with pytest.raises(SendRefused, match=reason):
-        await keysend(rail, gift(payee, amount=amount))
+        await keysend(gifting, gift(payee, amount=amount))
 
-    assert (await rail.payer.lookup_sent(sha256(PREIMAGE).hexdigest())).status is SentStatus.MISSING
+    assert (await gifting.payer.lookup_sent(sha256(PREIMAGE).hexdigest())).status is SentStatus.MISSING
 
 
-async def test_a_gift_to_an_unknown_node_finds_no_way(rail: PayingRail) -> None:
-    await rail.earn(EARNED_MSAT)
+async def test_a_gift_to_an_unknown_node_finds_no_way(gifting: PayingRail) -> None:
+    await gifting.earn(EARNED_MSAT)
 
-    sent = await keysend(rail, gift("02" * 33))
+    sent = await keysend(gifting, gift("02" * 33))
 
     assert (sent.status, sent.failure) == (SentStatus.FAILED, SendFailure.NO_ROUTE)
-    assert rail.balance_msat() == EARNED_MSAT
+    assert gifting.balance_msat() == EARNED_MSAT

@@ -56,7 +56,7 @@ def connect(rail: str, rails: SandboxRails, *, network: str = "regtest", timeout
     client = open_client(
         ClnConnection(
             url=rails.cln.url,
-            ca=rails.cln.ca_path.read_bytes(),
+            ca=None if rails.cln.ca_path is None else rails.cln.ca_path.read_bytes(),
             rune=SecretStr(rails.cln.rune_path.read_text()),
         )
     )

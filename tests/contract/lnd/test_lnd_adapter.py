@@ -12,7 +12,7 @@ import pytest
 from quittance.domain.bolt11 import decode
 from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, ProviderUnavailable, QuittanceError
 from quittance.domain.ids import Preimage
-from quittance.domain.money import BTC_MSAT, Money, msat
+from quittance.domain.money import BTC_MSAT, msat
 from quittance.providers.base import InvoiceRequest, InvoiceStatus, ReceivingProvider, SettlementFeed
 from quittance.providers.lightning import signer as recover
 from quittance.providers.lnd._proto import lnrpc_pb2
@@ -29,47 +29,12 @@ def at(seconds: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(seconds, tz=dt.UTC)
 
 
-async def test_an_invoice_is_made_as_asked(lnd: LndProvider, node: Any) -> None:
-    invoice = await lnd.create_invoice(ORDER)
-
-    assert (invoice.reference, invoice.status) == (REFERENCE, InvoiceStatus.OPEN)
-    assert lnd.reference(PREIMAGE) == REFERENCE
-    assert invoice.payment_request == node.invoices[0].payment_request
-    assert invoice.expires_at == at(CREATED_AT + 600)
-    assert (invoice.received, invoice.settled_at) == (None, None)
-    assert (node.invoices[0].value_msat, node.invoices[0].memo) == (21_000, "order 1")
-
-
 def test_the_adapter_has_the_shape_of_both_ports(lnd: LndProvider) -> None:
     receiving: ReceivingProvider = lnd
     feed: SettlementFeed = lnd
 
     assert (receiving.name, receiving.asset) == ("lnd", BTC_MSAT)
     assert callable(feed.settlements)
-
-
-async def test_the_same_preimage_returns_the_first_invoice(lnd: LndProvider, node: Any) -> None:
-    first = await lnd.create_invoice(ORDER)
-    again = await lnd.create_invoice(ORDER)
-
-    assert again == first
-    assert len(node.invoices) == 1
-
-
-async def test_a_preimage_whose_invoice_was_paid_returns_it_as_paid(lnd: LndProvider, node: Any) -> None:
-    await lnd.create_invoice(ORDER)
-    node.settle(node.invoices[0])
-
-    again = await lnd.create_invoice(ORDER)
-
-    assert (again.status, again.received) == (InvoiceStatus.SETTLED, msat(21_000))
-
-
-async def test_another_amount_for_the_same_preimage_is_refused(lnd: LndProvider, node: Any) -> None:
-    node.add(PREIMAGE, amount_msat=20_000)
-
-    with pytest.raises(InvoiceRejected, match="another amount"):
-        await lnd.create_invoice(ORDER)
 
 
 async def test_an_invoice_is_bound_to_a_text_by_its_hash(lnd: LndProvider, node: Any) -> None:
@@ -106,27 +71,6 @@ async def test_a_drawn_twice_payment_address_is_drawn_again(lnd: LndProvider, no
 
     assert (await lnd.create_invoice(ORDER)).reference == REFERENCE
     assert node.calls == ["AddInvoice", "AddInvoice"]
-
-
-@pytest.mark.parametrize("description", ["é" * 400, "x" * 638 + "é", "雪" * 300, "x" * 2_000])
-async def test_a_long_description_is_cut_between_characters(lnd: LndProvider, node: Any, description: str) -> None:
-    await lnd.create_invoice(
-        InvoiceRequest(amount=msat(1), description=description, expires_in_s=60, preimage=PREIMAGE)
-    )
-
-    memo = node.invoices[0].memo
-    assert description.startswith(memo)
-    assert 637 <= len(memo.encode()) <= 639
-
-
-@pytest.mark.parametrize("value", [0, -1])
-async def test_an_amount_that_lets_the_payer_choose_is_never_asked(lnd: LndProvider, node: Any, value: int) -> None:
-    with pytest.raises(InvoiceRejected):
-        await lnd.create_invoice(
-            InvoiceRequest(amount=Money(value, BTC_MSAT), description="", expires_in_s=60, preimage=PREIMAGE)
-        )
-
-    assert node.calls == []
 
 
 async def test_what_is_no_invoice_is_not_handed_out(lnd: LndProvider, node: Any) -> None:
@@ -201,27 +145,6 @@ async def test_bytes_that_are_no_message_are_noticed(lnd: LndProvider, node: Any
         await lnd.lookup_invoice(REFERENCE)
 
 
-async def test_a_node_that_is_not_there_is_unavailable() -> None:
-    provider = LndProvider(grpc.aio.insecure_channel("127.0.0.1:1"), network="regtest", timeout_s=2)
-
-    with pytest.raises(ProviderUnavailable):
-        await provider.create_invoice(ORDER)
-    assert (await provider.health()).ready is False
-    await provider.aclose()
-    with pytest.raises(ProviderUnavailable):
-        await provider.lookup_invoice(REFERENCE)
-
-
-async def test_a_settled_invoice_tells_what_came_and_when(lnd: LndProvider, node: Any) -> None:
-    node.settle(node.add(PREIMAGE), paid_msat=21_500)
-
-    invoice = await lnd.lookup_invoice(REFERENCE)
-
-    assert (invoice.status, invoice.received, invoice.settled_at) == (
-        InvoiceStatus.SETTLED, msat(21_500), at(SETTLED_AT),
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("state", "status"),
     [
@@ -252,18 +175,3 @@ async def test_an_answer_that_makes_no_sense_is_not_believed(
 
     with pytest.raises(ProviderMisconfigured):
         await lnd.lookup_invoice(REFERENCE)
-
-
-async def test_an_invoice_that_the_node_forgot_is_missing(lnd: LndProvider) -> None:
-    assert (await lnd.lookup_invoice(REFERENCE)).status is InvoiceStatus.MISSING
-    assert (await lnd.cancel_invoice(REFERENCE)).status is InvoiceStatus.MISSING
-
-
-async def test_cancelling_closes_an_open_invoice_and_leaves_a_settled_one(lnd: LndProvider, node: Any) -> None:
-    node.add(PREIMAGE)
-    paid = node.add(b"\x06" * 32)
-    node.settle(paid)
-
-    assert (await lnd.cancel_invoice(REFERENCE)).status is InvoiceStatus.CANCELED
-    assert (await lnd.cancel_invoice(REFERENCE)).status is InvoiceStatus.CANCELED
-    assert (await lnd.cancel_invoice(paid.r_hash.hex())).received == msat(21_000)

@@ -37,11 +37,6 @@ async def test_every_invoice_is_listed_once_the_oldest_first(lnd: LndProvider, n
     assert node.calls == ["ListInvoices"] * 4  # three pages of three at most, and the empty one
 
 
-async def test_empty_node_lists_nothing(lnd: LndProvider, node: Any) -> None:
-    assert [invoice async for invoice in lnd.invoices()] == []
-    assert node.calls == ["ListInvoices"]
-
-
 async def test_list_that_breaks_off_is_no_whole_list(lnd: LndProvider, node: Any) -> None:
     for n in range(1, 9):
         node.add(bytes([n]) * 32)
