@@ -183,7 +183,7 @@ def _new(
     rules, now = services.transfers, services.now()
     if expires_in_s is not None and not 1 <= expires_in_s <= rules.withdrawal_s_max:
         raise InvalidInput("expiresIn", f"expiresIn lies between 1 and {rules.withdrawal_s_max} seconds")
-    seconds = rules.withdrawal_s_default if expires_in_s is None else expires_in_s
+    seconds = min(rules.withdrawal_s_default, rules.withdrawal_s_max) if expires_in_s is None else expires_in_s
     withdrawal = Withdrawal(
         id=WithdrawalId(services.new_id(WITHDRAWAL)),
         owner_id=owner.id,

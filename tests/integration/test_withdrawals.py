@@ -1,6 +1,7 @@
 """Withdrawals by a code (LUD-03): whoever holds it takes the money, once, and never more than is there."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,6 +19,7 @@ from quittance.domain import lnurl
 from quittance.domain.access import ANONYMOUS, Principal, Scope
 from quittance.resolvers.services import TransferRules
 from quittance.store.models import Row
+from quittance.store.withdrawals import FORGOTTEN_AFTER
 
 MOST_MSAT = BALANCE_MSAT - FEE_MAX_MSAT
 
@@ -275,3 +277,55 @@ async def test_only_get_and_only_so_often(till: Till, alice: Principal, wallet: 
     assert (head.status_code, posted.status_code) == (405, 405)
     assert [one["status"] for one in refused] == ["ERROR"] * 2
     assert await nothing_moved(till, alice)
+
+
+async def test_without_a_rail_that_pays_there_is_no_code_and_a_wallet_is_not_told_why(
+    till: Till, alice: Principal, wallet: Wallet
+) -> None:
+    made = await create(till, as_=alice)
+    till.services.payers = {}
+
+    answers = await wallet.scan(made["lnurl"]), await wallet.take(made["lnurl"], invoice_of(till))
+
+    assert (await create(till, as_=alice))["code"] == "CANNOT_PAY_FROM"
+    assert answers == ({"status": "ERROR", "reason": "nothing can be paid just now; try again later"},) * 2
+    assert await nothing_moved(till, alice)
+
+
+async def test_wallets_are_paid_in_bitcoin_alone(alice: Principal, both: Any) -> None:
+    litecoin = both.on(replace(both.services, default_provider="lnd-ltc"))
+
+    assert (await create(litecoin, as_=alice))["code"] == "CANNOT_PAY_FROM"
+    assert await both.rows("withdrawal") == []
+
+
+async def test_no_code_lasts_longer_than_the_longest_time(till: Till, alice: Principal) -> None:
+    till.services.transfers = replace(till.services.transfers, withdrawal_s_max=60)
+
+    made = await create(till, as_=alice)
+
+    assert datetime.fromisoformat(made["expiresAt"]) == datetime.fromisoformat(made["createdAt"]) + timedelta(minutes=1)
+
+
+async def test_codes_that_nobody_used_are_forgotten_and_payouts_keep_theirs(
+    till: Till, alice: Principal, wallet: Wallet
+) -> None:
+    unused = [await create(till, as_=alice) for _ in range(3)]
+    used = await create(till, as_=alice)
+    await wallet.take(used["lnurl"], invoice_of(till, 5_000))
+    lasts_s = TransferRules().withdrawal_s_default
+    till.clock.advance(lasts_s + FORGOTTEN_AFTER.total_seconds() - 1)
+    await create(till, as_=alice)
+    kept = len(await till.rows("withdrawal"))
+
+    till.clock.advance(1)
+    newest = await create(till, as_=alice)
+
+    rows = {row["id"] for row in await till.rows("withdrawal")}
+    assert kept == 5
+    assert rows.isdisjoint(one["id"] for one in unused)
+    assert {used["id"], newest["id"]} < rows
+    assert await wallet.take(unused[0]["lnurl"], invoice_of(till)) == {
+        "status": "ERROR",
+        "reason": "this code is unknown or has expired; have a new one shown",
+    }
