@@ -115,6 +115,7 @@ def _check_order_of_visitor(order: InvoiceOrder, principal: Principal) -> None:
         "notifyUrl": order.notify_url,
         "expiresIn": order.expires_in_s,
         "alsoAccept": order.also_accept or None,
+        "hold": order.hold or None,
     }
     for name, value in said.items():
         if value is not None:

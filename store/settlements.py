@@ -3,17 +3,20 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, case, func, select
 
 from quittance.domain.ids import MerchantId, OptionId, PaymentId, SettlementId
 from quittance.domain.money import Money
 from quittance.domain.policy import Disposition
+from quittance.domain.transfer import TransferPurpose, TransferState
 from quittance.store.models import FeedPositionRow, SettlementRow, table_of
+from quittance.store.models_transfers import TransferRow
 from quittance.store.statement import Statement, every_column
 from quittance.store.transaction import Transaction, to_us
 
 _SETTLEMENT = table_of(SettlementRow)
 _FEED = table_of(FeedPositionRow)
+_TRANSFER = table_of(TransferRow)
 
 _INSERT = Statement(
     lambda d: (
@@ -22,8 +25,18 @@ _INSERT = Statement(
         .on_conflict_do_nothing(index_elements=["provider", "reference"])
     )
 )
+_OF_THEIRS = _TRANSFER.c.amount_value - _TRANSFER.c.from_refundable_value  # what was kept before, and went back
+_GONE_BACK = (
+    select(func.coalesce(func.sum(case((_OF_THEIRS > 0, _OF_THEIRS), else_=0)), 0))
+    .where(
+        _TRANSFER.c.payment_id == bindparam("payment_id"),
+        _TRANSFER.c.purpose == TransferPurpose.REFUND.value,
+        _TRANSFER.c.state != TransferState.FAILED.value,
+    )
+    .scalar_subquery()
+)
 _SUM = Statement(
-    lambda _: select(func.coalesce(func.sum(_SETTLEMENT.c.amount_value), 0)).where(
+    lambda _: select(func.coalesce(func.sum(_SETTLEMENT.c.amount_value), 0) - _GONE_BACK).where(
         _SETTLEMENT.c.payment_id == bindparam("payment_id"),
         _SETTLEMENT.c.disposition == Disposition.PARTIAL.value,
     )
@@ -95,9 +108,12 @@ def insert_settlement(transaction: Transaction, settlement: BookedSettlement) ->
 
 
 def partial_value(transaction: Transaction, payment_id: PaymentId) -> int:
-    """Return what was accepted in part so far, in the payment's smallest unit."""
+    """Return what was accepted in part so far and did not go back, in the payment's smallest unit.
+
+    Only of use for a payment that is not complete: what came when it became so is not among the parts.
+    """
     row = transaction.first(_SUM, {"payment_id": payment_id})
-    return int(row[0]) if row else 0
+    return max(0, int(row[0])) if row else 0
 
 
 def feed_position(transaction: Transaction, provider: str) -> tuple[str, int] | None:

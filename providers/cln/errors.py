@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Mapping
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Final
 
 import httpx
@@ -76,7 +77,7 @@ def to_quittance_error(status: int, code: int | None, text: str, *, provider: st
 
     Without a code, clnrest could not ask the node: not even whether the rune is good.
     """
-    if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN} and code is not None:
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN} and code is not None:
         return _rune_refused(code, provider=provider)
     if code == _NO_SUCH_CALL:
         return ProviderMisconfigured(provider, "the node lacks a call that we need; it is too old")
@@ -88,7 +89,7 @@ def to_quittance_error(status: int, code: int | None, text: str, *, provider: st
 
 def without_words(status: int, *, provider: str) -> QuittanceError:
     """Return our error for an answer that is not clnrest's: of a proxy before it, or of something else altogether."""
-    if status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.TOO_MANY_REQUESTS:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
         return NodeUnavailable(provider, SILENT)
     return ProviderMisconfigured(provider, NO_CLNREST)
 

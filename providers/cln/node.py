@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
+from http import HTTPStatus
 from typing import Final, Literal, TypeVar
 
 import httpx
@@ -56,7 +57,7 @@ class Node:
                 status, content = await self._post(method, question)
         except (httpx.HTTPError, httpx.StreamError, TimeoutError, OSError) as error:
             raise from_transport(error, provider=self.name) from error
-        if status != httpx.codes.CREATED:
+        if status != HTTPStatus.CREATED:
             raise self._refusal(status, content)
         try:
             return answer.model_validate_json(content)

@@ -28,6 +28,7 @@ MERCHANTS_TO_SAY = {
     "expiresIn": 86_400,
     "alsoAccept": ["lnd"],
     "provider": "other",
+    "hold": True,
 }
 
 

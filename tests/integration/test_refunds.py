@@ -274,3 +274,21 @@ async def test_a_refund_is_told_in_the_log_and_seen_by_who_may_see_its_payment(
     secret = till.services.derive.client_secret(PaymentId(sold.id))
     holder = Principal(payment_id=till.services.derive.payment_opened_by(secret))
     assert (await found(till, begun["id"], as_=holder))["status"] == "SUCCEEDED"
+
+
+async def test_a_part_that_went_back_does_not_count_when_the_rest_comes(till: Till) -> None:
+    await till.sold(amount_msat=10 * PRICE_MSAT)
+    made = await till.order(amount=msat(PRICE_MSAT))
+    await till.report(await till.money(made.payment.id, amount_msat=600_000))
+    till.clock.advance(made.payment.expires_in_s + 120)
+    await till.reconcile()
+    await refund(till, made.payment.id, destination=address(till))
+    await till.send()
+
+    await retry_payment(till.services, till.shop.principal, made.payment.id)
+    asked = (await till.options(made.payment.id))[-1]
+    await till.report(await till.money(made.payment.id, amount_msat=400_000))
+    short = await till.payment(made.payment.id)
+
+    assert asked.amount == msat(PRICE_MSAT)
+    assert short.status.value != "COMPLETE"

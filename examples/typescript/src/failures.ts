@@ -59,6 +59,8 @@ export function advice(failure: Failure): string {
       return "ask for another amount";
     case "IdempotencyConflictError":
       return `take a new key: ${failure.key} stands for another input`;
+    case "HoldNotSupportedError":
+      return "ask for it without hold, or on a rail that can hold money";
     case "UnknownProviderError":
       return "ask for a rail that `providers` lists";
     case "ProviderUnavailableError":

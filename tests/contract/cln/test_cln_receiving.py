@@ -231,6 +231,33 @@ async def test_quiet_feed_asks_who_answers_and_begins_again_at_another_node(
     assert [asked["lastpay_index"] for asked in node.calls("waitanyinvoice")] == [6, 7, 2]
 
 
+async def test_old_invoice_that_is_paid_while_the_list_is_read_is_not_passed_over(
+    cln: ClnProvider, node: ScriptedNode
+) -> None:
+    hashes = {created: f"{created:064x}" for created in (1, 2, 3)}
+    held = {
+        1: row(payment_hash=hashes[1], created_index=1),
+        2: paid(1, payment_hash=hashes[2], created_index=2),
+        3: row(payment_hash=hashes[3], created_index=3),
+    }
+
+    def one_by_one(asked: dict[str, Any]) -> httpx.Response:
+        key = f"{asked['index']}_index"
+        listed = sorted((one for one in held.values() if one.get(key, 0) >= asked["start"]), key=lambda one: one[key])
+        answer = ok({"invoices": listed[:1]})
+        held[1] = paid(2, payment_hash=hashes[1], created_index=1)  # as soon as the first page was read
+        held[3] = paid(3, payment_hash=hashes[3], created_index=3)
+        return answer
+
+    node.plays["listinvoices"] = one_by_one
+
+    async with aclosing(cln.settlements(resume=None)) as feed:
+        items = [await anext(feed) for _ in range(4)]
+
+    assert {item.reference for item in items if isinstance(item, Settlement)} == set(hashes.values())
+    assert items[3] == FeedPosition(source=NODE, index=3)
+
+
 async def test_payment_that_was_not_asked_for_ends_the_feed(cln: ClnProvider, node: ScriptedNode) -> None:
     node.answer("waitanyinvoice", ok(paid(2)), ok(paid(2)))
 
