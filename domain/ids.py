@@ -20,6 +20,7 @@ AccountId = NewType("AccountId", str)
 SessionId = NewType("SessionId", str)
 LoginId = NewType("LoginId", str)
 TransferId = NewType("TransferId", str)
+WithdrawalId = NewType("WithdrawalId", str)
 PaymentHash = NewType("PaymentHash", str)
 Preimage = NewType("Preimage", bytes)
 
@@ -30,6 +31,7 @@ JOB, ENDPOINT, DELIVERY, AUDIT_ENTRY = "job", "whe", "whd", "aud"
 CALLBACK = "cbk"
 ACCOUNT, SESSION, LOGIN = "acc", "ses", "lgn"
 REFUND, PAYOUT = "rfd", "pot"
+WITHDRAWAL = "wdr"
 BOOTSTRAP_MERCHANT = MerchantId(f"{MERCHANT}_{0:032x}")
 ENTROPY_BYTES = 10
 _COUNTER_BITS = 12

@@ -35,6 +35,7 @@ from quittance.gql.transfers import TransferMutations
 from quittance.gql.types.article import Article, CreateArticleInput, UpdateArticleInput
 from quittance.gql.types.payment import GenerateInvoiceInput, Payment
 from quittance.gql.webhooks import WebhookMutations
+from quittance.gql.withdrawals import WithdrawalMutations
 from quittance.resolvers import articles, payments, purchases
 from quittance.resolvers.articles import ArticleChange, ArticleDraft
 from quittance.resolvers.orders import InvoiceOrder
@@ -50,6 +51,7 @@ class Mutation(
     TransferMutations,
     HoldMutations,
     PayeeMutations,
+    WithdrawalMutations,
 ):
     @strawberry.mutation(description="Write an article; a visible one is published at once.")
     async def create_article(

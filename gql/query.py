@@ -27,12 +27,13 @@ from quittance.gql.types.payment import Payment, PaymentConnection, PaymentEdge,
 from quittance.gql.types.reader import Account
 from quittance.gql.types.server import Provider, ProviderCapability, Rate, Viewer, ViewerKind
 from quittance.gql.webhooks import WebhookQueries, webhook_delivery, webhook_endpoint
+from quittance.gql.withdrawals import WithdrawalQueries
 from quittance.resolvers import accounts, articles, payments, rails, rates
 from quittance.resolvers.services import Services
 
 
 @strawberry.type(description="Everything that can be asked.")
-class Query(MerchantQueries, ReportQueries, WebhookQueries, CallbackQueries, TransferQueries):
+class Query(MerchantQueries, ReportQueries, WebhookQueries, CallbackQueries, TransferQueries, WithdrawalQueries):
     @strawberry.field(description="Find an article, a payment, a refund or whatever else has an id again.")
     async def node(self, info: QuittanceInfo, id: Id) -> Node | None:  # noqa: A002
         find = _FINDERS.get(ids.prefix_of(id))

@@ -66,6 +66,8 @@ class TransferRules:
 
     fee: FeeRule = field(default_factory=FeeRule)
     payout_msat_min: int = 1_000
+    withdrawal_s_default: int = 300
+    withdrawal_s_max: int = 3_600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

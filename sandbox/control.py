@@ -39,6 +39,7 @@ def control_routes(rails: SandboxRails) -> list[Route]:
         Route("/sandbox/invoice", _guarded(control.invoice), methods=["POST"]),
         Route("/sandbox/sign-message", _guarded(control.sign_message), methods=["POST"]),
         Route("/sandbox/lnurl-auth", _guarded(control.log_in), methods=["POST"]),
+        Route("/sandbox/withdraw", _guarded(control.withdraw), methods=["POST"]),
         Route("/sandbox/clock", _guarded(control.advance), methods=["POST"]),
         Route("/sandbox/faults", _guarded(control.arm), methods=["POST"]),
     ]
@@ -54,9 +55,7 @@ class _Control:
     async def pay(self, body: Mapping[str, Any]) -> Mapping[str, object]:
         request = _text(body, "paymentRequest", size_max=_PAYMENT_REQUEST_MAX)
         node = self._node(body)
-        amount_msat = _optional(body, "amountMsat", int)
-        if amount_msat is not None and not 0 < amount_msat < 2**63:
-            raise _Wrong("INVALID_BODY", "amountMsat is a whole number above zero")
+        amount_msat = _amount_msat(body)
         try:
             preimage = await self._rails.pay(request, node=node, amount_msat=amount_msat, wait_s=PAY_WAIT_S)
         except SandboxRefused as refusal:
@@ -65,9 +64,7 @@ class _Control:
         return {"preimage": preimage.hex()}
 
     async def invoice(self, body: Mapping[str, Any]) -> Mapping[str, object]:
-        amount_msat = _optional(body, "amountMsat", int)
-        if amount_msat is not None and not 0 < amount_msat < 2**63:
-            raise _Wrong("INVALID_BODY", "amountMsat is a whole number above zero")
+        amount_msat = _amount_msat(body)
         try:
             made = self._rails.new_invoice(self._node(body) or "alice", amount_msat=amount_msat)
         except SandboxRefused as refusal:
@@ -90,6 +87,23 @@ class _Control:
             return await wallet.answer_login(login, secret=node.key.secret)
         except wallet.DoorRefused as refused:
             raise _Wrong("LOGIN_REFUSED", str(refused), status=409) from refused
+
+    async def withdraw(self, body: Mapping[str, Any]) -> Mapping[str, object]:
+        text = _text(body, "lnurl", size_max=_PAYMENT_REQUEST_MAX)
+        amount_msat, node = _amount_msat(body), self._node(body) or "alice"
+        try:
+            url = wallet.read_withdrawal(text)
+        except ValueError as error:
+            raise _Wrong("INVALID_BODY", f"lnurl: {error}") from error
+
+        def invoice_of(asked_msat: int, description: str) -> str:
+            return self._rails.new_invoice(node, amount_msat=asked_msat, memo=description)
+
+        try:
+            taken = await wallet.take_withdrawal(url, amount_msat=amount_msat, invoice_of=invoice_of)
+        except (wallet.DoorRefused, SandboxRefused) as refused:
+            raise _Wrong("WITHDRAWAL_REFUSED", str(refused), status=409) from refused
+        return {"status": "OK", "paymentRequest": taken.payment_request, "amountMsat": taken.amount_msat}
 
     async def advance(self, body: Mapping[str, Any]) -> Mapping[str, object]:
         seconds = body.get("advanceSeconds")
@@ -186,6 +200,13 @@ def _text(body: Mapping[str, Any], name: str, *, size_max: int = 64) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= size_max:
         raise _Wrong("INVALID_BODY", f"{name} is a text of 1 to {size_max} characters")
     return value
+
+
+def _amount_msat(body: Mapping[str, Any]) -> int | None:
+    amount_msat: int | None = _optional(body, "amountMsat", int)
+    if amount_msat is not None and not 0 < amount_msat < 2**63:
+        raise _Wrong("INVALID_BODY", "amountMsat is a whole number above zero")
+    return amount_msat
 
 
 def _optional(body: Mapping[str, Any], name: str, *kinds: type) -> Any:

@@ -31,6 +31,7 @@ from quittance.server.http.observed import Observed
 from quittance.server.http.pages import asset_routes
 from quittance.server.http.payees import payee_routes
 from quittance.server.http.playground import playground
+from quittance.server.http.withdrawals import withdrawal_routes
 from quittance.server.logs import configure_logs
 from quittance.server.metrics import EventMetrics
 from quittance.server.runtime import StartRefused, open_runtime
@@ -71,6 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
                     *payee_routes(runtime.services, door.client_address),
                     *callback_routes(runtime.services, door, registry),
                     *lnurl_auth_routes(runtime.services, door.client_address),
+                    *withdrawal_routes(runtime.services, door.client_address),
                     *asset_routes(),
                     *health_routes(runtime.services, registry),
                     *(runtime.sandbox.routes() if runtime.sandbox is not None else []),

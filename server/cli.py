@@ -204,6 +204,18 @@ def sandbox_login(
     typer.echo(_control("POST", url, "/sandbox/lnurl-auth", {"lnurl": lnurl, "node": node})["key"])
 
 
+@sandbox_app.command("withdraw")
+def sandbox_withdraw(
+    lnurl: Annotated[str, typer.Argument(help="The code of `createWithdrawal`, LNURL1….")],
+    node: Annotated[str, typer.Option(help="Who takes the money.")] = "alice",
+    amount_msat: Annotated[int | None, typer.Option(help="How much, in millisatoshi; all unless it is said.")] = None,
+    url: ServerUrl = DEFAULT_URL,
+) -> None:
+    """Take money with a sandbox node's wallet, as scanning a withdrawal's QR code would, and print the invoice."""
+    body: dict[str, object] = {"lnurl": lnurl, "node": node, "amountMsat": amount_msat}
+    typer.echo(_control("POST", url, "/sandbox/withdraw", body)["paymentRequest"])
+
+
 @sandbox_app.command("clock")
 def sandbox_clock(
     advance_seconds: Annotated[int, typer.Argument(help="How far to move the time of server and rails.")],

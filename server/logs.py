@@ -16,6 +16,7 @@ _SECRET_NAMES = re.compile(
 )
 _SECRET_TEXTS = re.compile(
     r"q[klr]_[A-Za-z0-9_-]{8,}|whsec_[A-Za-z0-9+/=]{8,}|pay_[0-9a-f]{32}_secret_[0-9a-f]+|(?i:bearer)\s+\S+"
+    r"|(?i:lnurl1[02-9ac-hj-np-z]{8,})|\bk1=[0-9A-Fa-f]{8,}"
 )
 _HIDDEN = "…"
 

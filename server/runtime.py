@@ -123,6 +123,8 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             transfers=TransferRules(
                 fee=FeeRule(ppm=settings.transfer_fee_ppm, msat_min=settings.transfer_fee_msat_min),
                 payout_msat_min=settings.payout_msat_min,
+                withdrawal_s_default=settings.withdrawal_s_default,
+                withdrawal_s_max=settings.withdrawal_s_max,
             ),
             readers=ReaderRules(challenge_s=settings.login_challenge_s, session_s=settings.session_s),
             payers=rails.paying,

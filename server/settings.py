@@ -59,6 +59,10 @@ class Settings(BaseSettings):
         "payout may cost, in millionths of its amount…")  # fmt: skip
     transfer_fee_msat_min: Positive = Field(10_000, description="…and at least so many millisatoshi.")
     payout_msat_min: Positive = Field(1_000, description="The smallest payout, in millisatoshi.")
+    withdrawal_s_default: Positive = Field(
+        300, description="How long the code of a withdrawal can be used unless its owner says. Who sees it can use it."
+    )
+    withdrawal_s_max: Positive = Field(3_600, description="The longest time that its owner may say.")
     lnd_network: Network = Field("mainnet", description="The network the node must be on.")
     lnd_callback_secret: SecretStr | None = Field(
         None, description="What notices to /callbacks/lnd are signed with, `whsec_…`; comma separated during a "

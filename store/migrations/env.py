@@ -12,6 +12,7 @@ from quittance.store import (  # noqa: F401 - their tables join those of Row
     models_readers,
     models_transfers,
     models_upvotes,
+    models_withdrawals,
 )
 from quittance.store.models import Row
 

@@ -45,6 +45,8 @@ COMMANDS = (
     ("sandbox", "status"),
     ("sandbox", "pay"),
     ("sandbox", "sign"),
+    ("sandbox", "login"),
+    ("sandbox", "withdraw"),
     ("sandbox", "clock"),
     ("sandbox", "fault"),
 )

@@ -2,13 +2,22 @@
 
 import pytest
 
+from quittance.domain import lnurl
 from quittance.domain.webhook import shown_secret
 from quittance.server.logs import hide_secrets
 
 
 @pytest.mark.parametrize(
     "secret",
-    [shown_secret(bytes(range(32))), "qk_0123456789abcdef", "qr_0123456789abcdef", f"pay_{'0' * 32}_secret_{'a' * 64}"],
+    [
+        shown_secret(bytes(range(32))),
+        "qk_0123456789abcdef",
+        "qr_0123456789abcdef",
+        f"pay_{'0' * 32}_secret_{'a' * 64}",
+        lnurl.encode("https://shop.test/lnurl/withdraw?k1=00"),
+        lnurl.encode("https://shop.test/lnurl/withdraw?k1=00").lower(),
+        f"k1={'0f' * 32}",
+    ],
 )
 def test_a_secret_in_a_line_is_blanked_out(secret: str) -> None:
     record = hide_secrets(None, "info", {"event": f"sent with {secret}, twice", "url": f"https://x/?s={secret}"})
