@@ -8,9 +8,10 @@ from quittance.domain import lnurl
 from quittance.domain.access import Principal, Scope
 from quittance.domain.audit import AuditAction
 from quittance.domain.destination import read_destination
-from quittance.domain.errors import CannotPayFrom, InsufficientBalance, InvalidAmount, InvalidDestination, InvalidInput
+from quittance.domain.errors import InvalidAmount, InvalidInput
 from quittance.domain.ids import PAYOUT, WITHDRAWAL, TransferId, WithdrawalId
 from quittance.domain.money import BTC_MSAT, Money, msat
+from quittance.domain.outgoing_errors import CannotPayFrom, InsufficientBalance, InvalidDestination
 from quittance.domain.transfer import Destination, DestinationKind, Transfer, TransferPurpose, fee_max_of, own_account
 from quittance.domain.withdrawal import SECRET_BYTES, NewWithdrawal, Withdrawal, WithdrawalRefused, WithdrawalStatus
 from quittance.providers.base import SendingProvider

@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from quittance.domain.errors import CannotPayFrom, QuittanceError
+from quittance.domain.errors import QuittanceError
+from quittance.domain.outgoing_errors import CannotPayFrom
 from quittance.domain.withdrawal import CALLBACK, DOOR, SECRET_BYTES, TAG, WithdrawalRefused
 from quittance.gql.masking import unexpected
 from quittance.resolvers.services import Services
