@@ -1,22 +1,19 @@
 """Being paid by address: any wallet pays a merchant or buys an article, and it is booked like any other payment."""
 
-import asyncio
 import base64
 import json
-from collections.abc import Callable
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from tests.integration.buying import article_of, claim
-from tests.integration.payee_doors import SET, PayeeDoors
+from tests.integration.payee_doors import PayeeDoors
 from tests.integration.racing import Wrapped
 from tests.integration.readers import caller, log_in
 
 from quittance.domain import bolt11
-from quittance.domain.access import ANONYMOUS, Scope
+from quittance.domain.access import ANONYMOUS
 from quittance.domain.lnurl import decode
 from quittance.domain.lnurl_pay import MessageAction, UrlAction
 from quittance.domain.money import Asset
@@ -24,7 +21,6 @@ from quittance.domain.outgoing_errors import AmountOutOfBounds, PayeeRefused
 from quittance.domain.payment import PaymentPurpose, PaymentStatus
 from quittance.providers.lightning import signer as recover
 from quittance.resolvers.lightning_addresses import COMMENT_CHARACTERS_MAX
-from quittance.resolvers.services import Services
 from quittance.sandbox.clock import SandboxClock
 
 WRONG_PATHS = [
@@ -51,10 +47,6 @@ WRONG_PATHS = [
     "/lnurl/pay/shop?amount=5000&comment=%00",
     "/lnurl/verify",
 ]
-WRONG_NAMES = [
-    "", " ", "a b", "-a", "a-", ".a", "a..b", "a@b", "ä", "a/b", "a+b", "x" * 65, "art_" + "0" * 32, "mer_" + "a" * 32,
-    "\x00", "\ud800", "a\x7f",
-]  # fmt: skip
 
 
 async def test_alice_pays_a_merchant_by_its_name_and_it_is_booked_once(doors: PayeeDoors) -> None:
@@ -368,96 +360,6 @@ async def test_a_payment_by_address_that_is_made_again_stays_bound_to_what_was_o
     again = bolt11.decode(retried["retryPayment"]["payment"]["paymentRequest"], recover=recover)
     assert again.payment_hash != bolt11.decode(answer["pr"], recover=recover).payment_hash
     assert again.description_hash == sha256(metadata.encode()).hexdigest()
-
-
-async def test_a_name_is_its_first_merchants_for_ever(doors: PayeeDoors, other_shop: Any) -> None:
-    other = {"id": other_shop.principal.merchant_id, "as_": other_shop.principal}
-    await doors.named("shop")
-    taken = await doors.named("SHOP ", **other)
-    renamed = await doors.named("market")
-    still_taken = await doors.named("shop", **other)
-    theirs = await doors.named("bazaar", **other)
-    back = await doors.named("shop")
-    gone = await doors.named(None)
-    still_theirs = await doors.told("/.well-known/lnurlp/bazaar")
-
-    assert taken == {"__typename": "LightningNameTakenError", "code": "LIGHTNING_NAME_TAKEN", "name": "shop"}
-    assert still_taken == taken
-    assert renamed["merchant"]["lightningAddress"].startswith("market@")
-    assert theirs["merchant"]["lightningAddress"].startswith("bazaar@")
-    assert back["merchant"]["lightningAddress"].startswith("shop@")
-    assert (gone["merchant"]["lightningAddress"], gone["merchant"]["lnurl"], gone["merchant"]["lnurlQrCode"]) == (
-        None, None, None
-    )  # fmt: skip
-    assert still_theirs["tag"] == "payRequest"
-    for name in ("shop", "market"):
-        assert (await doors.told(f"/.well-known/lnurlp/{name}"))["status"] == "ERROR"
-    log = await doors.till.rows("audit_entry")
-    assert [row["detail"] for row in log if "lightningName" in (row["detail"] or "")] == [
-        "lightningName: none -> shop",
-        "lightningName: shop -> market",
-        "lightningName: none -> bazaar",
-        "lightningName: market -> shop",
-        "lightningName: shop -> none",
-    ]
-
-
-async def test_of_two_merchants_that_take_a_name_together_one_has_it(
-    doors: PayeeDoors, other_shop: Any, new_services: Callable[[], Services]
-) -> None:
-    shops = [doors.till.shop, other_shop.with_services(new_services())]
-
-    answers = await asyncio.gather(
-        *(
-            shops[n % 2].mutate(
-                "setLightningAddress", SET, {"input": {"id": shops[n % 2].principal.merchant_id, "name": "shop"}}
-            )
-            for n in range(8)
-        )
-    )
-
-    kinds = [{answer["__typename"] for answer in answers[n::2]} for n in (0, 1)]
-    assert sorted(kinds, key=repr) == [{"LightningNameTakenError"}, {"SetLightningAddressSuccess"}]
-    (row,) = await doors.till.rows("lightning_name")
-    assert row["in_use"] == 1
-
-
-async def test_what_cannot_be_a_name_is_refused(doors: PayeeDoors) -> None:
-    refused = {"__typename": "InvalidInputError", "code": "INVALID_INPUT", "field": "name"}
-
-    assert [await doors.named(name) for name in WRONG_NAMES] == [refused] * len(WRONG_NAMES)
-
-
-async def test_a_name_must_be_said(doors: PayeeDoors) -> None:
-    await doors.named("shop")
-    document = "mutation ($input: SetLightningAddressInput!) { setLightningAddress(input: $input) { __typename } }"
-
-    answer = await doors.till.shop.run(document, {"input": {"id": doors.till.shop.principal.merchant_id}})
-
-    assert answer == {"setLightningAddress": {"__typename": "InvalidInputError"}}
-    assert (await doors.told("/.well-known/lnurlp/shop"))["tag"] == "payRequest"
-
-
-async def test_only_admins_of_the_merchant_and_the_operator_set_its_name(doors: PayeeDoors, other_shop: Any) -> None:
-    shop = doors.till.shop
-    clerk = replace(shop.principal, scopes=frozenset({Scope.PAYMENTS_WRITE, Scope.ARTICLES_WRITE}))
-
-    answers = [
-        await doors.named("shop", as_=clerk),
-        await doors.named("shop", as_=ANONYMOUS),
-        await doors.named("shop", as_=other_shop.principal),
-        await doors.named("shop", id="mer_" + "f" * 32),
-        await doors.named("theirs", id=other_shop.principal.merchant_id),
-    ]
-
-    assert [answer["__typename"] for answer in answers] == [
-        "PermissionDeniedError",
-        "PermissionDeniedError",
-        "MerchantNotFoundError",
-        "MerchantNotFoundError",
-        "SetLightningAddressSuccess",
-    ]
-    assert (await doors.told("/.well-known/lnurlp/shop"))["status"] == "ERROR"
 
 
 async def test_an_address_is_said_only_where_wallets_find_it(doors: PayeeDoors) -> None:

@@ -11,8 +11,6 @@ import grpc.aio
 import pytest
 import structlog
 from coincurve import PrivateKey
-from pydantic import SecretStr
-from tests.contract.conftest import Connect
 
 from quittance.domain.bolt11 import UnsignedInvoice, encode
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable, QuittanceError
@@ -31,9 +29,7 @@ from quittance.providers.base import (
     TellsOfPaying,
 )
 from quittance.providers.lnd._proto import lnrpc_pb2, routerrpc_pb2
-from quittance.providers.lnd.channel import LndConnection, open_channel
 from quittance.providers.lnd.payer import LndPayer
-from quittance.sandbox.rails import SandboxRails
 
 PREIMAGE = Preimage(b"\x05" * 32)
 REFERENCE = sha256(PREIMAGE).hexdigest()
@@ -371,43 +367,6 @@ async def test_a_closed_payer_is_unavailable(payer: LndPayer) -> None:
         await payer.send(REQUEST)
     with pytest.raises(ProviderUnavailable):
         await payer.lookup_sent(REFERENCE)
-
-
-@pytest.mark.parametrize(
-    ("macaroon", "may"),
-    [("spend.macaroon", True), ("admin.macaroon", True), ("receive.macaroon", False), ("invoice.macaroon", False)],
-)
-async def test_the_macaroon_decides_whether_a_rail_may_pay(rails: SandboxRails, macaroon: str, may: bool) -> None:
-    payer = await _payer_of(rails, macaroon)
-
-    health = await payer.paying_health()
-
-    refusal = "the macaroon may not pay; it needs offchain:read and offchain:write"
-    assert health == ProviderHealth(ready=may, detail="may pay" if may else refusal)
-    assert rails.nodes["merchant"].payments == {}
-    await payer.aclose()
-
-
-async def _payer_of(rails: SandboxRails, macaroon: str) -> LndPayer:
-    where = rails.node_coordinates("merchant", macaroon)
-    connection = LndConnection(
-        address=where.address,
-        tls_cert=where.tls_cert_path.read_bytes(),
-        macaroon=SecretStr(where.macaroon_path.read_bytes().hex()),
-    )
-    return LndPayer(open_channel(connection), network="regtest", timeout_s=2)
-
-
-async def test_a_macaroon_that_may_not_pay_begins_nothing(rails: SandboxRails, connect: Connect) -> None:
-    bob = connect("bob")
-    asked = await bob.lightning.AddInvoice(lnrpc_pb2.Invoice(value=1), metadata=bob.auth)
-    payer = await _payer_of(rails, "receive.macaroon")
-
-    with pytest.raises(ProviderMisconfigured, match="may not pay"):
-        await payer.send(SendRequest(payment_request=asked.payment_request, amount=None, fee_max=msat(1_000)))
-
-    assert rails.nodes["merchant"].payments == {}
-    await payer.aclose()
 
 
 async def test_health_of_paying_never_raises(payer: LndPayer, router: TinyRouter) -> None:
