@@ -2,10 +2,9 @@
 
 from quittance.domain.access import Principal, Scope
 from quittance.domain.errors import PaymentNotFound
-from quittance.domain.ids import PaymentId, TransferId
-from quittance.domain.payment import Payment
+from quittance.domain.ids import TransferId
 from quittance.domain.transfer import RefundReason, Transfer
-from quittance.resolvers.payments import find_payment, may_see
+from quittance.resolvers.payments import find_payment, is_payers
 from quittance.resolvers.refunds import RefundOrder, begin_refund
 from quittance.resolvers.sending import ask_payee
 from quittance.resolvers.services import Services
@@ -19,6 +18,8 @@ async def claim_refund(
 ) -> Transfer:
     """Send a payer what is owed back to them, and no more; the way is paid by the merchant who can, else of it.
 
+    A merchant's key does not do: where the money goes is for the payer to say.
+
     Raises:
         As ``refund_payment``.
     """
@@ -29,27 +30,13 @@ async def claim_refund(
 
     def unit(transaction: Transaction) -> Transfer:
         payment = payments.lock_payment(transaction, order.payment_id)
-        if payment is None or not may_see(services, principal, payment, client_secret):
+        if payment is None or not is_payers(services, principal, payment, client_secret):
             raise PaymentNotFound(order.payment_id)
         return begin_refund(transaction, services, payment, order, reason=RefundReason.CLAIMED)[0]
 
     refund = await ask_payee(services, await services.database.write(unit))
     services.wake_jobs()
     return refund
-
-
-async def may_see_refunds_of(
-    services: Services, principal: Principal, payment_id: PaymentId, client_secret: str | None
-) -> Payment:
-    """Return the payment whose refunds this caller may watch.
-
-    Raises:
-        PaymentNotFound: none that this caller may see.
-    """
-    found = await find_payment(services, principal, payment_id, client_secret)
-    if found is None:
-        raise PaymentNotFound(payment_id)
-    return found
 
 
 async def find_transfer(services: Services, principal: Principal, transfer_id: TransferId) -> Transfer | None:

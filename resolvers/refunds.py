@@ -121,7 +121,7 @@ def refund_by_policy(
     refund_totals.owe_back(transaction, payment.id, received=_received(payment).value, more=owed.value)
     if payment.refund_address is None:
         return
-    order = RefundOrder(payment_id=payment.id, idempotency_key=f"policy/{settlement_id}", amount=owed)
+    order = RefundOrder(payment_id=payment.id, idempotency_key=settlement_id, amount=owed)
     try:
         begin_refund(transaction, services, payment, order, reason=_BY_POLICY[disposition])
     except (CannotPayFrom, InvalidAmount, InvalidDestination, NothingToRefund) as error:
@@ -137,7 +137,8 @@ def begin_refund(
     reason: RefundReason,
 ) -> tuple[Transfer, bool]:
     """Begin a refund of a payment that is locked, and tell whether it is new."""
-    key, fingerprint = f"{payment.id}/{order.idempotency_key}", order.fingerprint()
+    asked_by = reason if reason in {RefundReason.REQUESTED, RefundReason.CLAIMED} else "POLICY"
+    key, fingerprint = f"{payment.id}/{asked_by}/{order.idempotency_key}", order.fingerprint()
     first = found_again(transaction, owner_id=payment.merchant_id, key=key, fingerprint=fingerprint)
     if first is not None:
         return first, False
