@@ -128,3 +128,14 @@ class PayeeInvoiceMismatch(QuittanceError):
         super().__init__(f"the invoice that the payee's server gave is not paid: {reason}")
         self.flaw = flaw
         self.reason = reason
+
+
+class TooManyTransfers(QuittanceError):
+    """So many are under way, or of one payment, that no more are begun; nothing moved."""
+
+    code = "TOO_MANY_TRANSFERS"
+    retryable = True
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"no more than {most} at once; wait until some have ended")
+        self.most = most

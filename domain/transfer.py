@@ -84,7 +84,8 @@ class Transfer:
     """One payment to somebody. ``amount`` is what they get, ``fee_max`` the most that the way may cost besides.
 
     Both are set aside from the start: ``from_refundable`` of money that is owed to the payer of ``payment_id``, the
-    rest of the owner's own. ``owner_id`` is a merchant or a reader's account; ``merchant_id`` is who is told of it.
+    rest of the owner's own. ``fee_from_amount``: the way uses up money of the payment too. ``owner_id`` is a merchant
+    or a reader's account; ``merchant_id`` is who is told of it.
     """
 
     id: TransferId
@@ -98,6 +99,7 @@ class Transfer:
     amount: Money
     fee_max: Money
     from_refundable: Money
+    fee_from_amount: bool
     fee: Money | None
     destination: Destination
     comment: str | None
@@ -116,8 +118,8 @@ class Transfer:
 
     @property
     def taken_from_payment(self) -> Money:
-        """How much of what was paid this refund gives back or uses up on the way."""
-        return self.from_refundable if self.from_refundable.value > self.amount.value else self.amount
+        """How much of what was paid this refund gives back, or may use up on the way."""
+        return self.reserved if self.fee_from_amount else self.amount
 
 
 class AttemptState(StrEnum):
@@ -134,6 +136,7 @@ class TransferAttempt:
     """One try on one rail, written down before the rail is asked. ``reference`` is the payment hash in hex.
 
     ``payment_request`` is None for keysend. ``success_action`` is what the payee wants shown (LUD-09), as JSON.
+    ``asked_at`` is when the rail was last asked to pay it, written down before; None for not yet.
     """
 
     transfer_id: TransferId
@@ -148,6 +151,7 @@ class TransferAttempt:
     fee: Money | None
     success_action: str | None
     begun_at: datetime
+    asked_at: datetime | None
     ended_at: datetime | None
 
 
@@ -224,6 +228,11 @@ def refundable_left(transfer: Transfer, *, sent: Money, fee: Money) -> int:
     """Return how much of the money taken from the payer's is left after a transfer, as :func:`entries_of_sending`."""
     left = transfer.reserved - sent - fee
     return max(0, left.value - (transfer.reserved - transfer.from_refundable).value)
+
+
+def taken_left(transfer: Transfer, *, sent: Money, fee: Money) -> int:
+    """Return how much of what a refund took of its payment it did not use up."""
+    return max(0, (transfer.reserved - sent - fee).value) if transfer.fee_from_amount else 0
 
 
 def _lines(

@@ -218,6 +218,11 @@ class NothingToRefundError(UserError):
     pass
 
 
+@strawberry.type(description="So many refunds or payouts are under way, or of one payment, that no more are begun.")
+class TooManyTransfersError(UserError):
+    most: int = strawberry.field(description="How many there may be.")
+
+
 @strawberry.type(description="The rail was given no means to pay; nothing moved.")
 class CannotPayFromError(UserError):
     provider: str = strawberry.field(description="The provider in question.")
@@ -311,6 +316,7 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(outgoing_errors.InsufficientBalance, InsufficientBalanceError, "available"),
     _Handler(outgoing_errors.RefundTooLarge, RefundTooLargeError, "left"),
     _Handler(outgoing_errors.NothingToRefund, NothingToRefundError),
+    _Handler(outgoing_errors.TooManyTransfers, TooManyTransfersError, "most"),
     _Handler(outgoing_errors.CannotPayFrom, CannotPayFromError, "provider"),
     _Handler(errors.LightningNameTaken, LightningNameTakenError, "name"),
     _Handler(outgoing_errors.InvalidPayee, InvalidPayeeError, "reason"),

@@ -22,6 +22,7 @@ from quittance.gql.errors import (
     PermissionDeniedError,
     RateLimitedError,
     RefundTooLargeError,
+    TooManyTransfersError,
 )
 from quittance.gql.types.transfer import Payout, Refund
 
@@ -58,6 +59,7 @@ RefundPaymentResult = Annotated[
     | PayeeInvoiceMismatchError
     | IdempotencyConflictError
     | CannotPayFromError
+    | TooManyTransfersError
     | RateLimitedError,
     strawberry.union("RefundPaymentResult", description="What `refundPayment` gives."),
 ]
@@ -77,6 +79,7 @@ ClaimRefundResult = Annotated[
     | PayeeInvoiceMismatchError
     | IdempotencyConflictError
     | CannotPayFromError
+    | TooManyTransfersError
     | RateLimitedError,
     strawberry.union("ClaimRefundResult", description="What `claimRefund` gives."),
 ]
@@ -95,6 +98,7 @@ RequestPayoutResult = Annotated[
     | PayeeInvoiceMismatchError
     | IdempotencyConflictError
     | CannotPayFromError
+    | TooManyTransfersError
     | RateLimitedError,
     strawberry.union("RequestPayoutResult", description="What `requestPayout` gives."),
 ]

@@ -9,6 +9,7 @@ from quittance.domain.errors import InvalidAmount
 from quittance.domain.ids import BOOTSTRAP_MERCHANT, PAYOUT, AccountId, TransferId
 from quittance.domain.job import Job, JobEnd, JobKind, JobState
 from quittance.domain.money import BTC_MSAT, Money, msat
+from quittance.domain.outgoing_errors import TooManyTransfers
 from quittance.domain.transfer import TransferPurpose, fee_max_of, most_payable, own_account
 from quittance.resolvers.jobs import JobRun, new_job
 from quittance.resolvers.services import Services
@@ -57,8 +58,12 @@ async def pay_automatically(services: Services, job: Job) -> JobRun:
 
     def also(transaction: Transaction) -> None:
         order = _order(transaction, services, AccountId(job.subject), key=f"automatic/{job.id}/{job.fence}")
-        if order is not None:
+        if order is None:
+            return
+        try:
             set_aside(transaction, services, order)
+        except TooManyTransfers as error:
+            log.warning("automatic_payout_waits", account=job.subject, most=error.most)
 
     return JobRun(end=JobEnd(state=JobState.DONE), also=also)
 
@@ -72,7 +77,6 @@ def _order(transaction: Transaction, services: Services, account_id: AccountId, 
     amount = most_payable(held, services.transfers.fee)
     if held < account.payout_from_msat or amount < services.transfers.payout_msat_min:
         return None
-    log.info("automatic_payout", account=account_id, amount_msat=amount)
     return TransferOrder(
         id=TransferId(services.new_id(PAYOUT)),
         purpose=TransferPurpose.PAYOUT,

@@ -10,7 +10,7 @@ from quittance.domain.destination import read_destination
 from quittance.domain.errors import InvalidAmount, LoginRequired
 from quittance.domain.ids import BOOTSTRAP_MERCHANT, PAYOUT, AccountId, MerchantId, TransferId
 from quittance.domain.money import Asset, Money
-from quittance.domain.outgoing_errors import InvalidDestination
+from quittance.domain.outgoing_errors import CannotPayFrom, InvalidDestination
 from quittance.domain.transfer import (
     Destination,
     DestinationKind,
@@ -25,7 +25,7 @@ from quittance.resolvers.audit import record
 from quittance.resolvers.payees import check_invoice, check_reachable, read_payable
 from quittance.resolvers.sending import ask_payee
 from quittance.resolvers.services import Services
-from quittance.resolvers.transfers import TransferOrder, check_texts, found_again, set_aside
+from quittance.resolvers.transfers import KeyUse, TransferOrder, check_texts, found_again, set_aside
 from quittance.store import ledger, readers, transfers
 from quittance.store.transaction import Transaction
 
@@ -91,15 +91,21 @@ async def request_payout(services: Services, principal: Principal, order: Payout
     check_texts(
         idempotency_key=order.idempotency_key, comment=order.comment, reference_max=services.rules.reference_max
     )
-    await services.admit_mutation(principal)
-    payer = services.payer(order.provider or services.default_provider)
+    await services.admit_asking(principal)
+    name = order.provider or services.default_provider
+    use = KeyUse(
+        owner_id=owner.id, key=order.idempotency_key, fingerprint=order.fingerprint(), said=order.idempotency_key
+    )
 
     def unit(transaction: Transaction) -> Transfer:
-        key, fingerprint = order.idempotency_key, order.fingerprint()
-        ledger.lock_owed(transaction, own_account(owner.id, payer.asset))  # of equal orders, one comes first
-        first = found_again(transaction, owner_id=owner.id, key=key, fingerprint=fingerprint)
+        payer = services.payers.get(name)
+        if payer is not None:
+            ledger.lock_owed(transaction, own_account(owner.id, payer.asset))  # of equal orders, one comes first
+        first = found_again(transaction, use)
         if first is not None:
             return first
+        if payer is None:
+            raise CannotPayFrom(name)
         payout = set_aside(transaction, services, _asked(transaction, services, owner, order, payer))
         if owner.account_id is None:
             record(transaction, services, principal, action=AuditAction.PAYOUT_REQUESTED, subject_id=payout.id)

@@ -16,7 +16,7 @@ from quittance.store.transaction import Transaction
 async def claim_refund(
     services: Services, principal: Principal, order: RefundOrder, client_secret: str | None
 ) -> Transfer:
-    """Send a payer what is owed back to them, and no more; the way is paid by the merchant who can, else of it.
+    """Send a payer what is owed back to them, and no more; the way is paid out of it.
 
     A merchant's key does not do: where the money goes is for the payer to say.
 
@@ -26,7 +26,7 @@ async def claim_refund(
     check_texts(
         idempotency_key=order.idempotency_key, comment=order.comment, reference_max=services.rules.reference_max
     )
-    await services.admit_mutation(principal)
+    await services.admit_asking(principal)
 
     def unit(transaction: Transaction) -> Transfer:
         payment = payments.lock_payment(transaction, order.payment_id)

@@ -12,7 +12,14 @@ from quittance.domain.destination import read_destination
 from quittance.domain.errors import InvalidAmount, PaymentNotFound
 from quittance.domain.ids import REFUND, PaymentId, TransferId
 from quittance.domain.money import Money
-from quittance.domain.outgoing_errors import CannotPayFrom, InvalidDestination, NothingToRefund, RefundTooLarge
+from quittance.domain.outgoing_errors import (
+    CannotPayFrom,
+    InsufficientBalance,
+    InvalidDestination,
+    NothingToRefund,
+    RefundTooLarge,
+    TooManyTransfers,
+)
 from quittance.domain.payment import Payment
 from quittance.domain.policy import Disposition
 from quittance.domain.transfer import (
@@ -24,19 +31,21 @@ from quittance.domain.transfer import (
     TransferPurpose,
     fee_max_of,
     most_payable,
-    own_account,
 )
 from quittance.providers.base import SendingProvider
 from quittance.resolvers.audit import record
 from quittance.resolvers.payees import check_invoice, check_reachable, read_payable
 from quittance.resolvers.sending import ask_payee
 from quittance.resolvers.services import Services
-from quittance.resolvers.transfers import TransferOrder, check_texts, found_again, set_aside
-from quittance.store import ledger, payments, refund_totals, transfers
+from quittance.resolvers.transfers import KeyUse, TransferOrder, check_texts, found_again, set_aside
+from quittance.store import payments, refund_totals, transfers
 from quittance.store.transaction import Transaction
 
 log = structlog.get_logger("quittance.refunds")
 
+_STAYS_OWED = (
+    CannotPayFrom, InsufficientBalance, InvalidAmount, InvalidDestination, NothingToRefund, TooManyTransfers
+)  # fmt: skip
 _BY_POLICY = {
     Disposition.LATE_REFUNDABLE: RefundReason.LATE,
     Disposition.UNDERPAID_REFUNDABLE: RefundReason.UNDERPAID,
@@ -110,21 +119,19 @@ def refund_by_policy(
     payment: Payment,
     *,
     settlement_id: str,
-    owed: Money,
     disposition: Disposition,
 ) -> None:
-    """Send back, in the unit that books it, money that the merchant's policy does not keep.
+    """Send back, in the unit that books it, money that the merchant's policy does not keep and that is owed by now.
 
     Where it cannot be sent — the payment has no refund address, or one that cannot be paid — it stays owed, and the
     payer can claim it.
     """
-    refund_totals.owe_back(transaction, payment.id, received=_received(payment).value, more=owed.value)
     if payment.refund_address is None:
         return
-    order = RefundOrder(payment_id=payment.id, idempotency_key=settlement_id, amount=owed)
+    order = RefundOrder(payment_id=payment.id, idempotency_key=settlement_id)
     try:
         begin_refund(transaction, services, payment, order, reason=_BY_POLICY[disposition])
-    except (CannotPayFrom, InvalidAmount, InvalidDestination, NothingToRefund) as error:
+    except _STAYS_OWED as error:
         log.warning("refund_stays_owed", payment=payment.id, code=error.code)
 
 
@@ -139,7 +146,8 @@ def begin_refund(
     """Begin a refund of a payment that is locked, and tell whether it is new."""
     asked_by = reason if reason in {RefundReason.REQUESTED, RefundReason.CLAIMED} else "POLICY"
     key, fingerprint = f"{payment.id}/{asked_by}/{order.idempotency_key}", order.fingerprint()
-    first = found_again(transaction, owner_id=payment.merchant_id, key=key, fingerprint=fingerprint)
+    use = KeyUse(owner_id=payment.merchant_id, key=key, fingerprint=fingerprint, said=order.idempotency_key)
+    first = found_again(transaction, use)
     if first is not None:
         return first, False
     payer = _paying_rail(services, payment)
@@ -152,7 +160,7 @@ def begin_refund(
     share = (
         _share(services, payment, total, wanted, fee_from_amount=order.fee_from_amount)
         if by_merchant
-        else _owed_share(transaction, services, payment, total, wanted)
+        else _owed_share(services, payment, total, wanted)
     )
     destination = _checked(services, payer, destination, amount=share.amount)
     asked = TransferOrder(
@@ -169,6 +177,7 @@ def begin_refund(
         comment=order.comment,
         payment_id=payment.id,
         from_refundable=share.from_refundable,
+        fee_from_amount=order.fee_from_amount or reason is not RefundReason.REQUESTED,
         reason=reason,
         is_awaited=reason in {RefundReason.REQUESTED, RefundReason.CLAIMED},
     )
@@ -232,26 +241,24 @@ def _share(
     return _Share(amount=Money(amount, asset), fee_max=Money(fee_max, asset), from_refundable=Money(owed, asset))
 
 
-def _owed_share(
-    transaction: Transaction, services: Services, payment: Payment, total: RefundTotal, wanted: Money | None
-) -> _Share:
-    """Make up a refund of what is owed to the payer. The merchant pays the way, or the payer where it cannot."""
+def _owed_share(services: Services, payment: Payment, total: RefundTotal, wanted: Money | None) -> _Share:
+    """Make up a refund of what is owed to the payer. The way is paid out of it: who pays too much on purpose, or
+    claims it in crumbs, does so at their own cost.
+
+    Raises:
+        NothingToRefund, RefundTooLarge, InvalidAmount: nothing is owed, less than that, or no more than the way costs.
+    """
     asset, rule = payment.amount.asset, services.transfers.fee
-    gross = total.refundable if wanted is None else wanted.value
     if total.refundable <= 0:
         raise NothingToRefund
-    if gross > total.refundable:
-        raise RefundTooLarge(Money(total.refundable, asset))
-    fee_max = fee_max_of(gross, rule)
-    if ledger.lock_owed(transaction, own_account(payment.merchant_id, asset)) >= fee_max:
-        return _Share(amount=Money(gross, asset), fee_max=Money(fee_max, asset), from_refundable=Money(gross, asset))
-    amount = most_payable(gross, rule)
-    if amount <= 0:
-        raise InvalidAmount("the way would cost more than the refund is worth")
+    amount = most_payable(total.refundable, rule) if wanted is None else wanted.value
+    if amount < services.transfers.payout_msat_min:
+        raise InvalidAmount("what is owed is no more than the way may cost; it stays owed")
     fee_max = fee_max_of(amount, rule)
-    return _Share(
-        amount=Money(amount, asset), fee_max=Money(fee_max, asset), from_refundable=Money(amount + fee_max, asset)
-    )
+    if amount + fee_max > total.refundable:
+        raise RefundTooLarge(Money(max(0, most_payable(total.refundable, rule)), asset))
+    owed = Money(amount + fee_max, asset)
+    return _Share(amount=Money(amount, asset), fee_max=Money(fee_max, asset), from_refundable=owed)
 
 
 def _checked(services: Services, payer: SendingProvider, destination: Destination, *, amount: Money) -> Destination:

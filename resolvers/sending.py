@@ -10,7 +10,7 @@ import structlog
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable, QuittanceError
 from quittance.domain.ids import TransferId
 from quittance.domain.job import Job, JobEnd, JobKind, JobState
-from quittance.domain.outgoing_errors import SendRefused
+from quittance.domain.outgoing_errors import CannotPayFrom, SendRefused
 from quittance.domain.transfer import (
     FINAL,
     AttemptState,
@@ -38,7 +38,8 @@ from quittance.store.transaction import Transaction
 log = structlog.get_logger("quittance.sending")
 
 SEND_WITHIN_S = 5.0  # of writing a try down: nobody else looks it up before, so a process that slept leaves it alone
-CERTAIN_AFTER_S = 60.0  # what is not there by then was not begun by anybody who could still
+CERTAIN_AFTER_S = 60.0  # behind a call, nobody's can still be on its way to the rail
+WITHOUT_PAYER_S = 3_600.0  # how long money stays set aside for a rail that may not pay any more
 RETRY_DELAYS_S = (10.0, 60.0, 300.0, 1_800.0, 3_600.0)
 LOOK_AGAIN_S_MIN, LOOK_AGAIN_S_MAX = 1.0, 600.0
 _MAY_PASS = frozenset({SendFailure.NO_ROUTE, SendFailure.TIMEOUT, SendFailure.INSUFFICIENT_BALANCE})
@@ -60,11 +61,18 @@ async def advance_transfer(services: Services, job: Job) -> JobRun:
         return JobRun(end=JobEnd(state=JobState.DONE))
     payer = services.payers.get(transfer.provider)
     if payer is None:
-        log.warning("cannot_pay", provider=transfer.provider, transfer=transfer.id)
-        return _later(services, LOOK_AGAIN_S_MAX, error="CANNOT_PAY_FROM")
+        return _without_payer(services, transfer, attempt)
     if attempt is None:
         return await _begin(services, transfer, payer)
     return await _find_out(services, _Try(transfer=transfer, attempt=attempt, payer=payer))
+
+
+def _without_payer(services: Services, transfer: Transfer, attempt: TransferAttempt | None) -> JobRun:
+    """Wait for the rail that pays to come back; give the money back where nothing can be on its way."""
+    log.warning("cannot_pay", provider=transfer.provider, transfer=transfer.id)
+    if attempt is None and services.now() - transfer.modified_at > timedelta(seconds=WITHOUT_PAYER_S):
+        return _ended(services, transfer, None, reason=CannotPayFrom.code)
+    return _later(services, LOOK_AGAIN_S_MAX, error=CannotPayFrom.code)
 
 
 def _found(transaction: Transaction, transfer_id: TransferId) -> tuple[Transfer | None, TransferAttempt | None]:
@@ -90,11 +98,13 @@ async def ask_payee(services: Services, transfer: Transfer) -> Transfer:
         if error.retryable:
             return transfer
         code = error.code
-        await services.database.write(lambda t: _refuse(t, services, transfer, code))
+        begun_by_another = await services.database.write(lambda t: _refuse(t, services, transfer, code))
+        if begun_by_another is not None:
+            return begun_by_another
         raise
 
     def unit(transaction: Transaction) -> Transfer | None:
-        begun = _written_down(transaction, services, transfer, prepared)
+        begun = _written_down(transaction, services, transfer, prepared, asked_at=None)
         if begun is not None:
             jobs.plan_job(transaction, transfer_job(services, transfer, due_at=services.now()))
         return None if begun is None else begun[0]
@@ -102,13 +112,15 @@ async def ask_payee(services: Services, transfer: Transfer) -> Transfer:
     return await services.database.write(unit) or transfer
 
 
-def _refuse(transaction: Transaction, services: Services, transfer: Transfer, code: str) -> None:
-    """Fail a transfer of which nothing was sent, unless its job has begun to work on it."""
-    current = transfers.transfers_by_id(transaction, [transfer.id])[0]
-    if current is None or current.state is not TransferState.PENDING or current.attempts:
-        return
+def _refuse(transaction: Transaction, services: Services, transfer: Transfer, code: str) -> Transfer | None:
+    """Fail a transfer of which nothing was sent; where another call or its job went on with it, return how it is."""
+    after = _given_up(services, transfer, reason=code)
+    if not transfers.change_transfer(transaction, transfer, after):
+        return transfers.transfers_by_id(transaction, [transfer.id])[0]
     jobs.drop_job(transaction, JobKind.TRANSFER, transfer.id)
-    _ended(services, current, None, reason=code).also(transaction)
+    announce(transaction, after)
+    give_back(transaction, services, after)
+    return None
 
 
 async def _begin(services: Services, transfer: Transfer, payer: SendingProvider) -> JobRun:
@@ -117,33 +129,45 @@ async def _begin(services: Services, transfer: Transfer, payer: SendingProvider)
         prepared = await prepare(services, transfer, payer)
     except QuittanceError as error:
         return _unprepared(services, transfer, error)
-    begun = await services.database.write(lambda t: _written_down(t, services, transfer, prepared))
+    asked_at = services.now()
+    begun = await services.database.write(lambda t: _written_down(t, services, transfer, prepared, asked_at=asked_at))
     if begun is None:
         return _ended(services, transfer, None, reason="ALREADY_PAID_BY_ANOTHER")
     sending, attempt = begun
-    return await _send(services, _Try(transfer=sending, attempt=attempt, payer=payer), prepared)
+    one = _Try(transfer=sending, attempt=attempt, payer=payer)
+    return await _ask(services, one, asked_at=asked_at, is_alone=True)
 
 
 def _written_down(
-    transaction: Transaction, services: Services, transfer: Transfer, prepared: Prepared
+    transaction: Transaction,
+    services: Services,
+    transfer: Transfer,
+    prepared: Prepared,
+    *,
+    asked_at: datetime | None,
 ) -> tuple[Transfer, TransferAttempt] | None:
-    """Write down that a rail is about to be asked; None where the same invoice is paid for another transfer.
+    """Write down what a rail is about to be asked; None where the same invoice is paid for another transfer.
 
     Raises:
         RuntimeError: another run was faster, and holds the claim; nothing is stored.
     """
-    begun_at = services.now()
-    attempt = _attempt(transfer, prepared, begun_at=begun_at)
+    attempt = _attempt(transfer, prepared, begun_at=services.now(), asked_at=asked_at)
     if not transfers.begin_attempt(transaction, attempt):
         return None
     sending = replace(
-        transfer, state=TransferState.SENDING, state_reason=None, attempts=attempt.number, modified_at=begun_at
+        transfer,
+        state=TransferState.SENDING,
+        state_reason=None,
+        attempts=attempt.number,
+        modified_at=attempt.begun_at,
     )
     _move(transaction, transfer, sending)
     return sending, attempt
 
 
-def _attempt(transfer: Transfer, prepared: Prepared, *, begun_at: datetime) -> TransferAttempt:
+def _attempt(
+    transfer: Transfer, prepared: Prepared, *, begun_at: datetime, asked_at: datetime | None
+) -> TransferAttempt:
     return TransferAttempt(
         transfer_id=transfer.id,
         number=transfer.attempts + 1,
@@ -157,28 +181,36 @@ def _attempt(transfer: Transfer, prepared: Prepared, *, begun_at: datetime) -> T
         fee=None,
         success_action=prepared.success_action,
         begun_at=begun_at,
+        asked_at=asked_at,
         ended_at=None,
     )
 
 
-async def _send(services: Services, one: _Try, prepared: Prepared) -> JobRun:
-    """Ask the rail for the first time; that it refuses proves that nothing moved."""
-    if services.now() - one.attempt.begun_at > timedelta(seconds=SEND_WITHIN_S):
+async def _ask(services: Services, one: _Try, *, asked_at: datetime, is_alone: bool) -> JobRun:
+    """Ask the rail to pay, once that is written down.
+
+    ``is_alone``: no earlier call for this try can still reach the rail, so that what it says now is all there is. A
+    payment that failed, or was refused, may otherwise begin after all: a rail tries a hash again that has failed.
+    """
+    if services.now() - asked_at > timedelta(seconds=SEND_WITHIN_S):
         return _later(services, LOOK_AGAIN_S_MIN, error="TOO_SLOW_TO_SEND")
+    certain_at = asked_at + timedelta(seconds=CERTAIN_AFTER_S)
     try:
-        sent = await _asked(services, one, amount_is_open=prepared.amount_is_open)
+        sent = await _asked(services, one)
     except ProviderUnavailable as error:
         return _unknown(services, one, error)
     except (SendRefused, ProviderMisconfigured) as error:
+        if not is_alone:
+            return _again_at(certain_at, error=error.code)
         return _failed(services, one, failure=error.code, may_pass=isinstance(error, ProviderMisconfigured))
-    if sent.status is SentStatus.FAILED and await _was_tried_before(services, one.attempt):
-        return _later(services, CERTAIN_AFTER_S, error="FAILED_OR_STILL_TO_BEGIN")
+    if sent.status is SentStatus.FAILED and not (is_alone and await _is_first(services, one.attempt)):
+        return _again_at(certain_at, error="FAILED_OR_STILL_TO_BEGIN")
     return _told(services, one, sent)
 
 
-async def _was_tried_before(services: Services, attempt: TransferAttempt) -> bool:
-    """Tell whether the rail may be speaking of an earlier payment of the same invoice."""
-    return await services.database.read(lambda t: transfers.has_failed(t, attempt.provider, attempt.reference))
+async def _is_first(services: Services, attempt: TransferAttempt) -> bool:
+    """Tell whether the rail cannot be speaking of an earlier payment of the same invoice."""
+    return not await services.database.read(lambda t: transfers.has_failed(t, attempt.provider, attempt.reference))
 
 
 async def _find_out(services: Services, one: _Try) -> JobRun:
@@ -187,42 +219,35 @@ async def _find_out(services: Services, one: _Try) -> JobRun:
         sent = await one.payer.lookup_sent(one.attempt.reference)
     except (ProviderUnavailable, ProviderMisconfigured) as error:
         return _unknown(services, one, error)
-    certain_at = one.attempt.begun_at + timedelta(seconds=CERTAIN_AFTER_S)
     if sent.status is SentStatus.MISSING:
-        return await _send_again(services, one, certain_at=certain_at)
-    if sent.status is SentStatus.FAILED and services.now() < certain_at:
-        return _again_at(certain_at, error="FAILED_OR_STILL_TO_BEGIN")
+        return await _ask_again(services, one)
+    if sent.status is SentStatus.FAILED and not _is_alone(services, one.attempt):
+        return _again_at(_certain_at(one.attempt), error="FAILED_OR_STILL_TO_BEGIN")
     return _told(services, one, sent)
 
 
-async def _send_again(services: Services, one: _Try, *, certain_at: datetime) -> JobRun:
-    try:
-        return _told(services, one, await _asked(services, one, amount_is_open=await _is_open(one)))
-    except (ProviderUnavailable, ProviderMisconfigured) as error:
-        return _unknown(services, one, error)
-    except SendRefused as error:
-        if services.now() < certain_at:  # an earlier call may be on its way to the rail, which looks at expiry first
-            return _again_at(certain_at, error=error.code)
-        refused = error
-    try:
-        sent = await one.payer.lookup_sent(one.attempt.reference)
-    except (ProviderUnavailable, ProviderMisconfigured) as error:
-        return _unknown(services, one, error)
-    if sent.status is SentStatus.MISSING:
-        return _failed(services, one, failure=refused.code, may_pass=False)
-    return _told(services, one, sent)
+async def _ask_again(services: Services, one: _Try) -> JobRun:
+    is_alone, asked_at = _is_alone(services, one.attempt), services.now()
+    if not await services.database.write(lambda t: transfers.note_asking(t, one.attempt, at=asked_at)):
+        return _later(services, LOOK_AGAIN_S_MIN, error="ASKED_MEANWHILE")
+    asking = replace(one, attempt=replace(one.attempt, asked_at=asked_at))
+    return await _ask(services, asking, asked_at=asked_at, is_alone=is_alone)
 
 
-async def _is_open(one: _Try) -> bool:
-    if one.attempt.payment_request is None:
-        return False
-    return one.payer.read_invoice(one.attempt.payment_request).amount_msat is None
+def _is_alone(services: Services, attempt: TransferAttempt) -> bool:
+    """Tell whether nobody's call for this try can still be on its way to the rail."""
+    return attempt.asked_at is None or services.now() >= _certain_at(attempt)
 
 
-async def _asked(services: Services, one: _Try, *, amount_is_open: bool) -> SentPayment:
+def _certain_at(attempt: TransferAttempt) -> datetime:
+    return (attempt.asked_at or attempt.begun_at) + timedelta(seconds=CERTAIN_AFTER_S)
+
+
+async def _asked(services: Services, one: _Try) -> SentPayment:
     transfer, attempt = one.transfer, one.attempt
     if attempt.payment_request is not None:
-        amount = transfer.amount if amount_is_open else None
+        is_open = one.payer.read_invoice(attempt.payment_request).amount_msat is None
+        amount = transfer.amount if is_open else None
         return await one.payer.send(
             SendRequest(payment_request=attempt.payment_request, amount=amount, fee_max=transfer.fee_max)
         )
@@ -321,11 +346,16 @@ def _ended(services: Services, transfer: Transfer, attempt: TransferAttempt | No
             _end_attempt(
                 transaction, attempt, replace(attempt, state=AttemptState.FAILED, failure=reason, ended_at=now)
             )
-        after = replace(transfer, state=TransferState.FAILED, state_reason=reason, modified_at=now, ended_at=now)
+        after = _given_up(services, transfer, reason=reason)
         _move(transaction, transfer, after)
         give_back(transaction, services, after)
 
     return JobRun(end=JobEnd(state=JobState.DONE, error=reason), also=also)
+
+
+def _given_up(services: Services, transfer: Transfer, *, reason: str) -> Transfer:
+    now = services.now()
+    return replace(transfer, state=TransferState.FAILED, state_reason=reason, modified_at=now, ended_at=now)
 
 
 def _in_flight(services: Services, one: _Try) -> JobRun:

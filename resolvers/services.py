@@ -66,6 +66,9 @@ class TransferRules:
 
     fee: FeeRule = field(default_factory=FeeRule)
     payout_msat_min: int = 1_000
+    reader_open_max: int = 20
+    merchant_open_max: int = 1_000
+    refunds_of_payment_max: int = 100
     withdrawal_s_default: int = 300
     withdrawal_s_max: int = 3_600
 

@@ -14,7 +14,7 @@ from quittance.providers.base import FeedPosition, Settlement
 from quittance.resolvers.refunds import refund_by_policy
 from quittance.resolvers.services import Services
 from quittance.resolvers.upvotes import record_upvote
-from quittance.store import articles, ledger, merchants, options, payments, settlements
+from quittance.store import articles, ledger, merchants, options, payments, refund_totals, settlements
 from quittance.store.transaction import EventDraft, Transaction
 
 
@@ -85,6 +85,8 @@ def book_settlement(transaction: Transaction, services: Services, *, provider: s
     shared = 0
     if decision.completes and after.purpose is PaymentPurpose.UPVOTE:
         shared = record_upvote(transaction, services, after, booked=booked, accepted=decision.accepted)
+    if decision.refundable.value and after.received is not None:  # before the ledger, as whoever ends a refund does
+        refund_totals.owe_back(transaction, after.id, received=after.received.value, more=decision.refundable.value)
     ledger.post(
         transaction,
         entries_of_settlement(
@@ -104,7 +106,6 @@ def book_settlement(transaction: Transaction, services: Services, *, provider: s
             services,
             after,
             settlement_id=booked.id,
-            owed=decision.refundable,
             disposition=decision.disposition,
         )
     return Booking.BOOKED

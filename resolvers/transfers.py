@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 from quittance.domain.errors import IdempotencyConflict, InvalidInput
 from quittance.domain.event import EventKind
-from quittance.domain.ids import LEDGER_TRANSACTION, MerchantId, PaymentId, TransferId
+from quittance.domain.ids import ACCOUNT, LEDGER_TRANSACTION, MerchantId, PaymentId, TransferId, prefix_of
 from quittance.domain.job import Job, JobKind
 from quittance.domain.ledger import Entry
 from quittance.domain.money import Money
-from quittance.domain.outgoing_errors import InsufficientBalance, InvalidDestination
+from quittance.domain.outgoing_errors import InsufficientBalance, InvalidDestination, TooManyTransfers
 from quittance.domain.text import is_storable
 from quittance.domain.transfer import (
     Destination,
@@ -25,6 +25,7 @@ from quittance.domain.transfer import (
     most_payable,
     own_account,
     refundable_left,
+    taken_left,
 )
 from quittance.resolvers.jobs import new_job
 from quittance.resolvers.services import Services
@@ -60,6 +61,7 @@ class TransferOrder:
     comment: str | None = None
     payment_id: PaymentId | None = None
     from_refundable: Money | None = None
+    fee_from_amount: bool = False
     reason: RefundReason | None = None
     is_awaited: bool = True
 
@@ -75,15 +77,25 @@ def check_texts(*, idempotency_key: str, comment: str | None, reference_max: int
             raise InvalidInput(name, f"{name} has 1 to {most} bytes of text")
 
 
-def found_again(transaction: Transaction, *, owner_id: str, key: str, fingerprint: bytes) -> Transfer | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyUse:
+    """An idempotency key as its owner's transfers have it, and as the caller ``said`` it."""
+
+    owner_id: str
+    key: str
+    fingerprint: bytes = field(repr=False)
+    said: str
+
+
+def found_again(transaction: Transaction, use: KeyUse) -> Transfer | None:
     """Return the transfer that this key was first used for.
 
     Raises:
         IdempotencyConflict: it was used with another input.
     """
-    first = transfers.transfer_by_key(transaction, owner_id=owner_id, key=key)
-    if first is not None and first.fingerprint != fingerprint:
-        raise IdempotencyConflict(key)
+    first = transfers.transfer_by_key(transaction, owner_id=use.owner_id, key=use.key)
+    if first is not None and first.fingerprint != use.fingerprint:
+        raise IdempotencyConflict(use.said)
     return first
 
 
@@ -93,13 +105,14 @@ def set_aside(transaction: Transaction, services: Services, order: TransferOrder
     Where somebody waits, the job for a payee that must be asked first leaves them time to hear what is wrong.
 
     Raises:
-        InsufficientBalance, InvalidDestination: nothing was begun.
+        InsufficientBalance, InvalidDestination, TooManyTransfers: nothing was begun.
     """
     transfer = _new(services, order)
     own = transfer.reserved - transfer.from_refundable
     account = own_account(order.owner_id, order.amount.asset)
     held = ledger.lock_owed(transaction, account)
-    if own.value > held:
+    _check_number(transaction, services, order)
+    if own.value and own.value > held:
         can = max(0, most_payable(held, services.transfers.fee))
         raise InsufficientBalance(Money(can, order.amount.asset))
     if not transfers.insert_transfer(transaction, transfer):
@@ -119,6 +132,23 @@ def set_aside(transaction: Transaction, services: Services, order: TransferOrder
     return transfer
 
 
+def _check_number(transaction: Transaction, services: Services, order: TransferOrder) -> None:
+    """Refuse more transfers than a rail can carry at once, or one payment be cut into; the owner's balance is locked.
+
+    Raises:
+        TooManyTransfers: there are as many already.
+    """
+    rules = services.transfers
+    most = rules.reader_open_max if prefix_of(order.owner_id) == ACCOUNT else rules.merchant_open_max
+    if transfers.count_open(transaction, order.owner_id, most=most) >= most:
+        raise TooManyTransfers(most)
+    if order.payment_id is None:
+        return
+    of_payment = transfers.count_transfers(transaction, TransferPurpose.REFUND, payment_id=order.payment_id)
+    if of_payment >= rules.refunds_of_payment_max:
+        raise TooManyTransfers(rules.refunds_of_payment_max)
+
+
 def transfer_job(services: Services, transfer: Transfer, *, due_at: datetime) -> Job:
     """Return the job that sends a transfer; its owner's share the places of the owner."""
     lane = f"{transfer.owner_id}/transfers"
@@ -127,9 +157,9 @@ def transfer_job(services: Services, transfer: Transfer, *, due_at: datetime) ->
 
 def pay_out(transaction: Transaction, services: Services, transfer: Transfer, *, sent: Money, fee: Money) -> None:
     """Book a transfer that left, and give back what its way did not cost."""
-    left = refundable_left(transfer, sent=sent, fee=fee)
-    if transfer.payment_id is not None and left:
-        refund_totals.move(transaction, transfer.payment_id, refundable=left, refunded=-left)
+    refundable, taken = refundable_left(transfer, sent=sent, fee=fee), taken_left(transfer, sent=sent, fee=fee)
+    if transfer.payment_id is not None and taken:
+        refund_totals.move(transaction, transfer.payment_id, refundable=refundable, refunded=-taken)
     _post(transaction, services, transfer, entries_of_sending(transfer, sent=sent, fee=fee))
 
 
@@ -171,6 +201,7 @@ def _new(services: Services, order: TransferOrder) -> Transfer:
         amount=order.amount,
         fee_max=order.fee_max,
         from_refundable=order.from_refundable or Money(0, order.amount.asset),
+        fee_from_amount=order.fee_from_amount,
         fee=None,
         destination=order.destination,
         comment=order.comment,

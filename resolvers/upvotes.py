@@ -69,6 +69,7 @@ def _post_page(transaction: Transaction, services: Services, payment_id: Payment
     ended = upvote.posted_count + len(page) == upvote.split.sharers
     if not page or upvote.posted_count + len(page) > upvote.split.sharers:
         raise RuntimeError(f"{upvote.split.sharers} share in the upvote {payment_id}, and others were found")
+    plan_automatic_payouts(transaction, services, [upvoter.account_id for upvoter in page])  # jobs before balances
     ledger.post(
         transaction,
         entries_of_shares(
@@ -80,7 +81,6 @@ def _post_page(transaction: Transaction, services: Services, payment_id: Payment
         settlement_id=upvote.settlement_id,
         at=services.now(),
     )
-    plan_automatic_payouts(transaction, services, [upvoter.account_id for upvoter in page])
     upvotes.advance_upvote(
         transaction, upvote, posted=page, state=UpvoteState.SPLIT if ended else UpvoteState.SPLITTING
     )

@@ -123,6 +123,9 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             transfers=TransferRules(
                 fee=FeeRule(ppm=settings.transfer_fee_ppm, msat_min=settings.transfer_fee_msat_min),
                 payout_msat_min=settings.payout_msat_min,
+                reader_open_max=settings.reader_payouts_open_max,
+                merchant_open_max=settings.merchant_transfers_open_max,
+                refunds_of_payment_max=settings.refunds_of_payment_max,
                 withdrawal_s_default=settings.withdrawal_s_default,
                 withdrawal_s_max=settings.withdrawal_s_max,
             ),

@@ -59,6 +59,11 @@ class Settings(BaseSettings):
         "payout may cost, in millionths of its amount…")  # fmt: skip
     transfer_fee_msat_min: Positive = Field(10_000, description="…and at least so many millisatoshi.")
     payout_msat_min: Positive = Field(1_000, description="The smallest payout, in millisatoshi.")
+    reader_payouts_open_max: Positive = Field(20, description="Payouts of one reader that may be under way at once.")
+    merchant_transfers_open_max: Positive = Field(
+        1_000, description="Refunds and payouts of one merchant that may be under way at once."
+    )
+    refunds_of_payment_max: Positive = Field(100, description="Refunds of one payment, those that failed included.")
     withdrawal_s_default: Positive = Field(
         300, description="How long the code of a withdrawal can be used unless its owner says. Who sees it can use it."
     )

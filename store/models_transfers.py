@@ -12,6 +12,7 @@ from sqlmodel import Field
 from quittance.store.models import Row, only_where
 
 NOT_FAILED = "state <> 'FAILED'"
+NOT_ENDED = "state <> 'FAILED' AND state <> 'SUCCEEDED'"
 
 
 class TransferRow(Row, table=True):
@@ -22,6 +23,8 @@ class TransferRow(Row, table=True):
         UniqueConstraint("owner_id", "idempotency_key"),
         Index(None, "owner_id", "purpose", "id"),
         Index(None, "payment_id", "id"),
+        Index(None, "merchant_id", "id"),
+        Index("ix_transfer_open", "owner_id", **only_where(NOT_ENDED)),
         Index("uq_transfer_payment_hash", "payment_hash", unique=True, **only_where(NOT_FAILED)),
     )
 
@@ -36,6 +39,7 @@ class TransferRow(Row, table=True):
     amount_value: int = Field(sa_type=BigInteger)
     fee_max_value: int = Field(sa_type=BigInteger)
     from_refundable_value: int = Field(sa_type=BigInteger)
+    fee_from_amount: int = Field(sa_type=BigInteger)
     fee_value: int | None = Field(sa_type=BigInteger, nullable=True)
     asset_code: str = Field(sa_type=Text)
     asset_scale: int = Field(sa_type=BigInteger)
@@ -76,6 +80,7 @@ class TransferAttemptRow(Row, table=True):
     asset_scale: int = Field(sa_type=BigInteger)
     success_action: str | None = Field(sa_type=Text, nullable=True)
     begun_at_us: int = Field(sa_type=BigInteger)
+    asked_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
     ended_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
 
 

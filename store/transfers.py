@@ -1,10 +1,12 @@
 """Transfers and their tries. A state moves by compare-and-set; what must happen once is a unique row."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy import bindparam, func, literal_column, or_, select, update
 
+from quittance.domain.errors import IllegalTransition
 from quittance.domain.ids import MerchantId, PaymentId, TransferId
 from quittance.domain.money import Asset, Money
 from quittance.domain.transfer import (
@@ -16,11 +18,12 @@ from quittance.domain.transfer import (
     TransferAttempt,
     TransferPurpose,
     TransferState,
+    may_move,
 )
 from quittance.store.by_key import many_by_key, one_by_id
 from quittance.store.listing import Listing
 from quittance.store.models import table_of
-from quittance.store.models_transfers import TransferAttemptRow, TransferRow
+from quittance.store.models_transfers import NOT_ENDED, TransferAttemptRow, TransferRow
 from quittance.store.statement import BatchStatement, Statement, every_column
 from quittance.store.transaction import Transaction, from_us, from_us_or_none, to_us
 
@@ -33,6 +36,13 @@ _BY_IDS = BatchStatement(lambda _, keys: select(*_TRANSFER.c).where(_TRANSFER.c.
 _BY_KEY = Statement(
     lambda _: select(*_TRANSFER.c).where(
         _TRANSFER.c.owner_id == bindparam("owner_id"), _TRANSFER.c.idempotency_key == bindparam("idempotency_key")
+    )
+)
+_OPEN = Statement(
+    lambda _: (
+        select(_TRANSFER.c.id)
+        .where(_TRANSFER.c.owner_id == bindparam("owner_id"), literal_column(NOT_ENDED))  # as the index says it
+        .limit(bindparam("most"))
     )
 )
 _COMPARE_AND_SET = Statement(
@@ -79,6 +89,18 @@ _FAILED = Statement(
         .limit(1)
     )
 )
+_NOTE_ASKING = Statement(
+    lambda _: (
+        update(_ATTEMPT)
+        .where(
+            _ATTEMPT.c.transfer_id == bindparam("of_transfer"),
+            _ATTEMPT.c.number == bindparam("of_number"),
+            or_(_ATTEMPT.c.state == AttemptState.SENDING.value, _ATTEMPT.c.state == AttemptState.UNKNOWN.value),
+            func.coalesce(_ATTEMPT.c.asked_at_us, -1) == bindparam("asked_before_us"),
+        )
+        .values(asked_at_us=bindparam("asked_at_us"))
+    )
+)
 _ATTEMPTS = BatchStatement(
     lambda _, keys: (
         select(*_ATTEMPT.c).where(_ATTEMPT.c.transfer_id.in_(keys)).order_by(_ATTEMPT.c.transfer_id, _ATTEMPT.c.number)
@@ -103,7 +125,13 @@ def transfers_by_id(transaction: Transaction, ids: Sequence[TransferId]) -> list
 
 
 def change_transfer(transaction: Transaction, before: Transfer, after: Transfer) -> bool:
-    """Store what may change of a transfer, if its state is still the one of ``before``."""
+    """Store what may change of a transfer, if its state is still the one of ``before``.
+
+    Raises:
+        IllegalTransition: the table does not allow the move; a bug.
+    """
+    if not may_move(before.state, after.state):
+        raise IllegalTransition(f"{before.id}: {before.state} -> {after.state}")
     changed = {
         "state": after.state.value,
         "state_reason": after.state_reason,
@@ -146,6 +174,11 @@ def count_transfers(
     return _LISTING.count(transaction, {"owner_id": owner_id, "purpose": purpose.value, "payment_id": payment_id})
 
 
+def count_open(transaction: Transaction, owner_id: str, *, most: int) -> int:
+    """Return how many transfers of an owner have not ended, counted up to ``most``."""
+    return len(transaction.all(_OPEN, {"owner_id": owner_id, "most": most}))
+
+
 def begin_attempt(transaction: Transaction, attempt: TransferAttempt) -> bool:
     """Write a try down; False when the transfer has a live one, or its reference is paid for another transfer."""
     return transaction.execute(_BEGIN, _attempt_columns(attempt)) == 1
@@ -160,6 +193,13 @@ def live_attempt(transaction: Transaction, transfer_id: TransferId) -> TransferA
 def has_failed(transaction: Transaction, provider: str, reference: str) -> bool:
     """Tell whether a try with this reference failed before."""
     return transaction.first(_FAILED, {"provider": provider, "reference": reference}) is not None
+
+
+def note_asking(transaction: Transaction, attempt: TransferAttempt, *, at: datetime) -> bool:
+    """Write down that the rail is asked now, before it is; False when somebody else did so meanwhile."""
+    before_us = -1 if attempt.asked_at is None else to_us(attempt.asked_at)
+    which: dict[str, object] = {"of_transfer": attempt.transfer_id, "of_number": attempt.number}
+    return transaction.execute(_NOTE_ASKING, which | {"asked_before_us": before_us, "asked_at_us": to_us(at)}) == 1
 
 
 def end_attempt(transaction: Transaction, attempt: TransferAttempt, ended: TransferAttempt) -> bool:
@@ -188,6 +228,7 @@ def _columns(transfer: Transfer) -> dict[str, object]:
         "amount_value": transfer.amount.value,
         "fee_max_value": transfer.fee_max.value,
         "from_refundable_value": transfer.from_refundable.value,
+        "fee_from_amount": int(transfer.fee_from_amount),
         "fee_value": None if transfer.fee is None else transfer.fee.value,
         "asset_code": transfer.amount.asset.code,
         "asset_scale": transfer.amount.asset.scale,
@@ -221,6 +262,7 @@ def _attempt_columns(attempt: TransferAttempt) -> dict[str, object]:
         "asset_scale": attempt.asset.scale,
         "success_action": attempt.success_action,
         "begun_at_us": to_us(attempt.begun_at),
+        "asked_at_us": None if attempt.asked_at is None else to_us(attempt.asked_at),
         "ended_at_us": None if attempt.ended_at is None else to_us(attempt.ended_at),
     }
 
@@ -240,6 +282,7 @@ def _to_domain(row: Any) -> Transfer:
         amount=Money(found["amount_value"], asset),
         fee_max=Money(found["fee_max_value"], asset),
         from_refundable=Money(found["from_refundable_value"], asset),
+        fee_from_amount=bool(found["fee_from_amount"]),
         fee=None if found["fee_value"] is None else Money(found["fee_value"], asset),
         destination=Destination(
             kind=DestinationKind(found["destination_kind"]),
@@ -274,5 +317,6 @@ def _to_attempt(row: Any) -> TransferAttempt:
         fee=None if found["fee_value"] is None else Money(found["fee_value"], asset),
         success_action=found["success_action"],
         begun_at=from_us(found["begun_at_us"]),
+        asked_at=from_us_or_none(found["asked_at_us"]),
         ended_at=from_us_or_none(found["ended_at_us"]),
     )

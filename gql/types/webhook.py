@@ -33,8 +33,8 @@ class WebhookEventType(Enum):
         EventKind.PAYMENT_UPDATED,
         "A payment changed in any other way: it was made, can be paid, expired, was canceled, or money came in part.",
     )
-    REFUND_UPDATED = _told(EventKind.REFUND_UPDATED, "A refund changed. No refunds are made yet.")
-    PAYOUT_UPDATED = _told(EventKind.PAYOUT_UPDATED, "A payout changed. No payouts are made yet.")
+    REFUND_UPDATED = _told(EventKind.REFUND_UPDATED, "A refund was begun, left, failed, or its outcome is unknown.")
+    PAYOUT_UPDATED = _told(EventKind.PAYOUT_UPDATED, "A payout was begun, left, failed, or its outcome is unknown.")
     ARTICLE_PUBLISHED = _told(EventKind.ARTICLE_PUBLISHED, "An article can be bought from now on.")
     ARTICLE_UPDATED = _told(EventKind.ARTICLE_UPDATED, "An article changed.")
     WEBHOOK_ENDPOINT_DISABLED = _told(

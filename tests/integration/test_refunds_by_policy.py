@@ -5,16 +5,44 @@ from typing import Any
 import pytest
 from tests.integration.conftest import Till
 from tests.integration.outgoing_money import claim, found, value
-from tests.integration.test_refunds import FEE_MAX_MSAT, PRICE_MSAT, address, totals
+from tests.integration.test_refunds import PRICE_MSAT, address, totals
 
 from quittance.domain.access import ANONYMOUS
-from quittance.domain.money import msat
+from quittance.domain.ids import LEDGER_TRANSACTION
+from quittance.domain.ledger import Account, AccountKind, Entry
+from quittance.domain.money import BTC_MSAT, msat
+from quittance.domain.payment import Payment
 from quittance.domain.policy import LatePolicy, OverPolicy, UnderPolicy
+from quittance.domain.transfer import FeeRule, most_payable
+from quittance.store import ledger
+
+
+def sent_of(owed_msat: int) -> int:
+    """Return what arrives of an amount that is owed: the way is paid out of it."""
+    return most_payable(owed_msat, FeeRule())
 
 
 async def refunds_of(till: Till) -> list[tuple[str, str, int]]:
     """Return why, how far and how much of each refund, the oldest first."""
     return [(row["reason"], row["state"], row["amount_value"]) for row in await till.rows("transfer")]
+
+
+async def in_debt(till: Till, *, msat_owed: int) -> None:
+    """Book more spent than the merchant has, as a rail does that charges more than it was allowed."""
+    merchant = Account(kind=AccountKind.MERCHANT, owner=till.shop.principal.merchant_id or "", asset=BTC_MSAT)
+    rail = Account(kind=AccountKind.PROVIDER, owner="lnd", asset=BTC_MSAT)
+    entries = [Entry(account=merchant, value=msat_owed), Entry(account=rail, value=-msat_owed)]
+    await till.services.database.write(
+        lambda t: ledger.post(t, entries, transaction_id=till.services.new_id(LEDGER_TRANSACTION), at=till.clock.now())
+    )
+
+
+async def assert_nothing_is_lost(till: Till, payment: Payment, *, owed: int) -> None:
+    """What was owed went back, was spent on the way, or is owed still, and the books say the same."""
+    sent = sum(row["amount_value"] + row["fee_value"] for row in await till.rows("transfer"))
+    assert await totals(till, payment) == (sent, owed - sent)
+    assert (await till.balances())["REFUNDABLE"] == -(owed - sent)
+    assert (await till.balances())["RESERVED"] == 0
 
 
 async def test_late_money_goes_back(till: Till) -> None:
@@ -27,10 +55,9 @@ async def test_late_money_goes_back(till: Till) -> None:
     await till.report(await till.money(late.payment.id, amount_msat=PRICE_MSAT))
     await till.send()
 
-    assert await refunds_of(till) == [("LATE", "SUCCEEDED", PRICE_MSAT)]
-    assert till.rails.nodes["bob"].balance_msat == bob + PRICE_MSAT
-    assert await totals(till, late.payment) == (PRICE_MSAT, 0)
-    assert (await till.balances())["REFUNDABLE"] == 0
+    assert await refunds_of(till) == [("LATE", "SUCCEEDED", sent_of(PRICE_MSAT))]
+    assert till.rails.nodes["bob"].balance_msat == bob + sent_of(PRICE_MSAT)
+    await assert_nothing_is_lost(till, late.payment, owed=PRICE_MSAT)
 
 
 async def test_an_underpayment_and_a_surplus_go_back(till: Till) -> None:
@@ -43,9 +70,13 @@ async def test_an_underpayment_and_a_surplus_go_back(till: Till) -> None:
     await till.report(await till.money(more.payment.id, amount_msat=PRICE_MSAT + 300_000))
     await till.send()
 
-    assert await refunds_of(till) == [("UNDERPAID", "SUCCEEDED", 200_000), ("SURPLUS", "SUCCEEDED", 300_000)]
+    assert await refunds_of(till) == [
+        ("UNDERPAID", "SUCCEEDED", sent_of(200_000)),
+        ("SURPLUS", "SUCCEEDED", sent_of(300_000)),
+    ]
     assert (await till.payment(more.payment.id)).status.value == "COMPLETE"
-    assert (await till.balances())["REFUNDABLE"] == 0
+    fees = sum(row["fee_value"] for row in await till.rows("transfer"))
+    assert (await till.balances())["REFUNDABLE"] == -(500_000 - sent_of(200_000) - sent_of(300_000) - fees)
 
 
 async def test_a_report_that_comes_again_refunds_nothing_again(till: Till) -> None:
@@ -58,22 +89,37 @@ async def test_a_report_that_comes_again_refunds_nothing_again(till: Till) -> No
         await till.report(money)
         await till.send()
 
-    assert await refunds_of(till) == [("UNDERPAID", "SUCCEEDED", 200_000)]
+    assert await refunds_of(till) == [("UNDERPAID", "SUCCEEDED", sent_of(200_000))]
 
 
-async def test_the_way_is_paid_out_of_the_money_where_the_merchant_has_none(till: Till) -> None:
+async def test_crumbs_stay_owed_and_cost_the_merchant_nothing(till: Till) -> None:
+    """Who pays too little or too much on purpose would else have the merchant pay the way, again and again."""
+    await till.sold(amount_msat=PRICE_MSAT)
+    await till.set_policy(over=OverPolicy.REFUND)
+    more = await till.order(amount=msat(PRICE_MSAT), refund_address=address(till))
+    crumbs = FeeRule().msat_min + 999
+    held = (await till.balances())["MERCHANT"]
+
+    await till.report(await till.money(more.payment.id, amount_msat=PRICE_MSAT + crumbs))
+    secret = till.services.derive.client_secret(more.payment.id)
+    said = {"clientSecret": secret, "destination": till.rails.new_invoice("carol", amount_msat=1)}
+    crumb = await claim(till, more.payment.id, as_=ANONYMOUS, **said)
+
+    assert await refunds_of(till) == []
+    assert await totals(till, more.payment) == (0, crumbs)
+    assert crumb["code"] == "INVALID_AMOUNT"
+    assert (await till.balances())["MERCHANT"] == held - PRICE_MSAT
+
+
+async def test_a_merchant_in_debt_still_has_its_money_booked(till: Till) -> None:
     await till.set_policy(under=UnderPolicy.REFUND)
     short = await till.order(amount=msat(PRICE_MSAT), refund_address=address(till))
-    paid = await till.pay(short.payment.id)
-    await till.report(await till.money(short.payment.id, amount_msat=PRICE_MSAT - 1))
-    await till.send()
+    await in_debt(till, msat_owed=5_000)
 
-    assert paid.received == msat(PRICE_MSAT)
-    assert await refunds_of(till) == [("UNDERPAID", "SUCCEEDED", PRICE_MSAT - 1 - FEE_MAX_MSAT)]
-    refunded, refundable = await totals(till, short.payment)
-    fee = (await till.rows("transfer"))[0]["fee_value"]
-    assert (refunded, refundable) == (PRICE_MSAT - 1 - FEE_MAX_MSAT + fee, FEE_MAX_MSAT - fee)
-    assert (await till.balances())["REFUNDABLE"] == -(FEE_MAX_MSAT - fee)
+    await till.report(await till.money(short.payment.id, amount_msat=200_000))
+
+    assert (await till.payment(short.payment.id)).received == msat(200_000)
+    assert await refunds_of(till) == [("UNDERPAID", "PENDING", sent_of(200_000))]
 
 
 @pytest.mark.parametrize("refund_address", [None, "my wallet", "lnbcrt1nonsense"])
@@ -99,9 +145,9 @@ async def test_money_that_cannot_be_sent_stays_owed_until_its_payer_claims_it(
     nothing = await claim(till, short.payment.id, as_=ANONYMOUS, key="c2", **said)
 
     assert (stranger["code"], merchant["code"]) == ("PAYMENT_NOT_FOUND", "PAYMENT_NOT_FOUND")
-    assert (begun["reason"], value(begun["amount"]), again["id"]) == ("CLAIMED", 200_000, begun["id"])
+    assert (begun["reason"], value(begun["amount"]), again["id"]) == ("CLAIMED", sent_of(200_000), begun["id"])
     assert (await found(till, begun["id"]))["status"] == "SUCCEEDED"
-    assert nothing["code"] == "NOTHING_TO_REFUND"
+    assert nothing["code"] == "INVALID_AMOUNT"  # what its way did not cost is owed still, and not worth another way
 
 
 async def test_a_payer_claims_what_is_owed_and_not_what_was_bought(till: Till) -> None:

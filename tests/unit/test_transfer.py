@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from quittance.domain.ids import MerchantId, PaymentId, TransferId
 from quittance.domain.ledger import AccountKind, Entry
-from quittance.domain.money import BTC_MSAT, Money, msat
+from quittance.domain.money import msat
 from quittance.domain.transfer import (
     FINAL,
     Destination,
@@ -27,6 +27,7 @@ from quittance.domain.transfer import (
     may_move,
     most_payable,
     refundable_left,
+    taken_left,
 )
 
 _AT = datetime(2026, 11, 25, tzinfo=UTC)
@@ -36,7 +37,9 @@ RULE = FeeRule()
 amounts = st.integers(min_value=1, max_value=10**14)
 
 
-def transfer(*, amount: int, fee_max: int, from_refundable: int = 0, owner: str = MERCHANT) -> Transfer:
+def transfer(
+    *, amount: int, fee_max: int, from_refundable: int = 0, from_amount: bool = False, owner: str = MERCHANT
+) -> Transfer:
     return Transfer(
         id=TransferId("rfd_" + "2" * 32),
         purpose=TransferPurpose.REFUND if owner == MERCHANT else TransferPurpose.PAYOUT,
@@ -49,6 +52,7 @@ def transfer(*, amount: int, fee_max: int, from_refundable: int = 0, owner: str 
         amount=msat(amount),
         fee_max=msat(fee_max),
         from_refundable=msat(from_refundable),
+        fee_from_amount=from_amount,
         fee=None,
         destination=Destination(kind=DestinationKind.ADDRESS, text="bob@example.com"),
         comment=None,
@@ -67,8 +71,10 @@ def transfer(*, amount: int, fee_max: int, from_refundable: int = 0, owner: str 
 def transfers(draw: st.DrawFn) -> Transfer:
     amount, fee_max = draw(amounts), draw(st.integers(min_value=0, max_value=10**9))
     owner = draw(st.sampled_from([MERCHANT, READER]))
-    owed = draw(st.integers(min_value=0, max_value=amount + fee_max)) if owner == MERCHANT else 0
-    return transfer(amount=amount, fee_max=fee_max, from_refundable=owed, owner=owner)
+    from_amount = owner == MERCHANT and draw(st.booleans())
+    most_owed = amount + fee_max if from_amount else amount
+    owed = draw(st.integers(min_value=0, max_value=most_owed)) if owner == MERCHANT else 0
+    return transfer(amount=amount, fee_max=fee_max, from_refundable=owed, from_amount=from_amount, owner=owner)
 
 
 def by_kind(*groups: Sequence[Entry]) -> dict[AccountKind, int]:
@@ -142,7 +148,13 @@ def test_a_rail_that_charges_more_than_it_was_allowed_is_booked_as_it_charged() 
     assert sums == {AccountKind.PROVIDER: -1_025, AccountKind.MERCHANT: 1_025}
 
 
-@given(transfers())
-def test_a_refund_takes_at_least_what_arrives_of_what_was_paid(one: Transfer) -> None:
-    assert one.taken_from_payment == Money(max(one.amount.value, one.from_refundable.value), BTC_MSAT)
-    assert replace(one, from_refundable=msat(0)).taken_from_payment == one.amount
+@given(transfers(), st.data())
+def test_a_refund_uses_up_of_its_payment_what_arrives_and_the_way_only_where_the_payer_bears_it(
+    one: Transfer, data: st.DataObject
+) -> None:
+    fee = data.draw(st.integers(min_value=0, max_value=one.fee_max.value))
+    left = taken_left(one, sent=one.amount, fee=msat(fee))
+
+    assert one.taken_from_payment.value - left == one.amount.value + (fee if one.fee_from_amount else 0)
+    assert refundable_left(one, sent=one.amount, fee=msat(fee)) <= left or not one.fee_from_amount
+    assert replace(one, fee_from_amount=False).taken_from_payment == one.amount

@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.Column("amount_value", sa.BigInteger(), nullable=False),
         sa.Column("fee_max_value", sa.BigInteger(), nullable=False),
         sa.Column("from_refundable_value", sa.BigInteger(), nullable=False),
+        sa.Column("fee_from_amount", sa.BigInteger(), nullable=False),
         sa.Column("fee_value", sa.BigInteger(), nullable=True),
         sa.Column("asset_code", sa.Text(), nullable=False),
         sa.Column("asset_scale", sa.BigInteger(), nullable=False),
@@ -51,6 +52,16 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_transfer_owner_id_purpose_id"), "transfer", ["owner_id", "purpose", "id"], unique=False)
     op.create_index(op.f("ix_transfer_payment_id_id"), "transfer", ["payment_id", "id"], unique=False)
+    op.create_index(op.f("ix_transfer_merchant_id_id"), "transfer", ["merchant_id", "id"], unique=False)
+    not_ended = sa.text("state <> 'FAILED' AND state <> 'SUCCEEDED'")
+    op.create_index(
+        "ix_transfer_open",
+        "transfer",
+        ["owner_id"],
+        unique=False,
+        sqlite_where=not_ended,
+        postgresql_where=not_ended,
+    )
     _unless_failed("uq_transfer_payment_hash", "transfer", ["payment_hash"])
     op.create_table(
         "transfer_attempt",
@@ -67,6 +78,7 @@ def upgrade() -> None:
         sa.Column("asset_scale", sa.BigInteger(), nullable=False),
         sa.Column("success_action", sa.Text(), nullable=True),
         sa.Column("begun_at_us", sa.BigInteger(), nullable=False),
+        sa.Column("asked_at_us", sa.BigInteger(), nullable=True),
         sa.Column("ended_at_us", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
             ["transfer_id"], ["transfer.id"], name=op.f("fk_transfer_attempt_transfer_id_transfer")
