@@ -301,12 +301,15 @@ class PaymentNotClaimable(QuittanceError):
 
 
 class AlreadyOwned(QuittanceError):
-    """The account bought the article before; ``payment_id`` is the payment that did."""
+    """The account bought the article before, or paid a part of it; ``payment_id`` is the payment that did."""
 
     code = "ALREADY_OWNED"
 
     def __init__(self, payment_id: str, article_id: str) -> None:
-        super().__init__("this account has bought the article already; the client secret still opens the other payment")
+        super().__init__(
+            "this account has bought the article already, or paid a part of it; "
+            "the client secret still opens the other payment"
+        )
         self.payment_id = payment_id
         self.article_id = article_id
 

@@ -13,13 +13,14 @@ from quittance.store.transaction import Transaction
 async def claim_payment(services: Services, principal: Principal, client_secret: str) -> Payment:
     """Have an anonymous view payment buy for the calling reader from now on; the same again changes nothing.
 
-    It may be settled or not, or settle meanwhile. An own payment for the same article that is not complete gives way
-    and becomes anonymous: its client secret, and money that still comes on it, open the article as before.
+    It may be settled or not, or settle meanwhile. An own payment for the same article on which nothing came gives
+    way and becomes anonymous: its client secret, and money that still comes on it, open the article as before.
 
     Raises:
         LoginRequired, InvalidInput, RateLimited: nothing changed.
         PaymentNotClaimable: it buys for another account, or for the merchant.
-        AlreadyOwned: the account bought the article with another payment; the client secret still opens this one.
+        AlreadyOwned: the account bought the article with another payment, or paid a part of it; the client secret
+            still opens this one.
     """
     account_id = principal.require_account()
     await services.admit_mutation(principal)
@@ -42,7 +43,7 @@ def _claim(transaction: Transaction, services: Services, account_id: AccountId, 
     own = None if found is None else payments.lock_payment(transaction, found.id)
     now = services.now()
     if own is not None:
-        if own.status is PaymentStatus.COMPLETE:
+        if own.status is PaymentStatus.COMPLETE or (own.received is not None and own.received.value):
             raise AlreadyOwned(own.id, payment.article_id)
         payments.change_viewer(transaction, own, to=own.id, at=now)
     return payments.change_viewer(transaction, payment, to=account_id, at=now)

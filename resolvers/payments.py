@@ -37,6 +37,11 @@ def is_payers(services: Services, principal: Principal, payment: Payment, client
     return payment.id in opened
 
 
+def may_act(principal: Principal) -> bool:
+    """Tell whether a caller who sees a payment may be given its client secret: any but a key that only reads."""
+    return principal.merchant_id is None or principal.allows(Scope.PAYMENTS_WRITE)
+
+
 async def find_payment(
     services: Services, principal: Principal, payment_id: PaymentId, client_secret: str | None = None
 ) -> Payment | None:

@@ -143,9 +143,10 @@ class Services:
             raise RuntimeError("this process was not given what finding payees takes")
         return self.payee_directory
 
-    def checkout_url(self, payment_id: PaymentId, *, client_secret: str) -> str:
-        """Return the page on which a person pays, and reads what was bought. It carries the secret."""
-        return f"{self.public_url}/pay/{payment_id}?client_secret={client_secret}"
+    def checkout_url(self, payment_id: PaymentId, *, client_secret: str | None) -> str:
+        """Return the page on which a person pays, and reads what was bought; without the secret it opens nothing."""
+        page = f"{self.public_url}/pay/{payment_id}"
+        return page if client_secret is None else f"{page}?client_secret={client_secret}"
 
     async def admit_mutation(self, principal: Principal) -> None:
         """Count one mutation of this caller.

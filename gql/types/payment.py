@@ -22,6 +22,7 @@ from quittance.gql.types.node import Node, PageInfo
 from quittance.gql.types.qr import QrFormat, qr_data_uri
 from quittance.gql.types.upvote import Upvote
 from quittance.gql.types.webhook import may_see_deliveries
+from quittance.resolvers.payments import may_act
 
 if TYPE_CHECKING:
     from quittance.gql.types.transfer import RefundConnection
@@ -172,10 +173,14 @@ class Payment(Node):
     def redirect_url(self) -> str | None:
         return None
 
-    @strawberry.field(description="A page that a person can pay on. It carries the client secret: treat it as one.")
+    @strawberry.field(
+        description="A page that a person can pay on. It carries the client secret: treat it as one. For webhooks, and "
+        "keys without `payments:write`, it lacks the secret, and opens nothing."
+    )
     def checkout_url(self, info: QuittanceInfo) -> str:
         services = info.context.services
-        secret = services.derive.client_secret(self.subject.id)
+        opens = may_act(info.context.principal)
+        secret = services.derive.client_secret(self.subject.id) if opens else None
         return services.checkout_url(self.subject.id, client_secret=secret)
 
     @strawberry.field(description="What happened to it, the oldest first.")

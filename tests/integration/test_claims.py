@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 from tests.integration.buying import OPEN, article_of, buy, claim, reader
+from tests.integration.outgoing_money import claim as claim_refund
 from tests.integration.test_isolation import new_article
 
 from quittance.domain.access import ANONYMOUS
+from quittance.domain.policy import OverPolicy
 from quittance.resolvers.settlements import Booking
 
 
@@ -95,6 +97,37 @@ async def test_a_claimed_payment_takes_the_place_of_one_that_was_not_paid(till: 
     assert (await article_of(till, article_id, as_=alice))["payment"]["id"] == claimed_id
     assert await opened(till, own) == await opened(till, anonymous) == "the text"
     assert (await claim(till, own["clientSecret"], as_=alice))["code"] == "ALREADY_OWNED"
+
+
+async def test_an_account_that_paid_a_part_keeps_its_own(till: Any) -> None:
+    article_id, alice = await new_article(till), await reader(till)
+    own, anonymous = await buy(till, article_id, as_=alice), await buy(till, article_id)
+    await till.report(await till.money(own["payment"]["id"], amount_msat=1_000))
+
+    refused = await claim(till, anonymous["clientSecret"], as_=alice)
+    await till.report(await till.money(anonymous["payment"]["id"]))
+
+    assert (refused["code"], refused["paymentId"]) == ("ALREADY_OWNED", own["payment"]["id"])
+    assert (await viewers(till))[own["payment"]["id"]] == alice.account_id
+    assert await opened(till, anonymous) == "the text"
+
+
+async def test_money_owed_on_a_claimed_payment_is_the_account_s(till: Any) -> None:
+    """A link that was shared before opens the article still, and no money; nor does a refund take the article away."""
+    article_id, alice = await new_article(till), await reader(till)
+    made = await buy(till, article_id)
+    payment_id, secret = made["payment"]["id"], made["clientSecret"]
+    await till.set_policy(over=OverPolicy.REFUND)
+    await till.report(await till.money(payment_id, amount_msat=int(made["payment"]["amount"]["value"]) + 300_000))
+    await claim(till, secret, as_=alice)
+
+    said = {"destination": till.rails.address_of("bob")}
+    shared = await claim_refund(till, payment_id, as_=ANONYMOUS, clientSecret=secret, **said)
+    own = await claim_refund(till, payment_id, as_=alice, **said)
+
+    assert shared["code"] == "PAYMENT_NOT_FOUND"
+    assert own["reason"] == "CLAIMED"
+    assert await opened(till, made) == "the text"
 
 
 async def test_two_unpaid_ones_can_be_swapped_back(till: Any) -> None:

@@ -62,9 +62,12 @@ async def test_a_key_that_may_write_articles_reaches_no_client_secret_and_no_bal
 
     writer = await till.shop.run(ARTICLE, {"id": article_id}, as_=key(till, Scope.ARTICLES_WRITE))
     reader = await till.shop.run(ARTICLE, {"id": article_id}, as_=key(till, Scope.PAYMENTS_READ))
+    both = key(till, Scope.PAYMENTS_READ, Scope.PAYMENTS_WRITE)
+    till_s = await till.shop.run(ARTICLE, {"id": article_id}, as_=both)
 
     assert writer == {"article": {"payment": None, "manuscript": "the text"}, "viewer": {"balances": []}}
-    assert made.client_secret in reader["article"]["payment"]["checkoutUrl"]
+    assert reader["article"]["payment"]["checkoutUrl"] == f"{till.services.public_url}/pay/{made.payment.id}"
+    assert made.client_secret in till_s["article"]["payment"]["checkoutUrl"]
     assert reader["article"]["manuscript"] is None
     assert reader["viewer"] == {"balances": [{"value": "5000"}]}
 
