@@ -84,7 +84,7 @@ class LndPayer:
     async def send(self, request: SendRequest) -> SentPayment:
         """Pay an invoice, and return how that stands when it is final, or when we waited long enough.
 
-        An invoice of this very node is paid too: the node settles it and keeps its own fee.
+        An invoice of this very node needs a way that leads back to it, which LND seldom finds: FAILED, NO_ROUTE.
 
         Raises:
             ProviderUnavailable: the outcome is unknown; look up the reference, and do not send again before that.

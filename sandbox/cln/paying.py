@@ -87,6 +87,7 @@ class Paying:
             fee_msat_max=number(given, "maxfee", default=max(_FEE_MSAT_MIN, amount_msat // 100)),
             payment_request=text(given, "invstring"),
             allow_self=True,
+            settles_own=True,
         )
 
 

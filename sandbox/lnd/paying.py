@@ -35,7 +35,11 @@ _CALL: Final = "SendPaymentV2"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentOrder:
-    """What to pay: an invoice, or its parts with an amount of the payer's choice."""
+    """What to pay: an invoice, or its parts with an amount of the payer's choice.
+
+    ``settles_own``: the payer settles its own invoices by itself. One that does not needs a way that leads back to it,
+    and peers by default let nothing back through the channel it came by (LND's allow-circular-route).
+    """
 
     destination: bytes
     payment_hash: bytes
@@ -44,6 +48,7 @@ class PaymentOrder:
     fee_msat_max: int
     payment_request: str
     allow_self: bool
+    settles_own: bool = False
     custom_records: Mapping[int, bytes] = field(default_factory=dict)
 
 
@@ -154,7 +159,7 @@ def start(network: Network, payer: SandboxNode, order: PaymentOrder) -> PaymentR
         custom_records=written_records(order.custom_records),
         created_at_ns=int(network.clock.now().timestamp() * 1_000_000) * 1_000,
     )
-    reason = _no_way(network, account.balance_msat, order, fee_msat=fee_msat)
+    reason = _no_way(network, payer, order, fee_msat=fee_msat)
     if reason is not None:
         payment = replace(payment, status=ln.Payment.FAILED, failure_reason=reason)
         network.apply(Change(nodes={payer.name: account}, payments=[payment]))
@@ -170,11 +175,14 @@ def start(network: Network, payer: SandboxNode, order: PaymentOrder) -> PaymentR
 
 
 def _no_way(
-    network: Network, balance_msat: int, order: PaymentOrder, *, fee_msat: int
+    network: Network, payer: SandboxNode, order: PaymentOrder, *, fee_msat: int
 ) -> "ln.PaymentFailureReason | None":
+    balance_msat = payer.record.balance_msat
     if balance_msat < order.amount_msat:
         return ln.FAILURE_REASON_INSUFFICIENT_BALANCE
     if network.faults.take(network.chain.rail, "no_route", method=_CALL) is not None:
+        return ln.FAILURE_REASON_NO_ROUTE
+    if order.destination == payer.key.public and not order.settles_own:
         return ln.FAILURE_REASON_NO_ROUTE
     if network.node_at(order.destination) is None or fee_msat > order.fee_msat_max:
         return ln.FAILURE_REASON_NO_ROUTE

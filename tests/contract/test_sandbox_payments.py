@@ -144,7 +144,7 @@ async def test_more_than_the_balance_cannot_be_paid(rails: SandboxRails, merchan
         await rails.pay(invoice.payment_request)
 
 
-async def test_a_node_pays_itself_only_when_allowed(rails: SandboxRails, alice: Any) -> None:
+async def test_a_node_seeks_a_way_to_itself_only_when_allowed_and_finds_none(rails: SandboxRails, alice: Any) -> None:
     invoice = await add(alice, value=10)
     code, text = await refusal(drained(send(alice, payment_request=invoice.payment_request, fee_limit_sat=10)))
 
@@ -152,8 +152,8 @@ async def test_a_node_pays_itself_only_when_allowed(rails: SandboxRails, alice: 
     final = (await drained(send(alice, **allowed)))[-1]
 
     assert (code, text) == (grpc.StatusCode.UNKNOWN, "self-payments not allowed")
-    assert final.status == ln.Payment.SUCCEEDED
-    assert rails.nodes["alice"].balance_msat == START_MSAT - route_fee_msat(10_000)
+    assert (final.status, final.failure_reason) == (ln.Payment.FAILED, ln.FAILURE_REASON_NO_ROUTE)
+    assert rails.nodes["alice"].balance_msat == START_MSAT
 
 
 async def test_an_invoice_of_another_network_is_refused(rails: SandboxRails) -> None:

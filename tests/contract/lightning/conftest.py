@@ -63,6 +63,11 @@ class PayingRail(Protocol):
         """The public key of the node that takes payments without an invoice."""
         ...
 
+    @property
+    def settles_own(self) -> bool:
+        """Whether the payer's node settles its own invoices, without any way that leads back to it."""
+        ...
+
     async def earn(self, amount_msat: int) -> None:
         """Give the payer's node money, as a customer would."""
         ...
@@ -94,6 +99,7 @@ class SandboxRail:
     """A node of the sandbox that pays, and its surroundings."""
 
     own = "merchant"
+    settles_own = False
     payer: LndPayer | ClnPayer
 
     def __init__(self, rails: SandboxRails, *, payee: NodeClient) -> None:
@@ -158,6 +164,7 @@ class ClnRail(SandboxRail):
     """The merchant's Core Lightning node, with the rune that may spend; its payments meet the network's faults."""
 
     own = "cln"
+    settles_own = True
 
     def __init__(self, rails: SandboxRails, *, payee: NodeClient) -> None:
         super().__init__(rails, payee=payee)
