@@ -76,6 +76,14 @@ class OptionState(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
+class HoldOrder(StrEnum):
+    """What is to become of held money. EXPIRE is our own order, when nobody gave one in time."""
+
+    CAPTURE = "CAPTURE"
+    RELEASE = "RELEASE"
+    EXPIRE = "EXPIRE"
+
+
 UNDECIDED = frozenset({OptionState.PENDING, OptionState.UNKNOWN})
 
 
@@ -100,7 +108,7 @@ class Payment:
 
     ``notify_url`` is told of its events besides the merchant's endpoints, and may hold the merchant's own tokens.
     With ``hold``, money that comes is not ours before it is captured; ``hold_expires_at`` is when we give it back by
-    ourselves, and means nothing in any status but HELD.
+    ourselves, unless ``hold_order`` says before what is to become of it; both mean nothing in any status but HELD.
     ``described_by`` is the text whose hash its invoices carry instead of the description: what a payer was offered.
     """
 
@@ -125,6 +133,7 @@ class Payment:
     notify_url: str | None = field(default=None, repr=False)
     hold: bool = False
     hold_expires_at: datetime | None = None
+    hold_order: HoldOrder | None = None
     described_by: str | None = None
 
     @property

@@ -59,7 +59,7 @@ ReleasePaymentResult = Annotated[
 ]
 
 
-@strawberry.type
+@strawberry.type(description="What can be done with money that is held.")
 class HoldMutations:
     @strawberry.mutation(
         description="Take the money that a payment holds, asked for with `hold: true`. Only then is it COMPLETE."

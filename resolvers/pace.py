@@ -12,9 +12,12 @@ HOLD_AGE_PER_CHECK = 20  # an invoice whose money will be held is asked about th
 def next_check(rules: PaymentRules, *, now: datetime, option: PaymentOption, payment: Payment) -> datetime:
     """Return when the provider is asked again: at twice the age each time, and always at expiry.
 
-    Feeds do not tell that money is held, nor that it went back: there the provider is asked more often.
+    Feeds do not tell that money is held, nor that it went back: there the provider is asked more often, and what was
+    ordered for it is repeated until the provider has done it.
     """
     interval = timedelta(seconds=rules.reconcile_interval_s)
+    if option.state is OptionState.HELD and payment.hold_order is not None:
+        return now + interval
     held_until = payment.hold_expires_at if option.state is OptionState.HELD else None
     ends_at = held_until or option.expires_at
     if now >= ends_at:  # a node cancels what lapsed within seconds: look soon, then ever less often

@@ -8,8 +8,9 @@ import structlog
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
 from quittance.domain.ids import OptionId
 from quittance.domain.job import Job, JobEnd, JobState
-from quittance.domain.payment import UNDECIDED, OptionState, Payment, PaymentOption, PaymentStatus
-from quittance.providers.base import Invoice, InvoiceStatus, Settlement
+from quittance.domain.payment import UNDECIDED, HoldOrder, OptionState, Payment, PaymentOption, PaymentStatus
+from quittance.providers.base import Invoice, InvoiceStatus, ReceivingProvider, Settlement
+from quittance.resolvers.hold_orders import carry_out, ran_out, standing_order
 from quittance.resolvers.invoice_outcomes import changed, fail_option, record_invoice
 from quittance.resolvers.invoices import claim
 from quittance.resolvers.jobs import JobRun
@@ -23,6 +24,8 @@ log = structlog.get_logger("quittance.reconciliation")
 
 CANCELED_AT_PROVIDER = "CANCELED_AT_PROVIDER"
 HOLD_EXPIRED = "HOLD_EXPIRED"
+RELEASED_BY_MERCHANT = "RELEASED_BY_MERCHANT"
+FORGOTTEN_AFTER = timedelta(days=1)  # past the end of a hold: longer than the time locks of payments
 TAKEN_S = 1.0  # how soon an attempt is looked at again that somebody else works on
 
 
@@ -61,8 +64,7 @@ async def reconcile_option(services: Services, option: PaymentOption) -> bool:
         return False
     try:
         invoice = await rail.lookup_invoice(option.reference)
-        if await _takes_back(services, option, invoice):
-            invoice = await rail.cancel_invoice(option.reference)
+        invoice = await _acted_on(services, rail, option, invoice)
     except (ProviderUnavailable, ProviderMisconfigured):
         await _postpone(services, option)
         raise
@@ -70,26 +72,31 @@ async def reconcile_option(services: Services, option: PaymentOption) -> bool:
     return True
 
 
+async def _acted_on(services: Services, rail: ReceivingProvider, option: PaymentOption, invoice: Invoice) -> Invoice:
+    """Do at the provider what is left to be done there, if anything is, and return how the invoice stands then."""
+    if await _takes_back(services, option, invoice):
+        return await rail.cancel_invoice(option.reference)
+    if option.state is not OptionState.HELD or invoice.status is not InvoiceStatus.HELD:
+        return invoice
+    order = await standing_order(services, option)
+    return invoice if order is None else await carry_out(services, option, order)
+
+
 async def _takes_back(services: Services, option: PaymentOption, invoice: Invoice) -> bool:
-    """Tell whether an invoice may not be paid any more, or what it holds has to go back."""
+    """Tell whether an invoice may not be paid any more, or holds what was never to be held."""
     if option.state is OptionState.CLOSED:
         return invoice.status in {InvoiceStatus.OPEN, InvoiceStatus.HELD}
-    if option.state is not OptionState.HELD:
+    if option.state is OptionState.HELD:  # what was held is gone; it is not held a second time
+        return invoice.status is InvoiceStatus.OPEN
+    if option.state is not OptionState.OPEN or invoice.status is not InvoiceStatus.HELD:
         return False
-    if invoice.status is InvoiceStatus.OPEN:  # what was held is gone; it is not held a second time
-        return True
     payment = (await services.database.read(lambda t: payments.payments_by_id(t, [option.payment_id])))[0]
-    return invoice.status is InvoiceStatus.HELD and payment is not None and _ran_out(payment, at=services.now())
+    # a version that knew no holds has had these books: nobody can order a capture any more
+    return payment is not None and not payment.hold
 
 
-def _ran_out(payment: Payment, *, at: datetime) -> bool:
-    return payment.hold_expires_at is not None and at >= payment.hold_expires_at
-
-
-async def apply_lookup(
-    services: Services, option: PaymentOption, invoice: Invoice, *, released: str | None = None
-) -> None:
-    """Book what the provider says of one attempt; ``released`` is why we gave back what it held, if we did."""
+async def apply_lookup(services: Services, option: PaymentOption, invoice: Invoice) -> None:
+    """Book what the provider says of one attempt."""
     if option.state in UNDECIDED:
         if invoice.status is InvoiceStatus.MISSING:
             await _give_up(services, option)
@@ -106,9 +113,7 @@ async def apply_lookup(
             lambda transaction: book_settlement(transaction, services, provider=option.provider, settlement=settlement)
         )
     elif invoice.status in {InvoiceStatus.CANCELED, InvoiceStatus.MISSING}:
-        await services.database.write(
-            lambda transaction: _close(transaction, services, option, invoice, released=released)
-        )
+        await services.database.write(lambda transaction: _close(transaction, services, option, invoice))
     elif invoice.status is InvoiceStatus.HELD:
         await services.database.write(lambda transaction: _hold(transaction, services, option))
     else:
@@ -156,7 +161,7 @@ def _hold(transaction: Transaction, services: Services, option: PaymentOption) -
         options.set_option_state(transaction, current, OptionState.CLOSED, check_at=now)
         return
     until = now + timedelta(seconds=services.rules.hold_s_max)
-    after = replace(payment.advance(PaymentStatus.HELD, at=now), hold_expires_at=until)
+    after = replace(payment.advance(PaymentStatus.HELD, at=now), hold_expires_at=until, hold_order=None)
     held = replace(current, state=OptionState.HELD)
     check_at = next_check(services.rules, now=now, option=held, payment=after)
     options.set_option_state(transaction, current, OptionState.HELD, check_at=check_at)
@@ -166,29 +171,32 @@ def _hold(transaction: Transaction, services: Services, option: PaymentOption) -
 
 
 def _end_hold(
-    transaction: Transaction,
-    services: Services,
-    payment: Payment,
-    option: PaymentOption,
-    *,
-    released: str | None,
-    missing: bool,
+    transaction: Transaction, services: Services, payment: Payment, option: PaymentOption, *, missing: bool
 ) -> None:
     """What was held went back to its payer: we let it go, or its time ran out, or the provider did it by itself."""
     now = services.now()
-    ran_out = _ran_out(payment, at=now)
-    if missing and released is None and not ran_out:  # a provider that forgot it, or another one: look again
+    if missing and not _is_gone(payment, at=now):  # a provider that forgot it, or another one: look again
         _keep_watching(transaction, services, option)
         return
     options.set_option_state(transaction, option, OptionState.CLOSED, check_at=None)
-    if payment.status is not PaymentStatus.HELD:
-        return
-    if released is not None:
-        _move(transaction, payment, PaymentStatus.CANCELED, reason=released, now=now)
-    elif ran_out:
-        _move(transaction, payment, PaymentStatus.EXPIRED, reason=HOLD_EXPIRED, now=now)
-    else:
-        _move(transaction, payment, PaymentStatus.CANCELED, reason=CANCELED_AT_PROVIDER, now=now)
+    if payment.status is PaymentStatus.HELD:
+        to, reason = _end_of(payment, at=now)
+        _move(transaction, payment, to, reason=reason, now=now)
+
+
+def _is_gone(payment: Payment, *, at: datetime) -> bool:
+    """Tell whether money that the provider knows nothing of needs no more looking for."""
+    if payment.hold_order is HoldOrder.CAPTURE:
+        return ran_out(payment, at=at - FORGOTTEN_AFTER)
+    return payment.hold_order is not None or ran_out(payment, at=at)
+
+
+def _end_of(payment: Payment, *, at: datetime) -> tuple[PaymentStatus, str]:
+    if payment.hold_order is HoldOrder.RELEASE:
+        return PaymentStatus.CANCELED, RELEASED_BY_MERCHANT
+    if payment.hold_order is HoldOrder.EXPIRE or (payment.hold_order is None and ran_out(payment, at=at)):
+        return PaymentStatus.EXPIRED, HOLD_EXPIRED
+    return PaymentStatus.CANCELED, CANCELED_AT_PROVIDER
 
 
 def _wind_up(transaction: Transaction, services: Services, option: PaymentOption) -> None:
@@ -201,9 +209,7 @@ def _wind_up(transaction: Transaction, services: Services, option: PaymentOption
     options.set_option_state(transaction, option, OptionState.SETTLED, check_at=None)
 
 
-def _close(
-    transaction: Transaction, services: Services, option: PaymentOption, invoice: Invoice, *, released: str | None
-) -> None:
+def _close(transaction: Transaction, services: Services, option: PaymentOption, invoice: Invoice) -> None:
     """The provider takes no more money on this attempt: let the payment follow, and stop asking."""
     now = services.now()
     payment = payments.lock_payment_of(transaction, option)
@@ -212,7 +218,7 @@ def _close(
         return
     missing = invoice.status is InvoiceStatus.MISSING
     if current.state is OptionState.HELD:
-        _end_hold(transaction, services, payment, current, released=released, missing=missing)
+        _end_hold(transaction, services, payment, current, missing=missing)
         return
     expired = now >= option.expires_at
     if missing and not expired:

@@ -121,6 +121,7 @@ class PaymentRow(Row, table=True):
     hold: int = Field(sa_type=BigInteger)
     hold_expires_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
     described_by: str | None = Field(sa_type=Text, nullable=True)
+    hold_order: str | None = Field(sa_type=Text, nullable=True)
 
 
 class PaymentOptionRow(Row, table=True):

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
 
 from quittance.domain.ids import AccountId, ArticleId, MerchantId, PaymentId
 from quittance.domain.money import Asset, Money
-from quittance.domain.payment import Payment, PaymentFilter, PaymentOption, PaymentPurpose, PaymentStatus
+from quittance.domain.payment import HoldOrder, Payment, PaymentFilter, PaymentOption, PaymentPurpose, PaymentStatus
 from quittance.domain.text import is_storable
 from quittance.store.by_key import one_by_id
 from quittance.store.listing import Listing, Narrowing
@@ -23,7 +23,7 @@ _INSERT = Statement(lambda _: insert(_PAYMENT).values(every_column(_PAYMENT)))
 _BY_IDS = BatchStatement(lambda _, keys: select(*_PAYMENT.c).where(_PAYMENT.c.id.in_(keys)))
 _LOCK = Statement(lambda _: select(*_PAYMENT.c).where(_PAYMENT.c.id == bindparam("id")).with_for_update())
 _CHANGED = ("status", "status_reason", "received_value", "modified_at_us", "expires_at_us", "settled_at_us",
-            "hold_expires_at_us")  # fmt: skip
+            "hold_expires_at_us", "hold_order")  # fmt: skip
 _COMPARE_AND_SET = Statement(
     lambda _: (
         update(_PAYMENT)
@@ -44,8 +44,17 @@ _OPEN = Statement(
         .returning(*_PAYMENT.c)
     )
 )
-
-
+_ORDER_HOLD = Statement(
+    lambda _: (
+        update(_PAYMENT)
+        .where(
+            _PAYMENT.c.id == bindparam("payment_id"),
+            _PAYMENT.c.status == PaymentStatus.HELD.value,
+            _PAYMENT.c.hold_order.is_(None),
+        )
+        .values(hold_order=bindparam("order"), modified_at_us=bindparam("at_us"))
+    )
+)
 _SET_VIEWER = Statement(
     lambda _: (
         update(_PAYMENT)
@@ -109,6 +118,7 @@ def insert_payment(transaction: Transaction, payment: Payment) -> None:
             "hold": int(payment.hold),
             "hold_expires_at_us": None if payment.hold_expires_at is None else to_us(payment.hold_expires_at),
             "described_by": payment.described_by,
+            "hold_order": payment.hold_order and payment.hold_order.value,
         },
     )
 
@@ -146,9 +156,16 @@ def change_payment(transaction: Transaction, before: Payment, after: Payment) ->
             "expires_at_us": None if after.expires_at is None else to_us(after.expires_at),
             "settled_at_us": None if after.settled_at is None else to_us(after.settled_at),
             "hold_expires_at_us": None if after.hold_expires_at is None else to_us(after.hold_expires_at),
+            "hold_order": after.hold_order and after.hold_order.value,
         },
     )
     return changed == 1
+
+
+def order_hold(transaction: Transaction, payment_id: PaymentId, order: HoldOrder, *, at: datetime) -> bool:
+    """Remember what is to become of what a payment holds; False when it holds nothing, or an order stands."""
+    parameters = {"payment_id": payment_id, "order": order.value, "at_us": to_us(at)}
+    return transaction.execute(_ORDER_HOLD, parameters) == 1
 
 
 def open_payment(
@@ -224,7 +241,7 @@ def _to_domain(row: Any) -> Payment:
     (
         id_, merchant_id, viewer, article_id, status, status_reason, purpose, provider, amount, code, scale,
         received, description, correlation_id, refund_address, expires_in_s, created, modified, expires, settled,
-        notify_url, hold, hold_expires, described_by,
+        notify_url, hold, hold_expires, described_by, hold_order,
     ) = row  # fmt: skip
     asset = Asset(code, scale)
     return Payment(
@@ -250,4 +267,5 @@ def _to_domain(row: Any) -> Payment:
         hold=bool(hold),
         hold_expires_at=from_us_or_none(hold_expires),
         described_by=described_by,
+        hold_order=None if hold_order is None else HoldOrder(hold_order),
     )

@@ -96,6 +96,10 @@ class Holder:
         found: InvoiceRecord = self.till.rails.nodes[node].invoices[bytes.fromhex(reference)]
         return found
 
+    async def audited(self) -> list[dict[str, Any]]:
+        """Return the audit log's entries on payments, the oldest first."""
+        return [row for row in await self.till.rows("audit_entry") if row["action"].startswith("PAYMENT_")]
+
     async def assert_taken_once(self, payment_id: str) -> None:
         """The node has it, the books have it once, and the world was told once."""
         assert (await self.invoice(payment_id)).state == ln.Invoice.SETTLED

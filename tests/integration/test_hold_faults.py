@@ -38,18 +38,17 @@ async def test_u1_a_capture_whose_answer_is_lost_is_unknown_and_found_by_a_looku
     assert (await holder.capture(payment_id))["payment"]["status"] == "COMPLETE"
 
 
-async def test_u1_a_capture_that_did_not_reach_the_node_leaves_the_money_held(holder: Holder) -> None:
+async def test_u1_a_capture_that_did_not_reach_the_node_is_repeated(holder: Holder) -> None:
     payment_id = await holder.held()
     await holder.till.rails.faults.arm("lnd", "unavailable", method="SettleInvoice")
 
     lost = await holder.capture(payment_id)
+    before = ((await holder.read(payment_id))["status"], (await holder.invoice(payment_id)).state)
     await holder.till.reconcile()
-    held = (await holder.read(payment_id))["status"]
-    again = await holder.capture(payment_id)
 
-    assert (lost, held) == (UNKNOWN, "HELD")
-    assert again["payment"]["status"] == "COMPLETE"
+    assert (lost, before) == (UNKNOWN, ("HELD", ln.Invoice.ACCEPTED))
     await holder.assert_taken_once(payment_id)
+    assert (await holder.capture(payment_id))["payment"]["status"] == "COMPLETE"
 
 
 async def test_u1_a_capture_that_the_node_obeyed_and_could_not_confirm_is_unknown(holder: Holder) -> None:
@@ -63,22 +62,18 @@ async def test_u1_a_capture_that_the_node_obeyed_and_could_not_confirm_is_unknow
     await holder.assert_taken_once(payment_id)
 
 
-@pytest.mark.parametrize(("fault", "left"), [("lost_answer", "CANCELED"), ("unavailable", "HELD")])
-async def test_u1_a_release_whose_answer_is_lost_is_unknown_and_found_by_a_lookup(
-    holder: Holder, fault: str, left: str
-) -> None:
+@pytest.mark.parametrize("fault", ["lost_answer", "unavailable"])
+async def test_u1_a_release_whose_answer_is_lost_is_unknown_then_found_or_repeated(holder: Holder, fault: str) -> None:
     payment_id = await holder.held()
     await holder.till.rails.faults.arm("lnd", fault, method="CancelInvoice")
 
     lost = await holder.release(payment_id)
+    before = (await holder.read(payment_id))["status"]
     await holder.till.reconcile()
-    found = (await holder.read(payment_id))["status"]
-    again = await holder.release(payment_id)
 
-    assert (lost, found) == (UNKNOWN, left)
-    assert again["payment"]["status"] == "CANCELED"
-    reason = "CANCELED_AT_PROVIDER" if left == "CANCELED" else "RELEASED_BY_MERCHANT"
-    await holder.assert_given_back(payment_id, "CANCELED", reason)
+    assert (lost, before) == (UNKNOWN, "HELD")
+    await holder.assert_given_back(payment_id, "CANCELED", "RELEASED_BY_MERCHANT")
+    assert (await holder.release(payment_id))["payment"]["status"] == "CANCELED"
 
 
 async def test_u1_an_invoice_whose_answer_is_lost_holds_all_the_same(holder: Holder) -> None:
@@ -125,14 +120,14 @@ async def test_r6_capture_and_release_together_come_to_one_end(
     status = (await holder.read(payment_id))["status"]
     ended = {"COMPLETE": "CapturePaymentSuccess", "CANCELED": "ReleasePaymentSuccess"}[status]
     said = [answer for answer in answers if answer["__typename"] != ended]
-    assert len(answers) - len(said) == 6
-    assert said == [REFUSED | {"status": status}] * 6
+    assert len(said) == 6
+    assert all(answer in [REFUSED | {"status": "HELD"}, REFUSED | {"status": status}] for answer in said)
     if status == "COMPLETE":
         await holder.assert_taken_once(payment_id)
     else:
-        reason = (await holder.read(payment_id))["statusReason"]
-        assert reason in {"RELEASED_BY_MERCHANT", "CANCELED_AT_PROVIDER"}
-        await holder.assert_given_back(payment_id, "CANCELED", reason)
+        await holder.assert_given_back(payment_id, "CANCELED", "RELEASED_BY_MERCHANT")
+    (entry,) = await holder.audited()
+    assert entry["action"] == {"COMPLETE": "PAYMENT_CAPTURED", "CANCELED": "PAYMENT_RELEASED"}[status]
 
 
 async def test_r6_a_capture_at_the_very_end_of_a_hold_comes_to_one_end(
@@ -149,7 +144,7 @@ async def test_r6_a_capture_at_the_very_end_of_a_hold_comes_to_one_end(
         assert captured["__typename"] == "CapturePaymentSuccess"
         await holder.assert_taken_once(payment_id)
     else:
-        assert captured == REFUSED | {"status": "EXPIRED"}
+        assert captured in [REFUSED | {"status": "HELD"}, REFUSED | {"status": "EXPIRED"}]
         await holder.assert_given_back(payment_id, "EXPIRED", "HOLD_EXPIRED")
 
 

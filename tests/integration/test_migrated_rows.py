@@ -1,6 +1,7 @@
 """Rows that were there before a migration: they keep what they said, and gain what is asked of them now."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +14,8 @@ from tests.integration.webhook_post import Post, fan_out_all, sale, update
 from tests.integration.webhook_receiver import Receiver
 
 from quittance.domain.errors import ProviderUnavailable
+from quittance.providers.lnd._proto import lnrpc_pb2 as ln
+from quittance.resolvers.services import Services
 from quittance.sandbox.clock import SandboxClock
 from quittance.store.migrate import SCRIPTS, _config, _on_connection, differences, upgrade
 
@@ -146,6 +149,43 @@ async def test_held_payments_go_back_to_open_ones_and_the_rest_were_never_held(t
     assert before == {plain: ("PENDING_PAYMENT", "OPEN"), held: ("PENDING_PAYMENT", "OPEN")}
     assert [(row["hold"], row["hold_expires_at_us"]) for row in await till.rows("payment")] == [(0, None)] * 2
     assert await asyncio.to_thread(differences, database_url) is None
+
+
+async def test_money_that_was_held_before_the_books_forgot_holds_goes_back(
+    till: Any, new_services: Callable[[], Services], database_url: str
+) -> None:
+    holder = Holder(till)
+    payment_id = await holder.held()
+    await go_back(database_url, "held payments")
+    await asyncio.to_thread(upgrade, database_url)
+    after = holder.on(new_services())
+    locked = (await after.invoice(payment_id)).state
+
+    after.wait(after.till.services.rules.reconcile_interval_s)
+    await after.till.reconcile()
+
+    assert locked == ln.Invoice.ACCEPTED
+    await after.assert_given_back(payment_id, "CANCELED", "CANCELED_AT_PROVIDER")
+    assert await after.till.rows("job") == []
+
+
+async def test_a_version_that_knows_no_orders_of_holds_keeps_what_is_held(
+    till: Any, new_services: Callable[[], Services], database_url: str
+) -> None:
+    holder = Holder(till)
+    payment_id = await holder.held()
+    await till.rails.faults.arm("lnd", "unavailable", method="SettleInvoice")
+    await holder.capture(payment_id)
+    ordered = [row["hold_order"] for row in await till.rows("payment")]
+
+    await go_back(database_url, "orders of holds")
+    await asyncio.to_thread(upgrade, database_url)
+    after = holder.on(new_services())
+
+    (row,) = await after.till.rows("payment")
+    assert (ordered, row["status"], row["hold_order"]) == (["CAPTURE"], "HELD", None)
+    assert (await after.capture(payment_id))["payment"]["status"] == "COMPLETE"
+    await after.assert_taken_once(payment_id)
 
 
 CHECKS_ARE_JOBS = "checks are jobs, lanes know more, done jobs are gone"
