@@ -1,4 +1,4 @@
-"""Who did what: one entry for every change that a key or the command line made."""
+"""Who did what: one entry for every change that a key or the command line made, and for money refused its way."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +24,7 @@ class AuditAction(StrEnum):
     PAYMENT_CANCELED = "PAYMENT_CANCELED"
     PAYMENT_REFUNDED = "PAYMENT_REFUNDED"
     PAYOUT_REQUESTED = "PAYOUT_REQUESTED"
+    DESTINATION_REFUSED = "DESTINATION_REFUSED"
     WITHDRAWAL_CREATED = "WITHDRAWAL_CREATED"
     PAYMENT_CAPTURED = "PAYMENT_CAPTURED"
     PAYMENT_RELEASED = "PAYMENT_RELEASED"
@@ -70,7 +71,9 @@ class AuditFilter:
 
 
 def actor_of(principal: Principal | None) -> tuple[str, str]:
-    """Return the id and the name of who acts: an API key, or the command line of the server's machine."""
-    if principal is None or principal.key_id is None:
+    """Return the id and the name of who acts: an API key, a reader, a payer, or the command line of the machine."""
+    if principal is not None and principal.key_id is not None:
+        return principal.key_id, principal.key_name or ""
+    if principal is None or principal.merchant_id is not None:
         return _COMMAND_LINE, _COMMAND_LINE
-    return principal.key_id, principal.key_name or ""
+    return principal.account_id or principal.payment_id or "payer", "reader" if principal.account_id else "payer"

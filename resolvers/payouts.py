@@ -21,7 +21,7 @@ from quittance.domain.transfer import (
     own_account,
 )
 from quittance.providers.base import SendingProvider
-from quittance.resolvers.audit import record
+from quittance.resolvers.audit import record, refusals_recorded
 from quittance.resolvers.payees import check_invoice, check_reachable, read_payable
 from quittance.resolvers.sending import ask_payee
 from quittance.resolvers.services import Services
@@ -111,7 +111,9 @@ async def request_payout(services: Services, principal: Principal, order: Payout
             record(transaction, services, principal, action=AuditAction.PAYOUT_REQUESTED, subject_id=payout.id)
         return payout
 
-    payout = await ask_payee(services, await services.database.write(unit))
+    async with refusals_recorded(services, principal, merchant_id=owner.merchant_id, subject_id=owner.id):
+        begun = await services.database.write(unit)
+    payout = await ask_payee(services, begun)
     services.wake_jobs()
     return payout
 

@@ -5,6 +5,7 @@ from quittance.domain.errors import PaymentNotFound
 from quittance.domain.ids import ACCOUNT, TransferId, prefix_of
 from quittance.domain.payment import Payment
 from quittance.domain.transfer import RefundReason, Transfer
+from quittance.resolvers.audit import refusals_recorded
 from quittance.resolvers.payments import find_payment, is_payers
 from quittance.resolvers.refunds import RefundOrder, begin_refund
 from quittance.resolvers.sending import ask_payee
@@ -35,7 +36,13 @@ async def claim_refund(
             raise PaymentNotFound(order.payment_id)
         return begin_refund(transaction, services, payment, order, reason=RefundReason.CLAIMED)[0]
 
-    refund = await ask_payee(services, await services.database.write(unit))
+    found = (
+        await services.database.read(lambda transaction: payments.payments_by_id(transaction, [order.payment_id]))
+    )[0]
+    merchant_id = None if found is None else found.merchant_id
+    async with refusals_recorded(services, principal, merchant_id=merchant_id, subject_id=order.payment_id):
+        begun = await services.database.write(unit)
+    refund = await ask_payee(services, begun)
     services.wake_jobs()
     return refund
 

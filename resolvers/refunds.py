@@ -33,7 +33,7 @@ from quittance.domain.transfer import (
     most_payable,
 )
 from quittance.providers.base import SendingProvider
-from quittance.resolvers.audit import record
+from quittance.resolvers.audit import record, refusals_recorded
 from quittance.resolvers.payees import check_invoice, check_reachable, read_payable
 from quittance.resolvers.sending import ask_payee
 from quittance.resolvers.services import Services
@@ -108,7 +108,9 @@ async def refund_payment(services: Services, principal: Principal, order: Refund
             record(transaction, services, principal, action=AuditAction.PAYMENT_REFUNDED, subject_id=refund.id)
         return refund
 
-    refund = await ask_payee(services, await services.database.write(unit))
+    async with refusals_recorded(services, principal, merchant_id=merchant_id, subject_id=order.payment_id):
+        begun = await services.database.write(unit)
+    refund = await ask_payee(services, begun)
     services.wake_jobs()
     return refund
 

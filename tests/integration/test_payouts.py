@@ -211,6 +211,12 @@ async def test_a_reader_without_an_address_is_asked_for_a_destination(till: Till
     answer = await payout(till, as_=alice, amount={"sat": "100"})
 
     assert (answer["code"], answer["flaw"]) == ("INVALID_DESTINATION", "MALFORMED")
+    refused = (await till.rows("audit_entry"))[-1]
+    assert (refused["action"], refused["actor_id"], refused["actor_name"]) == (
+        "DESTINATION_REFUSED",
+        alice.account_id,
+        "reader",
+    )
     assert await balance(till, alice) == BALANCE_MSAT
 
 

@@ -37,6 +37,12 @@ async def totals(till: Till, payment: Payment) -> tuple[int, int]:
     return int(shown["refunded"]["value"]), int(shown["refundable"]["value"])
 
 
+async def refusals(till: Till) -> list[tuple[str, str]]:
+    """Return of what, and why, money was refused its way, the oldest first."""
+    rows = await till.rows("audit_entry")
+    return [(row["subject_id"], row["detail"].split(":")[0]) for row in rows if row["action"] == "DESTINATION_REFUSED"]
+
+
 async def test_a_refund_reaches_the_payer_s_address_and_is_booked_to_the_millisatoshi(
     till: Till, sold: Payment
 ) -> None:
@@ -199,6 +205,7 @@ async def test_who_cannot_be_paid_is_refused_and_nothing_is_set_aside(
     answer = await refund(till, sold.id, destination=destination)
 
     assert (answer["code"], answer.get("flaw")) == ("INVALID_DESTINATION", flaw)
+    assert await refusals(till) == [(sold.id, flaw)]
     assert await till.rows("transfer") == []
     assert await till.balances() == before
 
@@ -217,6 +224,7 @@ async def test_an_invoice_of_another_amount_network_or_time_is_refused(till: Til
     expired = await refund(till, sold.id, destination=invoice)
 
     assert [one["flaw"] for one in (other, foreign, expired)] == ["AMOUNT", "NETWORK", "EXPIRED"]
+    assert await refusals(till) == [(sold.id, flaw) for flaw in ("AMOUNT", "NETWORK", "EXPIRED")]
     assert await till.rows("transfer") == []
 
 
