@@ -292,6 +292,15 @@ class KeyTaken(QuittanceError):
         super().__init__("another account has this wallet's key; log in with the wallet to use that account")
 
 
+class WalletLinked(QuittanceError):
+    """The account has another wallet already, and keeps it: else a stolen token would be a stolen account."""
+
+    code = "WALLET_LINKED"
+
+    def __init__(self) -> None:
+        super().__init__("this account has another wallet already, and keeps it; log in with that one")
+
+
 class PaymentNotClaimable(QuittanceError):
     code = "PAYMENT_NOT_CLAIMABLE"
 

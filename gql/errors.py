@@ -176,6 +176,13 @@ class KeyTakenError(UserError):
     pass
 
 
+@strawberry.type(
+    description="The account has another wallet already, and keeps it: nothing was linked. Log in with that wallet."
+)
+class WalletLinkedError(UserError):
+    pass
+
+
 @strawberry.type(description="This needs a reader's token.")
 class LoginRequiredError(UserError):
     pass
@@ -303,6 +310,7 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.UsernameTaken, UsernameTakenError),
     _Handler(errors.LoginNotSigned, LoginNotSignedError),
     _Handler(errors.KeyTaken, KeyTakenError),
+    _Handler(errors.WalletLinked, WalletLinkedError),
     _Handler(errors.PaymentNotClaimable, PaymentNotClaimableError, "payment_id"),
     _Handler(errors.AlreadyOwned, AlreadyOwnedError, "payment_id", "article_id"),
     _Handler(errors.LoginRequired, LoginRequiredError),

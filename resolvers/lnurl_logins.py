@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from quittance.domain import lnurl
 from quittance.domain.access import Principal
-from quittance.domain.errors import KeyTaken, LoginChallengeNotFound, LoginNotSigned, LoginRequired
+from quittance.domain.errors import LoginChallengeNotFound, LoginNotSigned, LoginRequired, WalletLinked
 from quittance.domain.event import EventKind
 from quittance.domain.ids import BOOTSTRAP_MERCHANT, LOGIN, LoginId
 from quittance.domain.lnurl_login import CHALLENGE_BYTES, SECRET_PREFIX, LnurlLogin, LoginAction, NewLnurlLogin
@@ -120,7 +120,7 @@ async def finish_lnurl_login(
     Raises:
         LoginChallengeNotFound: the secret is unknown, was used or has expired.
         LoginNotSigned, UsernameRequired, UsernameTaken, InvalidInput, RateLimited: the login can still be finished.
-        LoginRequired, KeyTaken: likewise; the key is not linked.
+        LoginRequired, KeyTaken, WalletLinked: likewise; the key is not linked.
     """
     await services.admit_mutation(principal)
     begun = await find_signed_login(services, secret)
@@ -152,9 +152,11 @@ async def _admit_new(services: Services, signed: LnurlLogin, username: str | Non
 def _link(transaction: Transaction, principal: Principal, login: LnurlLogin, *, key: str) -> Account:
     if login.account_id is None or principal.account_id != login.account_id:
         raise LoginRequired
-    account = replace(readers.lock_account(transaction, login.account_id), lnurl_key=key)
-    holder = readers.account_by_lnurl_key(transaction, key)
-    if holder is not None and holder.id != account.id:
-        raise KeyTaken
-    readers.set_lnurl_key(transaction, account)
-    return account
+    account = readers.lock_account(transaction, login.account_id)
+    if account.lnurl_key == key:
+        return account
+    if account.lnurl_key is not None:
+        raise WalletLinked
+    linked = replace(account, lnurl_key=key)
+    readers.set_lnurl_key(transaction, linked)
+    return linked

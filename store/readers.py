@@ -2,13 +2,16 @@
 
 import hashlib
 import hmac
+import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from quittance.domain.access import Principal
+from quittance.domain.errors import KeyTaken
 from quittance.domain.ids import AccountId, SessionId
 from quittance.domain.reader import SESSIONS_MAX, Account, Session, username_key
 from quittance.domain.text import is_storable
@@ -177,8 +180,15 @@ def paid_by_themselves(transaction: Transaction, account_ids: Sequence[AccountId
 
 
 def set_lnurl_key(transaction: Transaction, account: Account) -> None:
-    """Store the wallet's key of an account; call it with the account locked, and for a key that no other one has."""
-    transaction.execute(_SET_LNURL_KEY, {"account_id": account.id, "lnurl_key": account.lnurl_key})
+    """Store the wallet's key of an account; call it with the account locked, and let the error end the unit.
+
+    Raises:
+        KeyTaken: another account has the key, though perhaps only since this unit looked.
+    """
+    try:
+        transaction.execute(_SET_LNURL_KEY, {"account_id": account.id, "lnurl_key": account.lnurl_key})
+    except (IntegrityError, sqlite3.IntegrityError) as error:
+        raise KeyTaken from error
 
 
 def insert_session(transaction: Transaction, session: Session, *, token: str) -> None:

@@ -348,6 +348,47 @@ async def test_a_wallet_with_an_account_is_linked_to_no_other(till: Any, door: h
     assert [row["lnurl_key"] for row in await till.rows("account")] == [public(7), None]
 
 
+async def test_a_linked_wallet_is_never_replaced(till: Any, door: httpx.AsyncClient) -> None:
+    """Whoever stole the token of a reader who has nothing but a wallet would have the account for good."""
+    begun = await begin(till.shop, username="alice")
+    await sign(door, begun, 7)
+    me = await caller(till.shop, (await finish(till.shop, begun))["token"])
+    theirs, own = [await begin(till.shop, as_=me, action="LINK") for _ in range(2)]
+    await sign(door, theirs, 8)
+    await sign(door, own, 7)
+
+    refused = await finish(till.shop, theirs, as_=me)
+    again = await finish(till.shop, own, as_=me)
+
+    assert (refused["__typename"], refused["code"]) == ("WalletLinkedError", "WALLET_LINKED")
+    assert "log in with that one" in refused["message"]
+    assert (again["__typename"], again["account"]["lnurlKey"]) == ("LinkWalletSuccess", public(7))
+    assert [row["lnurl_key"] for row in await till.rows("account")] == [public(7)]
+
+
+async def test_of_accounts_that_link_one_wallet_together_one_has_it(
+    till: Any, new_services: Any, door: httpx.AsyncClient
+) -> None:
+    shops = [till.shop, till.shop.with_services(new_services())]
+    readers = [
+        await caller(till.shop, (await log_in(till.shop, f"reader{number}", number=number + 1))["token"])
+        for number in range(6)
+    ]
+    links = [await begin(till.shop, as_=one, action="LINK") for one in readers]
+    for link in links:
+        await sign(door, link, 7)
+    barrier = asyncio.Barrier(6)
+
+    async def one(number: int) -> dict[str, Any]:
+        await barrier.wait()
+        return await finish(shops[number % 2], links[number], as_=readers[number])
+
+    done = await asyncio.gather(*(one(number) for number in range(6)))
+
+    assert sorted(answer["__typename"] for answer in done) == ["KeyTakenError"] * 5 + ["LinkWalletSuccess"]
+    assert [row["lnurl_key"] for row in await till.rows("account")].count(public(7)) == 1
+
+
 async def test_a_link_that_two_wallets_signed_links_neither(till: Any, door: httpx.AsyncClient) -> None:
     me = await caller(till.shop, (await log_in(till.shop, "alice"))["token"])
     link = await begin(till.shop, as_=me, action="LINK")
