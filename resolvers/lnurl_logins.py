@@ -125,7 +125,7 @@ async def finish_lnurl_login(
     await services.admit_mutation(principal)
     begun = await find_signed_login(services, secret)
     if begun.action is LoginAction.LOGIN:
-        await _admit_new(services, begun, username or begun.username)
+        await _admit_new(services, principal, begun, username=username or begun.username)
     token = new_token()
 
     def unit(transaction: Transaction) -> Login | Account:
@@ -142,11 +142,10 @@ async def finish_lnurl_login(
     return await services.database.write(unit)
 
 
-async def _admit_new(services: Services, signed: LnurlLogin, username: str | None) -> None:
+async def _admit_new(services: Services, principal: Principal, signed: LnurlLogin, *, username: str | None) -> None:
     """Count the account that will be made for a key that has none."""
     if await services.database.read(lambda t: readers.account_by_lnurl_key(t, signed.key or "")) is None:
-        check_username(username)
-        await admit_account(services)
+        await admit_account(services, principal, username=username)
 
 
 def _link(transaction: Transaction, principal: Principal, login: LnurlLogin, *, key: str) -> Account:

@@ -9,12 +9,12 @@ from quittance.domain.errors import InvalidSignature, LoginChallengeNotFound, Se
 from quittance.domain.ids import ACCOUNT, SESSION, AccountId, SessionId
 from quittance.domain.reader import TOKEN_PREFIX, Account, LoginChallenge, Session, check_username
 from quittance.resolvers.node_keys import read_signer
-from quittance.resolvers.services import ACCOUNT_BUDGET, Services
+from quittance.resolvers.services import ACCOUNT_BUDGET, ACCOUNTS_BY_CALLER_BUDGET, Services
 from quittance.store import readers
 from quittance.store.transaction import Transaction
 
 _SECRET_BYTES = 32
-_TOGETHER = "readers"  # an account is made for nothing, so a budget for each caller would bound nothing
+_TOGETHER = "readers"  # an account is made for nothing, and addresses can be many: so all of them have a budget too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +72,7 @@ async def verify_login(services: Services, principal: Principal, attempt: LoginA
     await services.admit_mutation(principal)
     signer = await _signer(services, attempt)
     if await services.database.read(lambda transaction: readers.account_by_pubkey(transaction, signer)) is None:
-        check_username(attempt.username)
-        await admit_account(services)
+        await admit_account(services, principal, username=attempt.username)
     token = new_token()
 
     def unit(transaction: Transaction) -> Login:
@@ -134,12 +133,19 @@ def new_token() -> str:
     return f"{TOKEN_PREFIX}{secrets.token_urlsafe(_SECRET_BYTES)}"
 
 
-async def admit_account(services: Services) -> None:
-    """Count an account that is about to be made.
+async def admit_account(services: Services, principal: Principal, *, username: str | None) -> None:
+    """Count an account that is about to be made: for its caller, then, if its name is free, for all callers together.
+
+    So nobody uses up with names that are taken, or from one address, what everybody shares.
 
     Raises:
+        UsernameRequired, UsernameTaken, InvalidInput: none can be made by this name.
         RateLimited: too many in this minute.
     """
+    wanted = check_username(username)
+    await services.limiter.hit(ACCOUNTS_BY_CALLER_BUDGET, principal.address or principal.label)
+    if await services.database.read(lambda transaction: readers.is_named(transaction, wanted)):
+        raise UsernameTaken
     await services.limiter.hit(ACCOUNT_BUDGET, _TOGETHER)
 
 

@@ -52,6 +52,7 @@ _ACCOUNT_BY_PUBKEY = Statement(
     lambda _: select(*_ACCOUNT.c).where(_ACCOUNT.c.identity_pubkey == bindparam("identity_pubkey"))
 )
 _ACCOUNT_BY_LNURL_KEY = Statement(lambda _: select(*_ACCOUNT.c).where(_ACCOUNT.c.lnurl_key == bindparam("lnurl_key")))
+_NAMED = Statement(lambda _: select(_ACCOUNT.c.id).where(_ACCOUNT.c.username_key == bindparam("username_key")))
 _SET_LNURL_KEY = Statement(
     lambda _: update(_ACCOUNT).where(_ACCOUNT.c.id == bindparam("account_id")).values(lnurl_key=bindparam("lnurl_key"))
 )
@@ -150,6 +151,11 @@ def account_by_pubkey(transaction: Transaction, identity_pubkey: str) -> Account
 def account_by_lnurl_key(transaction: Transaction, lnurl_key: str) -> Account | None:
     row = transaction.first(_ACCOUNT_BY_LNURL_KEY, {"lnurl_key": lnurl_key})
     return None if row is None else _account_to_domain(row)
+
+
+def is_named(transaction: Transaction, username: str) -> bool:
+    """Tell whether an account has this name, or one that counts as the same."""
+    return transaction.first(_NAMED, {"username_key": username_key(username)}) is not None
 
 
 def lock_account(transaction: Transaction, account_id: AccountId) -> Account:

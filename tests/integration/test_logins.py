@@ -13,7 +13,7 @@ from quittance.domain.errors import RateLimited, Unauthenticated
 from quittance.gql.context import Credentials
 from quittance.resolvers.access import authenticate
 from quittance.resolvers.merchants import ensure_bootstrap
-from quittance.resolvers.services import ACCOUNT_BUDGET, MUTATION_BUDGET, ReaderRules
+from quittance.resolvers.services import ACCOUNT_BUDGET, ACCOUNTS_BY_CALLER_BUDGET, MUTATION_BUDGET, ReaderRules
 from quittance.sandbox.clock import SandboxClock
 from quittance.sandbox.rails import SandboxRails
 from quittance.server.access import ADDRESS_BUDGET, KEY_BUDGET, ServerAccess
@@ -236,7 +236,7 @@ async def test_nonces_that_expired_go_as_new_ones_come(till: Any, clock: Sandbox
 
 
 async def test_strangers_make_so_many_accounts_and_nonces_a_minute(till: Any) -> None:
-    limiter = MinuteLimiter({MUTATION_BUDGET: 7, ACCOUNT_BUDGET: 2})
+    limiter = MinuteLimiter({MUTATION_BUDGET: 7, ACCOUNT_BUDGET: 2, ACCOUNTS_BY_CALLER_BUDGET: 9})
     shop = till.shop.with_services(replace(till.services, limiter=limiter))
 
     answers = [await log_in(shop, f"reader{number}", number=number) for number in (1, 2, 3)]
