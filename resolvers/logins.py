@@ -3,6 +3,7 @@
 import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from quittance.domain.access import Principal
 from quittance.domain.errors import InvalidSignature, LoginChallengeNotFound, SessionNotFound, UsernameTaken
@@ -45,11 +46,13 @@ class Login:
 
 
 async def create_login_challenge(services: Services, principal: Principal) -> LoginChallenge:
-    """Make a text to sign."""
+    """Make a text to sign. It names this server, so that no other site has its readers sign it as its own."""
     await services.admit_mutation(principal)
     now = services.now()
+    host = urlsplit(services.public_url).netloc.rpartition("@")[2]
     challenge = LoginChallenge(
-        nonce=secrets.token_urlsafe(_SECRET_BYTES), expires_at=now + timedelta(seconds=services.readers.challenge_s)
+        nonce=f"{host} login {secrets.token_urlsafe(_SECRET_BYTES)}",
+        expires_at=now + timedelta(seconds=services.readers.challenge_s),
     )
     await services.database.write(
         lambda transaction: readers.insert_challenge(

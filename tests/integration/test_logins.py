@@ -34,6 +34,28 @@ async def test_lc_05_each_nonce_is_another_one_and_says_until_when(till: Any) ->
     assert made[0]["expiresAt"] > till.clock.now().isoformat()
 
 
+async def test_what_is_signed_names_this_server(till: Any) -> None:
+    far = till.shop.with_services(replace(till.services, public_url="https://pay.example:8443/below"))
+
+    here, there = await new_nonce(till.shop), await new_nonce(far)
+
+    assert here.split(" ")[:-1] == ["shop.test", "login"]
+    assert there.split(" ")[:-1] == ["pay.example:8443", "login"]
+    assert len(here.split(" ")[-1]) == 43
+
+
+async def test_a_signature_of_the_bare_random_part_logs_nobody_in(till: Any) -> None:
+    nonce = await new_nonce(till.shop)
+    bare = nonce.rpartition(" ")[2]
+    signature = node().sign_message(bare.encode())
+
+    unknown = await verify(till.shop, bare, signature, username="alice")
+    other = await verify(till.shop, nonce, signature, username="alice", identityPubkey=node().public.hex())
+
+    assert (unknown["code"], other["code"]) == ("LOGIN_CHALLENGE_NOT_FOUND", "INVALID_SIGNATURE")
+    assert await till.rows("account") == []
+
+
 async def test_lc_09_lc_37_an_unknown_key_gets_an_account_and_is_logged_in(till: Any) -> None:
     answer = await log_in(till.shop, "Alice.B-1_2")
 
