@@ -242,12 +242,12 @@ class ForbiddenAddress(QuittanceError):
 
 
 class LoginChallengeNotFound(QuittanceError):
-    """The nonce is unknown, used or expired; which of them is not told."""
+    """The nonce, or a wallet's login, is unknown, used or expired; which of them is not told."""
 
     code = "LOGIN_CHALLENGE_NOT_FOUND"
 
     def __init__(self) -> None:
-        super().__init__("this nonce cannot be used (any more); ask for a new one with createLoginChallenge")
+        super().__init__("this login is unknown, was used or has expired; begin a new one")
 
 
 class InvalidSignature(QuittanceError):
@@ -263,16 +263,14 @@ class UsernameRequired(QuittanceError):
     code = "USERNAME_REQUIRED"
 
     def __init__(self) -> None:
-        super().__init__(
-            "this key has no account yet; send nonce and signature again with a username of 4 letters or more"
-        )
+        super().__init__("a new account needs a username of 4 letters or more; send the same again with one")
 
 
 class UsernameTaken(QuittanceError):
     code = "USERNAME_TAKEN"
 
     def __init__(self) -> None:
-        super().__init__("another reader has this name; send the same nonce and signature again with another one")
+        super().__init__("another reader has this name; send the same again with another one")
 
 
 class LoginNotSigned(QuittanceError):

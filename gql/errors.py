@@ -146,7 +146,7 @@ class ForbiddenAddressError(UserError):
     reason: str = strawberry.field(description="What is wrong with it.")
 
 
-@strawberry.type(description="The nonce cannot be used: it is unknown, was used or has expired. Ask for a new one.")
+@strawberry.type(description="The nonce or wallet's login is unknown, was used or has expired. Begin a new one.")
 class LoginChallengeNotFoundError(UserError):
     pass
 
@@ -156,12 +156,12 @@ class InvalidSignatureError(UserError):
     pass
 
 
-@strawberry.type(description="The key has no account yet and needs a name for one; the nonce can still be used.")
+@strawberry.type(description="A key that has no account yet needs a name for one; the login can still be finished.")
 class UsernameRequiredError(UserError):
     pass
 
 
-@strawberry.type(description="Another reader has this name; the nonce can still be used.")
+@strawberry.type(description="Another reader has this name; the login can still be finished.")
 class UsernameTakenError(UserError):
     pass
 

@@ -58,11 +58,12 @@ async def create_lnurl_login(
 async def sign_lnurl_login(services: Services, *, challenge: bytes, signature: bytes, key: bytes) -> None:
     """Take a wallet's signature. It gives the wallet nothing: whoever began the login collects what it opens.
 
-    A challenge is signed once. One that is to link a key is void when a second wallet signs it too: somebody else
-    has seen the QR code, and nobody can tell which wallet is the reader's.
+    A challenge is signed once; the same key again, as after an answer that was lost, changes nothing. One that is to
+    link a key is void when a second wallet signs it too: somebody else has seen the QR code, and nobody can tell which
+    wallet is the reader's.
 
     Raises:
-        LoginChallengeNotFound: the challenge is unknown, signed or expired.
+        LoginChallengeNotFound: the challenge is unknown, signed by another key, collected or expired.
         InvalidSignature: it can still be signed.
     """
     now, signer = services.now(), key.hex()
@@ -75,7 +76,8 @@ async def sign_lnurl_login(services: Services, *, challenge: bytes, signature: b
         signed = lnurl_logins.sign_login(transaction, challenge, key=signer, at=now)
         if signed is None:
             lnurl_logins.void_link(transaction, challenge, key=signer, at=now)
-            return False
+            left = lnurl_logins.login_by_challenge(transaction, challenge, at=now)
+            return left is not None and left.key == signer
         transaction.emit(EventDraft(kind=EventKind.LOGIN_SIGNED, merchant_id=BOOTSTRAP_MERCHANT, subject_id=signed.id))
         return True
 

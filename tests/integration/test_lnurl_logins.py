@@ -112,7 +112,8 @@ async def test_a_challenge_is_signed_once_and_a_login_collected_once(till: Any, 
     done = [await finish(till.shop, begun), await finish(till.shop, begun)]
     late = await sign(door, begun)
 
-    assert [one["status"] for one in [*told, late]] == ["OK", "ERROR", "ERROR", "ERROR"]
+    assert [one["status"] for one in [*told, late]] == ["OK", "OK", "ERROR", "ERROR"]
+    assert [row["kind"] for row in await till.rows("event")] == ["login.signed"]
     assert done[0]["account"]["lnurlKey"] == public(1)
     assert done[1]["code"] == "LOGIN_CHALLENGE_NOT_FOUND"
     assert len(await till.rows("reader_session")) == 1
@@ -404,6 +405,53 @@ async def test_a_link_that_two_wallets_signed_links_neither(till: Any, door: htt
 async def test_only_a_reader_begins_a_link(till: Any) -> None:
     assert (await begin(till.shop, action="LINK"))["code"] == "LOGIN_REQUIRED"
     assert (await begin(till.shop, as_=till.shop.principal, action="LINK"))["code"] == "LOGIN_REQUIRED"
+
+
+async def test_the_same_wallet_may_say_it_again_and_a_link_is_not_void_by_it(
+    till: Any, new_services: Any, door: httpx.AsyncClient
+) -> None:
+    """A wallet that lost the answer asks again, and is told what happened."""
+    me = await caller(till.shop, (await log_in(till.shop, "alice"))["token"])
+    link, login = await begin(till.shop, as_=me, action="LINK"), await begin(till.shop, username="bobby")
+    async with door_of(new_services()) as far:
+        told = [
+            await asyncio.gather(*(sign((door, far)[number % 2], begun, wallet) for number in range(8)))
+            for begun, wallet in ((link, 7), (login, 8))
+        ]
+
+    linked, done = await finish(till.shop, link, as_=me), await finish(till.shop, login)
+
+    assert told == [[OK] * 8] * 2
+    assert [row["kind"] for row in await till.rows("event")] == ["login.signed"] * 2
+    assert (linked["account"]["lnurlKey"], done["account"]["lnurlKey"]) == (public(7), public(8))
+
+
+async def test_only_get_signs_a_login(till: Any, door: httpx.AsyncClient) -> None:
+    begun = await begin(till.shop, username="alice")
+
+    answers = [
+        await door.request(method, "/lnurl/auth", params=signed(begun)) for method in ("HEAD", "POST", "OPTIONS")
+    ]
+    then = await finish(till.shop, begun)
+
+    assert [answer.status_code for answer in answers] == [405] * 3
+    assert then["code"] == "LOGIN_NOT_SIGNED"
+    assert await sign(door, begun) == OK
+
+
+async def test_errors_of_wallets_do_not_speak_of_nonces(till: Any, door: httpx.AsyncClient) -> None:
+    await log_in(till.shop, "alice", number=9)
+    begun = await begin(till.shop)
+    await sign(door, begun)
+
+    told = [await finish(till.shop, begun, username=name) for name in (None, "ALICE")]
+    told.append(await finish(till.shop, {"loginSecret": "ql_unknown"}))
+
+    assert [one["message"] for one in told] == [
+        "a new account needs a username of 4 letters or more; send the same again with one",
+        "another reader has this name; send the same again with another one",
+        "this login is unknown, was used or has expired; begin a new one",
+    ]
 
 
 async def test_strangers_call_the_door_so_many_times_a_minute(till: Any) -> None:
