@@ -333,6 +333,16 @@ class SessionNotFound(QuittanceError):
         self.session_id = session_id
 
 
+class LightningNamesUsedUp(QuittanceError):
+    """The merchant has had as many names as one may; a name stays its merchant's for ever."""
+
+    code = "LIGHTNING_NAMES_USED_UP"
+
+    def __init__(self, names_max: int) -> None:
+        super().__init__(f"a merchant may have had {names_max} names; take one of those again")
+        self.names_max = names_max
+
+
 class LightningNameTaken(QuittanceError):
     """The name is another merchant's, or was: what was printed must not pay a stranger."""
 

@@ -230,6 +230,13 @@ class CannotPayFromError(UserError):
     provider: str = strawberry.field(description="The provider in question.")
 
 
+@strawberry.type(
+    description="The merchant has had as many names as one may, and none gets free again; it may take one of its own."
+)
+class LightningNamesUsedUpError(UserError):
+    names_max: int = strawberry.field(description="How many names a merchant may have had.")
+
+
 @strawberry.type(description="The name is, or was, another merchant's.")
 class LightningNameTakenError(UserError):
     name: str = strawberry.field(description="The name in question.")
@@ -321,6 +328,7 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(outgoing_errors.NothingToRefund, NothingToRefundError),
     _Handler(outgoing_errors.CannotPayFrom, CannotPayFromError, "provider"),
     _Handler(errors.LightningNameTaken, LightningNameTakenError, "name"),
+    _Handler(errors.LightningNamesUsedUp, LightningNamesUsedUpError, "names_max"),
     _Handler(outgoing_errors.InvalidPayee, InvalidPayeeError, "reason"),
     _Handler(outgoing_errors.PayeeUnavailable, PayeeUnavailableError, "reason"),
     _Handler(outgoing_errors.PayeeRefused, PayeeRefusedError, "reason"),
