@@ -242,12 +242,12 @@ class ForbiddenAddress(QuittanceError):
 
 
 class LoginChallengeNotFound(QuittanceError):
-    """The nonce is unknown, used or expired; which of them is not told."""
+    """The nonce, or a wallet's login, is unknown, used or expired; which of them is not told."""
 
     code = "LOGIN_CHALLENGE_NOT_FOUND"
 
     def __init__(self) -> None:
-        super().__init__("this nonce cannot be used (any more); ask for a new one with createLoginChallenge")
+        super().__init__("this login is unknown, was used or has expired; begin a new one")
 
 
 class InvalidSignature(QuittanceError):
@@ -263,16 +263,14 @@ class UsernameRequired(QuittanceError):
     code = "USERNAME_REQUIRED"
 
     def __init__(self) -> None:
-        super().__init__(
-            "this key has no account yet; send nonce and signature again with a username of 4 letters or more"
-        )
+        super().__init__("a new account needs a username of 4 letters or more; send the same again with one")
 
 
 class UsernameTaken(QuittanceError):
     code = "USERNAME_TAKEN"
 
     def __init__(self) -> None:
-        super().__init__("another reader has this name; send the same nonce and signature again with another one")
+        super().__init__("another reader has this name; send the same again with another one")
 
 
 class LoginNotSigned(QuittanceError):
@@ -290,6 +288,15 @@ class KeyTaken(QuittanceError):
 
     def __init__(self) -> None:
         super().__init__("another account has this wallet's key; log in with the wallet to use that account")
+
+
+class WalletLinked(QuittanceError):
+    """The account has another wallet already, and keeps it: else a stolen token would be a stolen account."""
+
+    code = "WALLET_LINKED"
+
+    def __init__(self) -> None:
+        super().__init__("this account has another wallet already, and keeps it; log in with that one")
 
 
 class PaymentNotClaimable(QuittanceError):
@@ -327,6 +334,16 @@ class SessionNotFound(QuittanceError):
     def __init__(self, session_id: str) -> None:
         super().__init__("no such session of this account; viewer { account { sessions { id } } } lists them")
         self.session_id = session_id
+
+
+class LightningNamesUsedUp(QuittanceError):
+    """The merchant has had as many names as one may; a name stays its merchant's for ever."""
+
+    code = "LIGHTNING_NAMES_USED_UP"
+
+    def __init__(self, names_max: int) -> None:
+        super().__init__(f"a merchant may have had {names_max} names; take one of those again")
+        self.names_max = names_max
 
 
 class LightningNameTaken(QuittanceError):

@@ -16,7 +16,7 @@ DOOR = "/lnurl/auth"
 
 
 class LoginAction(StrEnum):
-    """What the signature is for: to log in, or to give an account a further key."""
+    """What the signature is for: to log in, or to give an account that has no wallet the key of one."""
 
     LOGIN = "LOGIN"
     LINK = "LINK"

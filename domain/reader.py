@@ -21,7 +21,7 @@ _WALLET_ADDRESS = re.compile(rf"(?:\$|https://)(?i:{_HOST})(?::[0-9]{{1,5}})?(?:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginChallenge:
-    """A text to sign, once, until it expires."""
+    """A text to sign, once, until it expires: the name of the server, ``login``, and 256 random bits."""
 
     nonce: str
     expires_at: datetime

@@ -146,7 +146,7 @@ class ForbiddenAddressError(UserError):
     reason: str = strawberry.field(description="What is wrong with it.")
 
 
-@strawberry.type(description="The nonce cannot be used: it is unknown, was used or has expired. Ask for a new one.")
+@strawberry.type(description="The nonce or wallet's login is unknown, was used or has expired. Begin a new one.")
 class LoginChallengeNotFoundError(UserError):
     pass
 
@@ -156,12 +156,12 @@ class InvalidSignatureError(UserError):
     pass
 
 
-@strawberry.type(description="The key has no account yet and needs a name for one; the nonce can still be used.")
+@strawberry.type(description="A key that has no account yet needs a name for one; the login can still be finished.")
 class UsernameRequiredError(UserError):
     pass
 
 
-@strawberry.type(description="Another reader has this name; the nonce can still be used.")
+@strawberry.type(description="Another reader has this name; the login can still be finished.")
 class UsernameTakenError(UserError):
     pass
 
@@ -173,6 +173,13 @@ class LoginNotSignedError(UserError):
 
 @strawberry.type(description="Another account has the key of this wallet; nothing was linked.")
 class KeyTakenError(UserError):
+    pass
+
+
+@strawberry.type(
+    description="The account has another wallet already, and keeps it: nothing was linked. Log in with that wallet."
+)
+class WalletLinkedError(UserError):
     pass
 
 
@@ -226,6 +233,13 @@ class TooManyTransfersError(UserError):
 @strawberry.type(description="The rail was given no means to pay; nothing moved.")
 class CannotPayFromError(UserError):
     provider: str = strawberry.field(description="The provider in question.")
+
+
+@strawberry.type(
+    description="The merchant has had as many names as one may, and none gets free again; it may take one of its own."
+)
+class LightningNamesUsedUpError(UserError):
+    names_max: int = strawberry.field(description="How many names a merchant may have had.")
 
 
 @strawberry.type(description="The name is, or was, another merchant's.")
@@ -308,6 +322,7 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.UsernameTaken, UsernameTakenError),
     _Handler(errors.LoginNotSigned, LoginNotSignedError),
     _Handler(errors.KeyTaken, KeyTakenError),
+    _Handler(errors.WalletLinked, WalletLinkedError),
     _Handler(errors.PaymentNotClaimable, PaymentNotClaimableError, "payment_id"),
     _Handler(errors.AlreadyOwned, AlreadyOwnedError, "payment_id", "article_id"),
     _Handler(errors.LoginRequired, LoginRequiredError),
@@ -319,6 +334,7 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(outgoing_errors.TooManyTransfers, TooManyTransfersError, "most"),
     _Handler(outgoing_errors.CannotPayFrom, CannotPayFromError, "provider"),
     _Handler(errors.LightningNameTaken, LightningNameTakenError, "name"),
+    _Handler(errors.LightningNamesUsedUp, LightningNamesUsedUpError, "names_max"),
     _Handler(outgoing_errors.InvalidPayee, InvalidPayeeError, "reason"),
     _Handler(outgoing_errors.PayeeUnavailable, PayeeUnavailableError, "reason"),
     _Handler(outgoing_errors.PayeeRefused, PayeeRefusedError, "reason"),

@@ -18,6 +18,7 @@ from quittance.gql.errors import (
     RateLimitedError,
     UsernameRequiredError,
     UsernameTakenError,
+    WalletLinkedError,
     as_data,
 )
 from quittance.gql.types.lnurl_login import CreateLnurlLoginInput, CreateLnurlLoginSuccess, FinishLoginInput
@@ -64,6 +65,7 @@ FinishLoginResult = Annotated[
     | InvalidInputError
     | LoginRequiredError
     | KeyTakenError
+    | WalletLinkedError
     | RateLimitedError,
     strawberry.union("FinishLoginResult", description="What `finishLogin` gives."),
 ]
@@ -102,7 +104,7 @@ class LnurlLoginMutations:
     @strawberry.mutation(
         description="Collect the login that a wallet has signed, once. A wallet without an account gets one, for which "
         "a username was said before or is said here. After an error the login can be finished until it expires. A code "
-        "of LINK gives its key to the account of the reader who asks."
+        "of LINK gives its key to the account of the reader who asks, which must have no other wallet."
     )
     async def finish_login(
         self,

@@ -6,9 +6,11 @@ import strawberry
 
 from quittance.domain.errors import InvalidInput
 from quittance.domain.ids import MerchantId
+from quittance.domain.payee_name import NAMES_MAX
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.errors import (
     InvalidInputError,
+    LightningNamesUsedUpError,
     LightningNameTakenError,
     MerchantNotFoundError,
     PermissionDeniedError,
@@ -39,6 +41,7 @@ SetLightningAddressResult = Annotated[
     | MerchantNotFoundError
     | InvalidInputError
     | LightningNameTakenError
+    | LightningNamesUsedUpError
     | RateLimitedError,
     strawberry.union("SetLightningAddressResult", description="What `setLightningAddress` gives."),
 ]
@@ -47,7 +50,8 @@ SetLightningAddressResult = Annotated[
 @strawberry.type(description="What those who are paid by address can do.")
 class PayeeMutations:
     @strawberry.mutation(
-        description="Let a merchant be paid at name@ this server. A name is its first merchant's for ever."
+        description="Let a merchant be paid at name@ this server. A name is its first merchant's for ever, so each "
+        f"may have {NAMES_MAX} in all; names such as admin and support are the operator's to give."
     )
     async def set_lightning_address(
         self,

@@ -21,7 +21,9 @@ from quittance.gql.types.reader import Account, Session
 
 @strawberry.type(description="What to sign to log in.")
 class CreateLoginChallengeSuccess:
-    nonce: str = strawberry.field(description="The text to sign, as it is. It logs in once.")
+    nonce: str = strawberry.field(
+        description="The text to sign, as it is: it begins with the name of this server, and logs in once."
+    )
     expires_at: datetime = strawberry.field(description="Until when it can be used.")
 
 

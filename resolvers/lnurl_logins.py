@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from quittance.domain import lnurl
 from quittance.domain.access import Principal
-from quittance.domain.errors import KeyTaken, LoginChallengeNotFound, LoginNotSigned, LoginRequired
+from quittance.domain.errors import LoginChallengeNotFound, LoginNotSigned, LoginRequired, WalletLinked
 from quittance.domain.event import EventKind
 from quittance.domain.ids import BOOTSTRAP_MERCHANT, LOGIN, LoginId
 from quittance.domain.lnurl_login import CHALLENGE_BYTES, SECRET_PREFIX, LnurlLogin, LoginAction, NewLnurlLogin
@@ -58,11 +58,12 @@ async def create_lnurl_login(
 async def sign_lnurl_login(services: Services, *, challenge: bytes, signature: bytes, key: bytes) -> None:
     """Take a wallet's signature. It gives the wallet nothing: whoever began the login collects what it opens.
 
-    A challenge is signed once. One that is to link a key is void when a second wallet signs it too: somebody else
-    has seen the QR code, and nobody can tell which wallet is the reader's.
+    A challenge is signed once; the same key again, as after an answer that was lost, changes nothing. One that is to
+    link a key is void when a second wallet signs it too: somebody else has seen the QR code, and nobody can tell which
+    wallet is the reader's.
 
     Raises:
-        LoginChallengeNotFound: the challenge is unknown, signed or expired.
+        LoginChallengeNotFound: the challenge is unknown, signed by another key, collected or expired.
         InvalidSignature: it can still be signed.
     """
     now, signer = services.now(), key.hex()
@@ -75,7 +76,8 @@ async def sign_lnurl_login(services: Services, *, challenge: bytes, signature: b
         signed = lnurl_logins.sign_login(transaction, challenge, key=signer, at=now)
         if signed is None:
             lnurl_logins.void_link(transaction, challenge, key=signer, at=now)
-            return False
+            left = lnurl_logins.login_by_challenge(transaction, challenge, at=now)
+            return left is not None and left.key == signer
         transaction.emit(EventDraft(kind=EventKind.LOGIN_SIGNED, merchant_id=BOOTSTRAP_MERCHANT, subject_id=signed.id))
         return True
 
@@ -120,12 +122,12 @@ async def finish_lnurl_login(
     Raises:
         LoginChallengeNotFound: the secret is unknown, was used or has expired.
         LoginNotSigned, UsernameRequired, UsernameTaken, InvalidInput, RateLimited: the login can still be finished.
-        LoginRequired, KeyTaken: likewise; the key is not linked.
+        LoginRequired, KeyTaken, WalletLinked: likewise; the key is not linked.
     """
     await services.admit_mutation(principal)
     begun = await find_signed_login(services, secret)
     if begun.action is LoginAction.LOGIN:
-        await _admit_new(services, begun, username or begun.username)
+        await _admit_new(services, principal, begun, username=username or begun.username)
     token = new_token()
 
     def unit(transaction: Transaction) -> Login | Account:
@@ -142,19 +144,20 @@ async def finish_lnurl_login(
     return await services.database.write(unit)
 
 
-async def _admit_new(services: Services, signed: LnurlLogin, username: str | None) -> None:
+async def _admit_new(services: Services, principal: Principal, signed: LnurlLogin, *, username: str | None) -> None:
     """Count the account that will be made for a key that has none."""
     if await services.database.read(lambda t: readers.account_by_lnurl_key(t, signed.key or "")) is None:
-        check_username(username)
-        await admit_account(services)
+        await admit_account(services, principal, username=username)
 
 
 def _link(transaction: Transaction, principal: Principal, login: LnurlLogin, *, key: str) -> Account:
     if login.account_id is None or principal.account_id != login.account_id:
         raise LoginRequired
-    account = replace(readers.lock_account(transaction, login.account_id), lnurl_key=key)
-    holder = readers.account_by_lnurl_key(transaction, key)
-    if holder is not None and holder.id != account.id:
-        raise KeyTaken
-    readers.set_lnurl_key(transaction, account)
-    return account
+    account = readers.lock_account(transaction, login.account_id)
+    if account.lnurl_key == key:
+        return account
+    if account.lnurl_key is not None:
+        raise WalletLinked
+    linked = replace(account, lnurl_key=key)
+    readers.set_lnurl_key(transaction, linked)
+    return linked

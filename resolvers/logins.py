@@ -3,18 +3,19 @@
 import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from quittance.domain.access import Principal
 from quittance.domain.errors import InvalidSignature, LoginChallengeNotFound, SessionNotFound, UsernameTaken
 from quittance.domain.ids import ACCOUNT, SESSION, AccountId, SessionId
 from quittance.domain.reader import TOKEN_PREFIX, Account, LoginChallenge, Session, check_username
 from quittance.resolvers.node_keys import read_signer
-from quittance.resolvers.services import ACCOUNT_BUDGET, Services
+from quittance.resolvers.services import ACCOUNT_BUDGET, ACCOUNTS_BY_CALLER_BUDGET, Services
 from quittance.store import readers
 from quittance.store.transaction import Transaction
 
 _SECRET_BYTES = 32
-_TOGETHER = "readers"  # an account is made for nothing, so a budget for each caller would bound nothing
+_TOGETHER = "readers"  # an account is made for nothing, and addresses can be many: so all of them have a budget too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +46,13 @@ class Login:
 
 
 async def create_login_challenge(services: Services, principal: Principal) -> LoginChallenge:
-    """Make a text to sign."""
+    """Make a text to sign. It names this server, so that no other site has its readers sign it as its own."""
     await services.admit_mutation(principal)
     now = services.now()
+    host = urlsplit(services.public_url).netloc.rpartition("@")[2]
     challenge = LoginChallenge(
-        nonce=secrets.token_urlsafe(_SECRET_BYTES), expires_at=now + timedelta(seconds=services.readers.challenge_s)
+        nonce=f"{host} login {secrets.token_urlsafe(_SECRET_BYTES)}",
+        expires_at=now + timedelta(seconds=services.readers.challenge_s),
     )
     await services.database.write(
         lambda transaction: readers.insert_challenge(
@@ -72,8 +75,7 @@ async def verify_login(services: Services, principal: Principal, attempt: LoginA
     await services.admit_mutation(principal)
     signer = await _signer(services, attempt)
     if await services.database.read(lambda transaction: readers.account_by_pubkey(transaction, signer)) is None:
-        check_username(attempt.username)
-        await admit_account(services)
+        await admit_account(services, principal, username=attempt.username)
     token = new_token()
 
     def unit(transaction: Transaction) -> Login:
@@ -134,12 +136,19 @@ def new_token() -> str:
     return f"{TOKEN_PREFIX}{secrets.token_urlsafe(_SECRET_BYTES)}"
 
 
-async def admit_account(services: Services) -> None:
-    """Count an account that is about to be made.
+async def admit_account(services: Services, principal: Principal, *, username: str | None) -> None:
+    """Count an account that is about to be made: for its caller, then, if its name is free, for all callers together.
+
+    So nobody uses up with names that are taken, or from one address, what everybody shares.
 
     Raises:
+        UsernameRequired, UsernameTaken, InvalidInput: none can be made by this name.
         RateLimited: too many in this minute.
     """
+    wanted = check_username(username)
+    await services.limiter.hit(ACCOUNTS_BY_CALLER_BUDGET, principal.address or principal.label)
+    if await services.database.read(lambda transaction: readers.is_named(transaction, wanted)):
+        raise UsernameTaken
     await services.limiter.hit(ACCOUNT_BUDGET, _TOGETHER)
 
 

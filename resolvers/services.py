@@ -83,6 +83,7 @@ class WebhookTools:
 
 MUTATION_BUDGET = "mutations"
 ACCOUNT_BUDGET = "new_accounts"
+ACCOUNTS_BY_CALLER_BUDGET = "new_accounts_by_address"
 PAYEE_BUDGET = "invoices_of_payee"
 PAYER_BUDGET = "invoices_by_address"
 ASKING_BUDGET = "asking_by_address"

@@ -25,6 +25,7 @@ from quittance.providers.hints import SignedHints
 from quittance.providers.rates.base import RateSource
 from quittance.resolvers.services import (
     ACCOUNT_BUDGET,
+    ACCOUNTS_BY_CALLER_BUDGET,
     ASKING_BUDGET,
     MUTATION_BUDGET,
     PAYEE_BUDGET,
@@ -310,6 +311,7 @@ def _limiter(settings: Settings) -> MinuteLimiter:
         {
             MUTATION_BUDGET: settings.mutations_per_minute,
             ACCOUNT_BUDGET: settings.new_accounts_per_minute,
+            ACCOUNTS_BY_CALLER_BUDGET: settings.new_accounts_per_minute_per_address,
             PAYEE_BUDGET: settings.payee_invoices_per_minute,
             PAYER_BUDGET: settings.payee_invoices_per_minute_per_caller,
             ASKING_BUDGET: settings.asking_per_minute_per_address,

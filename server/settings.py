@@ -127,6 +127,10 @@ class Settings(BaseSettings):
     login_challenge_s: Positive = Field(300, le=3_600, description="How long a nonce can be signed and sent back.")
     session_s: Positive = Field(30 * 86_400, description="How long a reader stays logged in.")
     new_accounts_per_minute: Positive = Field(600, description="Accounts that readers may make in a minute, together.")
+    new_accounts_per_minute_per_address: Positive = Field(
+        30, description="Tries to make an account a minute, by address, or by the key of a server that does it for its "
+        "readers."
+    )  # fmt: skip
 
     # calls to addresses that merchants and readers give
     outgoing_private_networks: Annotated[list[IPvAnyNetwork], NoDecode] = Field(

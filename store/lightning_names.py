@@ -22,6 +22,9 @@ _BY_NAME = Statement(
 _OF_MERCHANTS = BatchStatement(
     lambda _, keys: select(_NAME.c.merchant_id, _NAME.c.name).where(_NAME.c.merchant_id.in_(keys), _NAME.c.in_use == 1)
 )
+_EVER = Statement(
+    lambda _: select(_NAME.c.name).where(_NAME.c.merchant_id == bindparam("merchant_id")).order_by(_NAME.c.name)
+)
 _SET_CURRENT = Statement(
     lambda _: (
         update(_NAME)
@@ -45,6 +48,11 @@ def merchant_named(transaction: Transaction, name: str) -> MerchantId | None:
     """Return who is paid by this name now."""
     row = transaction.first(_BY_NAME, {"name": name}) if is_storable(name) else None
     return None if row is None else MerchantId(row[0])
+
+
+def names_ever_of(transaction: Transaction, merchant_id: MerchantId) -> list[str]:
+    """Return the names that are this merchant's for ever, whether it is paid by them now or not."""
+    return [str(row[0]) for row in transaction.all(_EVER, {"merchant_id": merchant_id})]
 
 
 def take_name(transaction: Transaction, merchant_id: MerchantId, name: str, *, at: datetime) -> bool:

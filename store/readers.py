@@ -2,13 +2,16 @@
 
 import hashlib
 import hmac
+import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from quittance.domain.access import Principal
+from quittance.domain.errors import KeyTaken
 from quittance.domain.ids import AccountId, SessionId
 from quittance.domain.reader import SESSIONS_MAX, Account, Session, username_key
 from quittance.domain.text import is_storable
@@ -49,6 +52,7 @@ _ACCOUNT_BY_PUBKEY = Statement(
     lambda _: select(*_ACCOUNT.c).where(_ACCOUNT.c.identity_pubkey == bindparam("identity_pubkey"))
 )
 _ACCOUNT_BY_LNURL_KEY = Statement(lambda _: select(*_ACCOUNT.c).where(_ACCOUNT.c.lnurl_key == bindparam("lnurl_key")))
+_NAMED = Statement(lambda _: select(_ACCOUNT.c.id).where(_ACCOUNT.c.username_key == bindparam("username_key")))
 _SET_LNURL_KEY = Statement(
     lambda _: update(_ACCOUNT).where(_ACCOUNT.c.id == bindparam("account_id")).values(lnurl_key=bindparam("lnurl_key"))
 )
@@ -149,6 +153,11 @@ def account_by_lnurl_key(transaction: Transaction, lnurl_key: str) -> Account | 
     return None if row is None else _account_to_domain(row)
 
 
+def is_named(transaction: Transaction, username: str) -> bool:
+    """Tell whether an account has this name, or one that counts as the same."""
+    return transaction.first(_NAMED, {"username_key": username_key(username)}) is not None
+
+
 def lock_account(transaction: Transaction, account_id: AccountId) -> Account:
     """Return the account, locked against other units until this one commits; none is ever deleted."""
     row = transaction.first(_LOCK_ACCOUNT, {"id": account_id})
@@ -177,8 +186,15 @@ def paid_by_themselves(transaction: Transaction, account_ids: Sequence[AccountId
 
 
 def set_lnurl_key(transaction: Transaction, account: Account) -> None:
-    """Store the wallet's key of an account; call it with the account locked, and for a key that no other one has."""
-    transaction.execute(_SET_LNURL_KEY, {"account_id": account.id, "lnurl_key": account.lnurl_key})
+    """Store the wallet's key of an account; call it with the account locked, and let the error end the unit.
+
+    Raises:
+        KeyTaken: another account has the key, though perhaps only since this unit looked.
+    """
+    try:
+        transaction.execute(_SET_LNURL_KEY, {"account_id": account.id, "lnurl_key": account.lnurl_key})
+    except (IntegrityError, sqlite3.IntegrityError) as error:
+        raise KeyTaken from error
 
 
 def insert_session(transaction: Transaction, session: Session, *, token: str) -> None:

@@ -14,7 +14,7 @@ strawberry.enum(
     LoginAction,
     name="LnurlLoginAction",
     description="What a wallet's signature is for: LOGIN, or LINK, which gives the account of the reader who asks "
-    "the wallet's key too.",
+    "the wallet's key too, if it has none. A wallet that is linked is never replaced.",
 )
 
 

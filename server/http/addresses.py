@@ -1,14 +1,17 @@
-"""The address a caller is counted by: the peer's own, unless a proxy that is trusted speaks for somebody else."""
+"""What a caller is counted by: the peer's own address, unless a proxy that is trusted speaks for somebody else.
+
+An IPv6 address counts as its /64: that is what one subscriber gets, and may write any address of.
+"""
 
 import ipaddress
 from collections.abc import Callable, MutableMapping
-from typing import Any
+from typing import Any, Final
 
 from starlette.datastructures import Headers
 
-from quittance.server.http.door import peer_address
-
 ClientAddress = Callable[[MutableMapping[str, Any]], str]
+
+_SUBSCRIBER_BITS: Final = 64
 
 
 def client_address_behind(proxies: frozenset[str]) -> ClientAddress:
@@ -19,18 +22,41 @@ def client_address_behind(proxies: frozenset[str]) -> ClientAddress:
     """
 
     def address(scope: MutableMapping[str, Any]) -> str:
-        peer = peer_address(scope)
+        peer = _peer(scope)
         if peer not in proxies:
-            return peer
+            return _counted(peer)
         told = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).split(",")
         for candidate in (part.strip() for part in reversed(told)):
             if not _is_address(candidate):
                 break
             if candidate not in proxies:
-                return candidate
-        return peer
+                return _counted(candidate)
+        return _counted(peer)
 
     return address
+
+
+def peer_address(scope: MutableMapping[str, Any]) -> str:
+    """Return what the TCP peer is counted by; what a client writes into headers is not asked."""
+    return _counted(_peer(scope))
+
+
+def _peer(scope: MutableMapping[str, Any]) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+def _counted(address: str) -> str:
+    """Return an IPv4 address as it is, also one that is written as IPv6, and the network of any other."""
+    try:
+        read = ipaddress.ip_address(address)
+    except ValueError:
+        return address  # no address at all, as of a Unix socket
+    if isinstance(read, ipaddress.IPv4Address):
+        return address
+    if read.ipv4_mapped is not None:
+        return str(read.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(read), _SUBSCRIBER_BITS), strict=False))
 
 
 def _is_address(text: str) -> bool:

@@ -1,10 +1,9 @@
 """The GraphQL door: what its transports share, and how many connections they hold."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -15,14 +14,9 @@ from quittance.gql.context import Access
 from quittance.gql.execution import Executor
 from quittance.gql.hub import Hub
 from quittance.gql.limits import LimitExceeded, TransportLimits
+from quittance.server.http.addresses import ClientAddress, peer_address
 
 _ANY_ORIGIN = "*"
-
-
-def peer_address(scope: MutableMapping[str, Any]) -> str:
-    """Return the address of the TCP peer; what a client writes into headers is not asked."""
-    client = scope.get("client")
-    return client[0] if client else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +25,7 @@ class DoorSettings:
 
     limits: TransportLimits = field(default_factory=TransportLimits)
     allowed_origins: frozenset[str] = frozenset()
-    client_address: Callable[[MutableMapping[str, Any]], str] = peer_address
+    client_address: ClientAddress = peer_address
     playground: Callable[[Request], Response] | None = None
     path: str = "/graphql"
 

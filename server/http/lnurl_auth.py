@@ -33,12 +33,12 @@ class _Door:
     client_address: ClientAddress
 
     async def __call__(self, request: Request) -> Response:
+        if request.method != "GET":  # a preview must not use a signature up
+            return Response(status_code=405, headers={"Allow": "GET"})
         try:
             await self._sign(request)
-        except _Refused as refused:
+        except (_Refused, RateLimited) as refused:
             return _error(str(refused))
-        except RateLimited as error:
-            return _error(error.message)
         except LoginChallengeNotFound:
             return _error("this code was used or has expired; let the page show a new one")
         except InvalidSignature:

@@ -15,8 +15,8 @@ from quittance.providers.outgoing import LOOPBACK, OutgoingClient, OutgoingRules
 from quittance.providers.payees import PayeeInvoice
 from quittance.resolvers.services import Services
 from quittance.sandbox.http import LoopbackServer
+from quittance.server.http.addresses import peer_address
 from quittance.server.http.checkout import checkout_routes
-from quittance.server.http.door import peer_address
 from quittance.server.http.payees import payee_routes
 
 SET = """

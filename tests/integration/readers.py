@@ -35,15 +35,15 @@ async def new_nonce(shop: Any) -> str:
     return str((await shop.mutate("createLoginChallenge", CHALLENGE, {}, as_=ANONYMOUS))["nonce"])
 
 
-async def verify(shop: Any, nonce: str, signature: str, **more: Any) -> Any:
+async def verify(shop: Any, nonce: str, signature: str, *, as_: Principal = ANONYMOUS, **more: Any) -> Any:
     given = {"nonce": nonce, "signature": signature} | more
-    return await shop.mutate("verifyLogin", VERIFY, {"input": given}, as_=ANONYMOUS)
+    return await shop.mutate("verifyLogin", VERIFY, {"input": given}, as_=as_)
 
 
-async def log_in(shop: Any, username: str | None = "alice", *, number: int = 1) -> Any:
+async def log_in(shop: Any, username: str | None = "alice", *, number: int = 1, as_: Principal = ANONYMOUS) -> Any:
     """Log in as the reader of a node, as people do: a nonce, a signature, an answer."""
     nonce = await new_nonce(shop)
-    return await verify(shop, nonce, node(number).sign_message(nonce.encode()), username=username)
+    return await verify(shop, nonce, node(number).sign_message(nonce.encode()), username=username, as_=as_)
 
 
 async def caller(shop: Any, token: str) -> Principal:

@@ -68,6 +68,28 @@ async def test_of_accounts_that_claim_together_one_gets_it(till: Any, new_servic
     assert seen.count("the text") == 1
 
 
+async def test_of_two_payments_that_one_account_claims_together_it_owns_one(till: Any, new_services: Any) -> None:
+    """Each claim must see what the other did, though neither touches the other's payment."""
+    tills = [till, till.on(new_services())]
+    alice = await reader(till)
+    for _ in range(6):
+        article_id = await new_article(till)
+        made = [await buy(till, article_id) for _ in range(2)]
+        for one in made:
+            await paid(till, one)
+        barrier = asyncio.Barrier(2)
+
+        async def one_of(number: int, secret: str, barrier: asyncio.Barrier = barrier) -> str:
+            await barrier.wait()
+            return str((await claim(tills[number], secret, as_=alice))["__typename"])
+
+        told = await asyncio.gather(*(one_of(number, one["clientSecret"]) for number, one in enumerate(made)))
+
+        assert sorted(told) == ["AlreadyOwnedError", "ClaimPaymentSuccess"]
+        rows = [row for row in await till.rows("payment") if row["article_id"] == article_id]
+        assert [row["viewer"] for row in rows].count(alice.account_id) == 1
+
+
 async def test_an_account_that_bought_the_article_keeps_its_own_and_loses_nothing(till: Any) -> None:
     article_id, alice = await new_article(till), await reader(till)
     own, anonymous = await buy(till, article_id, as_=alice), await buy(till, article_id)

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from tests.integration.payee_doors import SET, PayeeDoors
 
 from quittance.domain.access import ANONYMOUS, Scope
+from quittance.domain.payee_name import NAMES_MAX
 from quittance.resolvers.services import Services
 
 WRONG_NAMES = [
@@ -104,3 +106,62 @@ async def test_only_admins_of_the_merchant_and_the_operator_set_its_name(doors: 
         "SetLightningAddressSuccess",
     ]
     assert (await doors.told("/.well-known/lnurlp/shop"))["status"] == "ERROR"
+
+
+async def test_a_merchant_has_so_many_names_for_ever(doors: PayeeDoors, other_shop: Any) -> None:
+    names = [f"shop{number}" for number in range(NAMES_MAX)]
+    for name in names:
+        await doors.named(name)
+
+    refused = await doors.named("onemore")
+    back = await doors.named(names[0])
+    none = await doors.named(None)
+    still = await doors.named("onemore")
+    elsewhere = await doors.named("onemore", id=other_shop.principal.merchant_id, as_=other_shop.principal)
+
+    assert (refused["__typename"], refused["code"]) == ("LightningNamesUsedUpError", "LIGHTNING_NAMES_USED_UP")
+    assert back["merchant"]["lightningAddress"].startswith(f"{names[0]}@")
+    assert none["merchant"]["lightningAddress"] is None
+    assert still == refused
+    assert elsewhere["merchant"]["lightningAddress"].startswith("onemore@")
+    rows = await doors.till.rows("lightning_name")
+    assert sorted(row["name"] for row in rows) == ["onemore", *names]
+
+
+async def test_a_name_that_is_refused_leaves_the_merchant_its_own(doors: PayeeDoors) -> None:
+    for number in range(NAMES_MAX):
+        await doors.named(f"shop{number}")
+
+    await doors.named("onemore")
+
+    assert (await doors.told(f"/.well-known/lnurlp/shop{NAMES_MAX - 1}"))["tag"] == "payRequest"
+    assert (await doors.told("/.well-known/lnurlp/onemore"))["status"] == "ERROR"
+
+
+async def test_names_taken_together_are_not_more_than_a_merchant_may_have(
+    doors: PayeeDoors, new_services: Callable[[], Services]
+) -> None:
+    shops = [doors.till.shop, doors.till.shop.with_services(new_services())]
+    merchant_id = doors.till.shop.principal.merchant_id
+
+    answers = await asyncio.gather(
+        *(
+            shops[n % 2].mutate("setLightningAddress", SET, {"input": {"id": merchant_id, "name": f"shop{n}"}})
+            for n in range(NAMES_MAX + 4)
+        )
+    )
+
+    kinds = [answer["__typename"] for answer in answers]
+    assert sorted(kinds) == ["LightningNamesUsedUpError"] * 4 + ["SetLightningAddressSuccess"] * NAMES_MAX
+    assert len(await doors.till.rows("lightning_name")) == NAMES_MAX
+
+
+@pytest.mark.parametrize("name", ["admin", "Support", " postmaster ", "no-reply"])
+async def test_names_like_the_servers_own_are_the_operators(doors: PayeeDoors, other_shop: Any, name: str) -> None:
+    merchant_id = other_shop.principal.merchant_id
+
+    refused = await doors.named(name, id=merchant_id, as_=other_shop.principal)
+    given = await doors.named(name, id=merchant_id)
+
+    assert refused == {"__typename": "InvalidInputError", "code": "INVALID_INPUT", "field": "name"}
+    assert given["merchant"]["lightningAddress"].startswith(f"{name.strip().lower()}@")

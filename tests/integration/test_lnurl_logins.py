@@ -112,7 +112,8 @@ async def test_a_challenge_is_signed_once_and_a_login_collected_once(till: Any, 
     done = [await finish(till.shop, begun), await finish(till.shop, begun)]
     late = await sign(door, begun)
 
-    assert [one["status"] for one in [*told, late]] == ["OK", "ERROR", "ERROR", "ERROR"]
+    assert [one["status"] for one in [*told, late]] == ["OK", "OK", "ERROR", "ERROR"]
+    assert [row["kind"] for row in await till.rows("event")] == ["login.signed"]
     assert done[0]["account"]["lnurlKey"] == public(1)
     assert done[1]["code"] == "LOGIN_CHALLENGE_NOT_FOUND"
     assert len(await till.rows("reader_session")) == 1
@@ -348,6 +349,47 @@ async def test_a_wallet_with_an_account_is_linked_to_no_other(till: Any, door: h
     assert [row["lnurl_key"] for row in await till.rows("account")] == [public(7), None]
 
 
+async def test_a_linked_wallet_is_never_replaced(till: Any, door: httpx.AsyncClient) -> None:
+    """Whoever stole the token of a reader who has nothing but a wallet would have the account for good."""
+    begun = await begin(till.shop, username="alice")
+    await sign(door, begun, 7)
+    me = await caller(till.shop, (await finish(till.shop, begun))["token"])
+    theirs, own = [await begin(till.shop, as_=me, action="LINK") for _ in range(2)]
+    await sign(door, theirs, 8)
+    await sign(door, own, 7)
+
+    refused = await finish(till.shop, theirs, as_=me)
+    again = await finish(till.shop, own, as_=me)
+
+    assert (refused["__typename"], refused["code"]) == ("WalletLinkedError", "WALLET_LINKED")
+    assert "log in with that one" in refused["message"]
+    assert (again["__typename"], again["account"]["lnurlKey"]) == ("LinkWalletSuccess", public(7))
+    assert [row["lnurl_key"] for row in await till.rows("account")] == [public(7)]
+
+
+async def test_of_accounts_that_link_one_wallet_together_one_has_it(
+    till: Any, new_services: Any, door: httpx.AsyncClient
+) -> None:
+    shops = [till.shop, till.shop.with_services(new_services())]
+    readers = [
+        await caller(till.shop, (await log_in(till.shop, f"reader{number}", number=number + 1))["token"])
+        for number in range(6)
+    ]
+    links = [await begin(till.shop, as_=one, action="LINK") for one in readers]
+    for link in links:
+        await sign(door, link, 7)
+    barrier = asyncio.Barrier(6)
+
+    async def one(number: int) -> dict[str, Any]:
+        await barrier.wait()
+        return await finish(shops[number % 2], links[number], as_=readers[number])
+
+    done = await asyncio.gather(*(one(number) for number in range(6)))
+
+    assert sorted(answer["__typename"] for answer in done) == ["KeyTakenError"] * 5 + ["LinkWalletSuccess"]
+    assert [row["lnurl_key"] for row in await till.rows("account")].count(public(7)) == 1
+
+
 async def test_a_link_that_two_wallets_signed_links_neither(till: Any, door: httpx.AsyncClient) -> None:
     me = await caller(till.shop, (await log_in(till.shop, "alice"))["token"])
     link = await begin(till.shop, as_=me, action="LINK")
@@ -363,6 +405,53 @@ async def test_a_link_that_two_wallets_signed_links_neither(till: Any, door: htt
 async def test_only_a_reader_begins_a_link(till: Any) -> None:
     assert (await begin(till.shop, action="LINK"))["code"] == "LOGIN_REQUIRED"
     assert (await begin(till.shop, as_=till.shop.principal, action="LINK"))["code"] == "LOGIN_REQUIRED"
+
+
+async def test_the_same_wallet_may_say_it_again_and_a_link_is_not_void_by_it(
+    till: Any, new_services: Any, door: httpx.AsyncClient
+) -> None:
+    """A wallet that lost the answer asks again, and is told what happened."""
+    me = await caller(till.shop, (await log_in(till.shop, "alice"))["token"])
+    link, login = await begin(till.shop, as_=me, action="LINK"), await begin(till.shop, username="bobby")
+    async with door_of(new_services()) as far:
+        told = [
+            await asyncio.gather(*(sign((door, far)[number % 2], begun, wallet) for number in range(8)))
+            for begun, wallet in ((link, 7), (login, 8))
+        ]
+
+    linked, done = await finish(till.shop, link, as_=me), await finish(till.shop, login)
+
+    assert told == [[OK] * 8] * 2
+    assert [row["kind"] for row in await till.rows("event")] == ["login.signed"] * 2
+    assert (linked["account"]["lnurlKey"], done["account"]["lnurlKey"]) == (public(7), public(8))
+
+
+async def test_only_get_signs_a_login(till: Any, door: httpx.AsyncClient) -> None:
+    begun = await begin(till.shop, username="alice")
+
+    answers = [
+        await door.request(method, "/lnurl/auth", params=signed(begun)) for method in ("HEAD", "POST", "OPTIONS")
+    ]
+    then = await finish(till.shop, begun)
+
+    assert [answer.status_code for answer in answers] == [405] * 3
+    assert then["code"] == "LOGIN_NOT_SIGNED"
+    assert await sign(door, begun) == OK
+
+
+async def test_errors_of_wallets_do_not_speak_of_nonces(till: Any, door: httpx.AsyncClient) -> None:
+    await log_in(till.shop, "alice", number=9)
+    begun = await begin(till.shop)
+    await sign(door, begun)
+
+    told = [await finish(till.shop, begun, username=name) for name in (None, "ALICE")]
+    told.append(await finish(till.shop, {"loginSecret": "ql_unknown"}))
+
+    assert [one["message"] for one in told] == [
+        "a new account needs a username of 4 letters or more; send the same again with one",
+        "another reader has this name; send the same again with another one",
+        "this login is unknown, was used or has expired; begin a new one",
+    ]
 
 
 async def test_strangers_call_the_door_so_many_times_a_minute(till: Any) -> None:

@@ -13,7 +13,7 @@ from quittance.domain.errors import RateLimited, Unauthenticated
 from quittance.gql.context import Credentials
 from quittance.resolvers.access import authenticate
 from quittance.resolvers.merchants import ensure_bootstrap
-from quittance.resolvers.services import ACCOUNT_BUDGET, MUTATION_BUDGET, ReaderRules
+from quittance.resolvers.services import ACCOUNT_BUDGET, ACCOUNTS_BY_CALLER_BUDGET, MUTATION_BUDGET, ReaderRules
 from quittance.sandbox.clock import SandboxClock
 from quittance.sandbox.rails import SandboxRails
 from quittance.server.access import ADDRESS_BUDGET, KEY_BUDGET, ServerAccess
@@ -32,6 +32,28 @@ async def test_lc_05_each_nonce_is_another_one_and_says_until_when(till: Any) ->
     assert len({one["nonce"] for one in made}) == 2
     assert all(len(one["nonce"]) >= 43 and one["nonce"].isascii() and one["nonce"] not in stored for one in made)
     assert made[0]["expiresAt"] > till.clock.now().isoformat()
+
+
+async def test_what_is_signed_names_this_server(till: Any) -> None:
+    far = till.shop.with_services(replace(till.services, public_url="https://pay.example:8443/below"))
+
+    here, there = await new_nonce(till.shop), await new_nonce(far)
+
+    assert here.split(" ")[:-1] == ["shop.test", "login"]
+    assert there.split(" ")[:-1] == ["pay.example:8443", "login"]
+    assert len(here.split(" ")[-1]) == 43
+
+
+async def test_a_signature_of_the_bare_random_part_logs_nobody_in(till: Any) -> None:
+    nonce = await new_nonce(till.shop)
+    bare = nonce.rpartition(" ")[2]
+    signature = node().sign_message(bare.encode())
+
+    unknown = await verify(till.shop, bare, signature, username="alice")
+    other = await verify(till.shop, nonce, signature, username="alice", identityPubkey=node().public.hex())
+
+    assert (unknown["code"], other["code"]) == ("LOGIN_CHALLENGE_NOT_FOUND", "INVALID_SIGNATURE")
+    assert await till.rows("account") == []
 
 
 async def test_lc_09_lc_37_an_unknown_key_gets_an_account_and_is_logged_in(till: Any) -> None:
@@ -236,7 +258,7 @@ async def test_nonces_that_expired_go_as_new_ones_come(till: Any, clock: Sandbox
 
 
 async def test_strangers_make_so_many_accounts_and_nonces_a_minute(till: Any) -> None:
-    limiter = MinuteLimiter({MUTATION_BUDGET: 7, ACCOUNT_BUDGET: 2})
+    limiter = MinuteLimiter({MUTATION_BUDGET: 7, ACCOUNT_BUDGET: 2, ACCOUNTS_BY_CALLER_BUDGET: 9})
     shop = till.shop.with_services(replace(till.services, limiter=limiter))
 
     answers = [await log_in(shop, f"reader{number}", number=number) for number in (1, 2, 3)]

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from quittance.domain import lnurl
 from quittance.domain.access import ANONYMOUS
 from quittance.resolvers.services import Services
-from quittance.server.http.door import peer_address
+from quittance.server.http.addresses import peer_address
 from quittance.server.http.lnurl_auth import lnurl_auth_routes
 
 ACCOUNT = "id username identityPubkey lnurlKey"

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from quittance.domain import lnurl
 from quittance.domain.access import Principal
 from quittance.resolvers.services import Services
-from quittance.server.http.door import peer_address
+from quittance.server.http.addresses import peer_address
 from quittance.server.http.withdrawals import withdrawal_routes
 
 WITHDRAWAL = """
