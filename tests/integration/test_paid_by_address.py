@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,14 +15,17 @@ from tests.integration.readers import caller, log_in
 
 from quittance.domain import bolt11
 from quittance.domain.access import ANONYMOUS
+from quittance.domain.errors import RateLimited
 from quittance.domain.lnurl import decode
 from quittance.domain.lnurl_pay import MessageAction, UrlAction
 from quittance.domain.money import Asset
 from quittance.domain.outgoing_errors import AmountOutOfBounds, PayeeRefused
 from quittance.domain.payment import PaymentPurpose, PaymentStatus
 from quittance.providers.lightning import signer as recover
-from quittance.resolvers.lightning_addresses import COMMENT_CHARACTERS_MAX
+from quittance.resolvers.lightning_addresses import COMMENT_CHARACTERS_MAX, PayRequest, request_payment
+from quittance.resolvers.services import PAYEE_BUDGET, PAYER_BUDGET, Services
 from quittance.sandbox.clock import SandboxClock
+from quittance.server.limiter import MinuteLimiter
 
 WRONG_PATHS = [
     "/.well-known/lnurlp/nobody",
@@ -304,6 +308,29 @@ async def test_callers_are_counted(doors: PayeeDoors) -> None:
     for one in (refused, *others):
         assert one == {"status": "ERROR", "reason": "too many requests; try again in 60 s"}
     assert await doors.till.rows("payment") == []
+
+
+async def test_each_caller_and_each_payee_has_a_budget_of_its_own(doors: PayeeDoors, other_shop: Any) -> None:
+    await doors.named("shop")
+    await doors.named("market", id=other_shop.principal.merchant_id)
+
+    async def paid(name: str, address: str, limited: Services) -> str:
+        try:
+            await request_payment(limited, PayRequest(name=name, amount_msat=5_000, comment="", address=address))
+        except RateLimited as error:
+            return error.code
+        return "MADE"
+
+    by_caller = replace(doors.services, limiter=MinuteLimiter({PAYER_BUDGET: 1, PAYEE_BUDGET: 100}))
+    callers = [await paid("shop", address, by_caller) for address in ("192.0.2.1", "192.0.2.1", "192.0.2.2")]
+    elsewhere = await paid("market", "192.0.2.1", by_caller)
+    by_payee = replace(doors.services, limiter=MinuteLimiter({PAYER_BUDGET: 100, PAYEE_BUDGET: 1}))
+    payees = [await paid(name, "192.0.2.1", by_payee) for name in ("shop", "shop", "market")]
+    another = await paid("shop", "192.0.2.2", by_payee)
+
+    assert (callers, elsewhere) == (["MADE", "RATE_LIMITED", "MADE"], "RATE_LIMITED")
+    assert (payees, another) == (["MADE", "RATE_LIMITED", "MADE"], "RATE_LIMITED")
+    assert len(await doors.till.rows("payment")) == 4
 
 
 async def test_a_merchant_whose_rail_moves_something_else_than_bitcoin_is_not_paid_by_address(
