@@ -36,6 +36,11 @@ def _refuse_foreign_hosts(event: str, arguments: tuple[object, ...]) -> None:
 sys.addaudithook(_refuse_foreign_hosts)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return more than there are cores: most of these tests wait for sockets, clocks and databases."""
+    return 2 * (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The folder is the marker."""
     for item in items:

@@ -38,6 +38,7 @@ OWN = {"viewer", "createLoginChallenge", "verifyLogin", "revokeSession", "logout
     "claimRefund",
     "payouts",
     "requestPayout",
+    "createWithdrawal",
 }
 ANSWERED_BEFORE = {"checkPayment", "createLnurlLogin", "finishLogin", "setLightningAddress"}  # who calls is looked at
 WATCHED = {"articlePublished", "loginCompleted", "paymentSettled", "paymentUpdated", "payoutUpdated"}

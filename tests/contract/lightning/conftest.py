@@ -200,7 +200,7 @@ class ClnRail(SandboxRail):
 
 async def added(client: NodeClient, amount_msat: int | None) -> str:
     order = lnrpc_pb2.Invoice(value_msat=amount_msat or 0, expiry=EXPIRES_S)
-    return (await client.lightning.AddInvoice(order, metadata=client.auth)).payment_request
+    return (await client.lightning.AddInvoice(order, metadata=client.auth, wait_for_ready=True)).payment_request
 
 
 RAILS: Final = ("lnd", "cln")
