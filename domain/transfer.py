@@ -1,7 +1,7 @@
 """Money on its way out: refunds and payouts, the only ways their states may move, and what the ledger says of each."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -117,6 +117,11 @@ class Transfer:
         return self.amount + self.fee_max
 
     @property
+    def from_own(self) -> Money:
+        """How much of what is set aside is the owner's own."""
+        return self.reserved - self.from_refundable
+
+    @property
     def taken_from_payment(self) -> Money:
         """How much of what was paid this refund gives back, or may use up on the way."""
         return self.reserved if self.fee_from_amount else self.amount
@@ -194,16 +199,17 @@ def own_account(owner_id: str, asset: Asset) -> Account:
 
 def entries_of_reservation(transfer: Transfer) -> Sequence[Entry]:
     """Return the lines that set aside what a transfer may cost."""
-    own = transfer.reserved - transfer.from_refundable
-    return _lines(transfer, own=own.value, refundable=transfer.from_refundable.value, reserved=-transfer.reserved.value)
+    return _lines(
+        transfer,
+        own=transfer.from_own.value,
+        refundable=transfer.from_refundable.value,
+        reserved=-transfer.reserved.value,
+    )
 
 
 def entries_of_release(transfer: Transfer) -> Sequence[Entry]:
     """Return the lines that give back what was set aside for a transfer that failed."""
-    own = transfer.reserved - transfer.from_refundable
-    return _lines(
-        transfer, own=-own.value, refundable=-transfer.from_refundable.value, reserved=transfer.reserved.value
-    )
+    return [replace(entry, value=-entry.value) for entry in entries_of_reservation(transfer)]
 
 
 def entries_of_sending(transfer: Transfer, *, sent: Money, fee: Money) -> Sequence[Entry]:
@@ -213,21 +219,17 @@ def entries_of_sending(transfer: Transfer, *, sent: Money, fee: Money) -> Sequen
     more than was allowed is booked as it charged; the owner bears it.
     """
     cost = sent + fee
-    left = transfer.reserved - cost
-    own_part = (transfer.reserved - transfer.from_refundable).value
-    to_owner = min(left.value, own_part)
+    to_payer = refundable_left(transfer, sent=sent, fee=fee)
+    to_owner = (transfer.reserved - cost).value - to_payer
     rail = Entry(
         account=Account(kind=AccountKind.PROVIDER, owner=transfer.provider, asset=cost.asset), value=-cost.value
     )
-    return _lines(
-        transfer, own=-to_owner, refundable=to_owner - left.value, reserved=transfer.reserved.value, more=(rail,)
-    )
+    return _lines(transfer, own=-to_owner, refundable=-to_payer, reserved=transfer.reserved.value, more=(rail,))
 
 
 def refundable_left(transfer: Transfer, *, sent: Money, fee: Money) -> int:
-    """Return how much of the money taken from the payer's is left after a transfer, as :func:`entries_of_sending`."""
-    left = transfer.reserved - sent - fee
-    return max(0, left.value - (transfer.reserved - transfer.from_refundable).value)
+    """Return how much of the money that was owed to the payer a transfer did not use up."""
+    return max(0, (transfer.from_refundable - sent - fee).value)
 
 
 def taken_left(transfer: Transfer, *, sent: Money, fee: Money) -> int:

@@ -42,63 +42,35 @@ class RequestPayoutSuccess:
     payout: Payout = strawberry.field(description="The payout.")
 
 
+_TransferErrors = (
+    InsufficientBalanceError
+    | InvalidAmountError
+    | InvalidInputError
+    | InvalidDestinationError
+    | InvalidPayeeError
+    | ForbiddenAddressError
+    | PayeeRefusedError
+    | AmountOutOfBoundsError
+    | PayeeInvoiceMismatchError
+    | IdempotencyConflictError
+    | CannotPayFromError
+    | TooManyTransfersError
+    | RateLimitedError
+)
 RefundPaymentResult = Annotated[
     RefundPaymentSuccess
     | PermissionDeniedError
     | PaymentNotFoundError
     | NothingToRefundError
     | RefundTooLargeError
-    | InsufficientBalanceError
-    | InvalidAmountError
-    | InvalidInputError
-    | InvalidDestinationError
-    | InvalidPayeeError
-    | ForbiddenAddressError
-    | PayeeRefusedError
-    | AmountOutOfBoundsError
-    | PayeeInvoiceMismatchError
-    | IdempotencyConflictError
-    | CannotPayFromError
-    | TooManyTransfersError
-    | RateLimitedError,
+    | _TransferErrors,
     strawberry.union("RefundPaymentResult", description="What `refundPayment` gives."),
 ]
 ClaimRefundResult = Annotated[
-    ClaimRefundSuccess
-    | PaymentNotFoundError
-    | NothingToRefundError
-    | RefundTooLargeError
-    | InsufficientBalanceError
-    | InvalidAmountError
-    | InvalidInputError
-    | InvalidDestinationError
-    | InvalidPayeeError
-    | ForbiddenAddressError
-    | PayeeRefusedError
-    | AmountOutOfBoundsError
-    | PayeeInvoiceMismatchError
-    | IdempotencyConflictError
-    | CannotPayFromError
-    | TooManyTransfersError
-    | RateLimitedError,
+    ClaimRefundSuccess | PaymentNotFoundError | NothingToRefundError | RefundTooLargeError | _TransferErrors,
     strawberry.union("ClaimRefundResult", description="What `claimRefund` gives."),
 ]
 RequestPayoutResult = Annotated[
-    RequestPayoutSuccess
-    | LoginRequiredError
-    | PermissionDeniedError
-    | InsufficientBalanceError
-    | InvalidAmountError
-    | InvalidInputError
-    | InvalidDestinationError
-    | InvalidPayeeError
-    | ForbiddenAddressError
-    | PayeeRefusedError
-    | AmountOutOfBoundsError
-    | PayeeInvoiceMismatchError
-    | IdempotencyConflictError
-    | CannotPayFromError
-    | TooManyTransfersError
-    | RateLimitedError,
+    RequestPayoutSuccess | LoginRequiredError | PermissionDeniedError | _TransferErrors,
     strawberry.union("RequestPayoutResult", description="What `requestPayout` gives."),
 ]

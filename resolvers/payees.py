@@ -1,7 +1,7 @@
 """From whom is to be paid to what a rail can pay, and what a payee wants shown afterwards."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
@@ -20,11 +20,10 @@ USABLE_S: Final = 30  # an invoice that ends sooner could end on the way to the 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What a rail is asked to pay. ``amount_is_open``: the invoice leaves the amount to us."""
+    """What a rail is asked to pay; ``payment_request`` is None for keysend."""
 
     reference: str
     payment_request: str | None
-    amount_is_open: bool = False
     expires_at: datetime | None = None
     success_action: str | None = None
 
@@ -58,9 +57,32 @@ def check_invoice(payer: SendingProvider, payment_request: str, *, amount: Money
     return Prepared(
         reference=invoice.payment_hash,
         payment_request=payment_request,
-        amount_is_open=invoice.amount_msat is None,
         expires_at=expires_at,
     )
+
+
+def named_amount(payer: SendingProvider, destination: Destination) -> Money | None:
+    """Return what an invoice asks for; None where it leaves that open, or is none.
+
+    Raises:
+        InvalidDestination: as for ``read_payable``.
+    """
+    if destination.kind is not DestinationKind.INVOICE:
+        return None
+    named = read_payable(payer, destination.text).amount_msat
+    return None if named is None else Money(named, payer.asset)
+
+
+def checked(payer: SendingProvider, destination: Destination, *, amount: Money, now: datetime) -> Destination:
+    """Return a destination that can be paid this amount; of an invoice, with its payment hash.
+
+    Raises:
+        InvalidDestination: as for ``check_invoice``.
+    """
+    if destination.kind is not DestinationKind.INVOICE:
+        return destination
+    prepared = check_invoice(payer, destination.text, amount=amount, now=now)
+    return replace(destination, payment_hash=prepared.reference)
 
 
 def check_reachable(payer: SendingProvider, destination: Destination) -> None:

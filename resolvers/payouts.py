@@ -12,8 +12,6 @@ from quittance.domain.ids import BOOTSTRAP_MERCHANT, PAYOUT, AccountId, Merchant
 from quittance.domain.money import Asset, Money
 from quittance.domain.outgoing_errors import CannotPayFrom, InvalidDestination
 from quittance.domain.transfer import (
-    Destination,
-    DestinationKind,
     Transfer,
     TransferPurpose,
     fee_max_of,
@@ -22,7 +20,7 @@ from quittance.domain.transfer import (
 )
 from quittance.providers.base import SendingProvider
 from quittance.resolvers.audit import record, refusals_recorded
-from quittance.resolvers.payees import check_invoice, check_reachable, read_payable
+from quittance.resolvers.payees import check_reachable, checked, named_amount
 from quittance.resolvers.sending import ask_payee
 from quittance.resolvers.services import Services
 from quittance.resolvers.transfers import KeyUse, TransferOrder, check_texts, found_again, set_aside
@@ -99,14 +97,15 @@ async def request_payout(services: Services, principal: Principal, order: Payout
 
     def unit(transaction: Transaction) -> Transfer:
         payer = services.payers.get(name)
-        if payer is not None:
-            ledger.lock_owed(transaction, own_account(owner.id, payer.asset))  # of equal orders, one comes first
+        held = 0
+        if payer is not None:  # of equal orders, one comes first
+            held = ledger.lock_owed(transaction, own_account(owner.id, payer.asset))
         first = found_again(transaction, use)
         if first is not None:
             return first
         if payer is None:
             raise CannotPayFrom(name)
-        payout = set_aside(transaction, services, _asked(transaction, services, owner, order, payer))
+        payout = set_aside(transaction, services, _asked(transaction, services, owner, order, payer, held=held))
         if owner.account_id is None:
             record(transaction, services, principal, action=AuditAction.PAYOUT_REQUESTED, subject_id=payout.id)
         return payout
@@ -119,15 +118,17 @@ async def request_payout(services: Services, principal: Principal, order: Payout
 
 
 def _asked(
-    transaction: Transaction, services: Services, owner: PayoutOwner, order: PayoutOrder, payer: SendingProvider
+    transaction: Transaction,
+    services: Services,
+    owner: PayoutOwner,
+    order: PayoutOrder,
+    payer: SendingProvider,
+    *,
+    held: int,
 ) -> TransferOrder:
     destination = read_destination(_said(transaction, owner, order))
     check_reachable(payer, destination)
-    wanted = _wanted(payer, order, destination)
-    amount, fee_max = _amounts(transaction, services, owner, order, wanted=wanted)
-    if destination.kind is DestinationKind.INVOICE:
-        prepared = check_invoice(payer, destination.text, amount=amount, now=services.now())
-        destination = Destination(kind=destination.kind, text=destination.text, payment_hash=prepared.reference)
+    amount, fee_max = _amounts(services, payer, order, named=named_amount(payer, destination), held=held)
     return TransferOrder(
         id=TransferId(services.new_id(PAYOUT)),
         purpose=TransferPurpose.PAYOUT,
@@ -136,7 +137,7 @@ def _asked(
         provider=payer.name,
         amount=amount,
         fee_max=fee_max,
-        destination=destination,
+        destination=checked(payer, destination, amount=amount, now=services.now()),
         idempotency_key=order.idempotency_key,
         fingerprint=order.fingerprint(),
         comment=order.comment,
@@ -153,36 +154,28 @@ def _said(transaction: Transaction, owner: PayoutOwner, order: PayoutOrder) -> s
     return account.lightning_address
 
 
-def _wanted(payer: SendingProvider, order: PayoutOrder, destination: Destination) -> Money | None:
-    """Return the amount that is asked for, else the one that an invoice names; None for everything."""
-    if order.amount is not None:
-        return _positive(order.amount, payer.asset, "an amount is greater than zero; leave it out to pay out all")
-    if destination.kind is not DestinationKind.INVOICE:
-        return None
-    named = read_payable(payer, destination.text).amount_msat
-    return None if named is None else Money(named, payer.asset)
-
-
 def _amounts(
-    transaction: Transaction, services: Services, owner: PayoutOwner, order: PayoutOrder, *, wanted: Money | None
+    services: Services, payer: SendingProvider, order: PayoutOrder, *, named: Money | None, held: int
 ) -> tuple[Money, Money]:
-    """Return what is sent and the most its way may cost.
+    """Return what is sent and the most its way may cost: of the order, else as an invoice names it, else everything.
 
     Raises:
         InvalidAmount: less than a payout may be.
     """
-    rule = services.transfers
-    asset = services.payer(order.provider or services.default_provider).asset
-    if wanted is None:
-        held = ledger.lock_owed(transaction, own_account(owner.id, asset))
-        capped = order.fee_max
-        said = None if capped is None else _positive(capped, asset, "feeMax is greater than zero").value
-        wanted = Money(most_payable(held, rule.fee) if said is None else held - said, asset)
-    if wanted.value < rule.payout_msat_min:
-        raise InvalidAmount(f"a payout is at least {Money(rule.payout_msat_min, asset).formatted}, and its fee cap")
+    rule, wanted, fee_max = services.transfers, named, None
+    if order.amount is not None:
+        wanted = _positive(order.amount, payer.asset, "an amount is greater than zero; leave it out to pay out all")
     if order.fee_max is not None:
-        return wanted, _positive(order.fee_max, asset, "feeMax is greater than zero")
-    return wanted, Money(fee_max_of(wanted.value, rule.fee), asset)
+        fee_max = _positive(order.fee_max, payer.asset, "feeMax is greater than zero")
+    if wanted is None:
+        most = most_payable(held, rule.fee) if fee_max is None else held - fee_max.value
+        wanted = Money(most, payer.asset)
+    if wanted.value < rule.payout_msat_min:
+        least = Money(rule.payout_msat_min, payer.asset)
+        raise InvalidAmount(f"a payout is at least {least.formatted}, and its fee cap")
+    if fee_max is None:
+        fee_max = Money(fee_max_of(wanted.value, rule.fee), payer.asset)
+    return wanted, fee_max
 
 
 def _positive(money: Money, asset: Asset, message: str) -> Money:

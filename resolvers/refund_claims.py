@@ -2,7 +2,7 @@
 
 from quittance.domain.access import Principal, Scope
 from quittance.domain.errors import PaymentNotFound
-from quittance.domain.ids import ACCOUNT, TransferId, prefix_of
+from quittance.domain.ids import TransferId
 from quittance.domain.payment import Payment
 from quittance.domain.transfer import RefundReason, Transfer
 from quittance.resolvers.audit import refusals_recorded
@@ -52,8 +52,8 @@ def _may_claim(services: Services, principal: Principal, payment: Payment, clien
 
     A client secret that was shared before the account claimed the payment still opens the article, and no money.
     """
-    if prefix_of(payment.viewer) == ACCOUNT:
-        return principal.account_id == payment.viewer
+    if payment.account_id is not None:
+        return principal.account_id == payment.account_id
     return is_payers(services, principal, payment, client_secret)
 
 

@@ -24,7 +24,6 @@ from quittance.domain.payment import Payment
 from quittance.domain.policy import Disposition
 from quittance.domain.transfer import (
     Destination,
-    DestinationKind,
     RefundReason,
     RefundTotal,
     Transfer,
@@ -34,7 +33,7 @@ from quittance.domain.transfer import (
 )
 from quittance.providers.base import SendingProvider
 from quittance.resolvers.audit import record, refusals_recorded
-from quittance.resolvers.payees import check_invoice, check_reachable, read_payable
+from quittance.resolvers.payees import check_reachable, checked, named_amount
 from quittance.resolvers.sending import ask_payee
 from quittance.resolvers.services import Services
 from quittance.resolvers.transfers import KeyUse, TransferOrder, check_texts, found_again, set_aside
@@ -157,14 +156,12 @@ def begin_refund(
     check_reachable(payer, destination)
     refund_totals.owe_back(transaction, payment.id, received=_received(payment).value, more=0)
     total = refund_totals.totals_of(transaction, [payment.id])[0]
-    by_merchant = reason is RefundReason.REQUESTED
     wanted = _wanted(payer, order, destination)
     share = (
         _share(services, payment, total, wanted, fee_from_amount=order.fee_from_amount)
-        if by_merchant
+        if reason is RefundReason.REQUESTED
         else _owed_share(services, payment, total, wanted)
     )
-    destination = _checked(services, payer, destination, amount=share.amount)
     asked = TransferOrder(
         id=TransferId(services.new_id(REFUND)),
         purpose=TransferPurpose.REFUND,
@@ -173,7 +170,7 @@ def begin_refund(
         provider=payer.name,
         amount=share.amount,
         fee_max=share.fee_max,
-        destination=destination,
+        destination=checked(payer, destination, amount=share.amount, now=services.now()),
         idempotency_key=key,
         fingerprint=fingerprint,
         comment=order.comment,
@@ -214,10 +211,7 @@ def _wanted(payer: SendingProvider, order: RefundOrder, destination: Destination
         if amount.value <= 0:
             raise InvalidAmount("an amount is greater than zero; leave it out to refund everything")
         return amount
-    if destination.kind is not DestinationKind.INVOICE:
-        return None
-    named = read_payable(payer, destination.text).amount_msat
-    return None if named is None else Money(named, payer.asset)
+    return named_amount(payer, destination)
 
 
 def _share(
@@ -261,13 +255,6 @@ def _owed_share(services: Services, payment: Payment, total: RefundTotal, wanted
         raise RefundTooLarge(Money(max(0, most_payable(total.refundable, rule)), asset))
     owed = Money(amount + fee_max, asset)
     return _Share(amount=Money(amount, asset), fee_max=Money(fee_max, asset), from_refundable=owed)
-
-
-def _checked(services: Services, payer: SendingProvider, destination: Destination, *, amount: Money) -> Destination:
-    if destination.kind is not DestinationKind.INVOICE:
-        return destination
-    prepared = check_invoice(payer, destination.text, amount=amount, now=services.now())
-    return Destination(kind=destination.kind, text=destination.text, payment_hash=prepared.reference)
 
 
 async def list_refunds(services: Services, principal: Principal, *, after_id: str | None, limit: int) -> list[Transfer]:

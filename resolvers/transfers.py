@@ -108,7 +108,7 @@ def set_aside(transaction: Transaction, services: Services, order: TransferOrder
         InsufficientBalance, InvalidDestination, TooManyTransfers: nothing was begun.
     """
     transfer = _new(services, order)
-    own = transfer.reserved - transfer.from_refundable
+    own = transfer.from_own
     account = own_account(order.owner_id, order.amount.asset)
     held = ledger.lock_owed(transaction, account)
     _check_number(transaction, services, order)

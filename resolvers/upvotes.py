@@ -1,6 +1,6 @@
 """Upvotes are shared out: fixed by the unit that completes them, posted to readers page by page, each share once."""
 
-from quittance.domain.ids import ACCOUNT, LEDGER_TRANSACTION, AccountId, PaymentId, prefix_of
+from quittance.domain.ids import LEDGER_TRANSACTION, PaymentId
 from quittance.domain.job import Job, JobEnd, JobKind, JobState
 from quittance.domain.ledger import entries_of_shares
 from quittance.domain.money import Money
@@ -26,7 +26,7 @@ def record_upvote(
     """
     if payment.article_id is None:
         raise RuntimeError(f"the upvote {payment.id} is of no article")
-    account_id = AccountId(payment.viewer) if prefix_of(payment.viewer) == ACCOUNT else None
+    account_id = payment.account_id
     before = upvotes.last_place(transaction, payment.article_id)
     place = None if account_id is None else upvotes.place_of(transaction, payment.article_id, account_id)
     total = Money(settlements.partial_value(transaction, payment.id) + accepted.value, accepted.asset)

@@ -16,7 +16,7 @@ from quittance.domain.transfer import Destination, DestinationKind, Transfer, Tr
 from quittance.domain.withdrawal import SECRET_BYTES, NewWithdrawal, Withdrawal, WithdrawalRefused, WithdrawalStatus
 from quittance.providers.base import SendingProvider
 from quittance.resolvers.audit import record
-from quittance.resolvers.payees import check_invoice, read_payable
+from quittance.resolvers.payees import checked, named_amount
 from quittance.resolvers.payouts import PayoutOwner, owner_of_payouts
 from quittance.resolvers.services import Services
 from quittance.resolvers.transfers import TransferOrder, set_aside
@@ -245,15 +245,10 @@ def _invoice_of(payment_request: str) -> Destination:
 
 def _read(services: Services, payer: SendingProvider, destination: Destination) -> _Asked:
     """Read an invoice before anything is locked: a stranger may send what takes long to read."""
-    named = read_payable(payer, destination.text).amount_msat
-    if named is None:
+    amount = named_amount(payer, destination)
+    if amount is None:
         raise InvalidDestination("AMOUNT", "the invoice names no amount")
-    amount = msat(named)
-    prepared = check_invoice(payer, destination.text, amount=amount, now=services.now())
-    return _Asked(
-        destination=Destination(kind=destination.kind, text=destination.text, payment_hash=prepared.reference),
-        amount=amount,
-    )
+    return _Asked(destination=checked(payer, destination, amount=amount, now=services.now()), amount=amount)
 
 
 def _is_repeated(standing: WithdrawalStanding, destination: Destination) -> bool:

@@ -29,6 +29,7 @@ from quittance.store.transaction import Transaction, from_us, from_us_or_none, t
 
 _TRANSFER = table_of(TransferRow)
 _ATTEMPT = table_of(TransferAttemptRow)
+_ENDED = ("state", "failure", "fee_value", "ended_at_us")
 _CHANGED = ("state", "state_reason", "fee_value", "attempts", "message", "modified_at_us", "ended_at_us")
 
 _INSERT = Statement(lambda d: d.insert(_TRANSFER).values(every_column(_TRANSFER)).on_conflict_do_nothing())
@@ -67,17 +68,12 @@ _LIVE = Statement(
         _ATTEMPT.c.transfer_id == bindparam("transfer_id"), _ATTEMPT.c.state != AttemptState.FAILED.value
     )
 )
-_END = Statement(
-    lambda _: (
-        update(_ATTEMPT)
-        .where(
-            _ATTEMPT.c.transfer_id == bindparam("of_transfer"),
-            _ATTEMPT.c.number == bindparam("of_number"),
-            or_(_ATTEMPT.c.state == AttemptState.SENDING.value, _ATTEMPT.c.state == AttemptState.UNKNOWN.value),
-        )
-        .values({name: bindparam(name) for name in ("state", "failure", "fee_value", "ended_at_us")})
-    )
+_not_ended = (
+    _ATTEMPT.c.transfer_id == bindparam("of_transfer"),
+    _ATTEMPT.c.number == bindparam("of_number"),
+    or_(_ATTEMPT.c.state == AttemptState.SENDING.value, _ATTEMPT.c.state == AttemptState.UNKNOWN.value),
 )
+_END = Statement(lambda _: update(_ATTEMPT).where(*_not_ended).values({name: bindparam(name) for name in _ENDED}))
 _FAILED = Statement(
     lambda _: (
         select(_ATTEMPT.c.number)
@@ -92,12 +88,7 @@ _FAILED = Statement(
 _NOTE_ASKING = Statement(
     lambda _: (
         update(_ATTEMPT)
-        .where(
-            _ATTEMPT.c.transfer_id == bindparam("of_transfer"),
-            _ATTEMPT.c.number == bindparam("of_number"),
-            or_(_ATTEMPT.c.state == AttemptState.SENDING.value, _ATTEMPT.c.state == AttemptState.UNKNOWN.value),
-            func.coalesce(_ATTEMPT.c.asked_at_us, -1) == bindparam("asked_before_us"),
-        )
+        .where(*_not_ended, func.coalesce(_ATTEMPT.c.asked_at_us, -1) == bindparam("asked_before_us"))
         .values(asked_at_us=bindparam("asked_at_us"))
     )
 )
@@ -132,30 +123,24 @@ def change_transfer(transaction: Transaction, before: Transfer, after: Transfer)
     """
     if not may_move(before.state, after.state):
         raise IllegalTransition(f"{before.id}: {before.state} -> {after.state}")
-    changed = {
-        "state": after.state.value,
-        "state_reason": after.state_reason,
-        "fee_value": None if after.fee is None else after.fee.value,
-        "attempts": after.attempts,
-        "message": after.message,
-        "modified_at_us": to_us(after.modified_at),
-        "ended_at_us": None if after.ended_at is None else to_us(after.ended_at),
-    }
-    which: dict[str, object] = {"transfer_id": before.id, "state_before": before.state.value}
-    return transaction.execute(_COMPARE_AND_SET, which | changed) == 1
+    columns = _columns(after)
+    changed = {name: columns[name] for name in _CHANGED}
+    return (
+        transaction.execute(_COMPARE_AND_SET, changed | {"transfer_id": before.id, "state_before": before.state.value})
+        == 1
+    )
 
 
 def list_transfers(
     transaction: Transaction,
     purpose: TransferPurpose,
     *,
-    owner_id: str | None = None,
-    payment_id: PaymentId | None = None,
+    owner_id: str,
     after_id: str | None,
     limit: int,
 ) -> list[Transfer]:
-    """Return transfers of an owner or about a payment, the newest first."""
-    narrowed = {"owner_id": owner_id, "purpose": purpose.value, "payment_id": payment_id}
+    """Return an owner's transfers, the newest first."""
+    narrowed = {"owner_id": owner_id, "purpose": purpose.value, "payment_id": None}
     return [_to_domain(row) for row in _LISTING.page(transaction, narrowed, after_id=after_id, limit=limit)]
 
 
@@ -198,21 +183,25 @@ def has_failed(transaction: Transaction, provider: str, reference: str) -> bool:
 def note_asking(transaction: Transaction, attempt: TransferAttempt, *, at: datetime) -> bool:
     """Write down that the rail is asked now, before it is; False when somebody else did so meanwhile."""
     before_us = -1 if attempt.asked_at is None else to_us(attempt.asked_at)
-    which: dict[str, object] = {"of_transfer": attempt.transfer_id, "of_number": attempt.number}
-    return transaction.execute(_NOTE_ASKING, which | {"asked_before_us": before_us, "asked_at_us": to_us(at)}) == 1
+    return (
+        transaction.execute(_NOTE_ASKING, _which(attempt) | {"asked_before_us": before_us, "asked_at_us": to_us(at)})
+        == 1
+    )
 
 
 def end_attempt(transaction: Transaction, attempt: TransferAttempt, ended: TransferAttempt) -> bool:
     """Store how a try ended, or that its outcome is unknown; False when its end was known before."""
-    which: dict[str, object] = {"of_transfer": attempt.transfer_id, "of_number": attempt.number}
     columns = _attempt_columns(ended)
-    changed = {name: columns[name] for name in ("state", "failure", "fee_value", "ended_at_us")}
-    return transaction.execute(_END, which | changed) == 1
+    return transaction.execute(_END, _which(attempt) | {name: columns[name] for name in _ENDED}) == 1
 
 
 def attempts_of(transaction: Transaction, transfer_ids: Sequence[TransferId]) -> list[list[TransferAttempt]]:
     """Return the tries of each transfer, the oldest first: the contract of a dataloader."""
     return many_by_key(transaction, _ATTEMPTS, transfer_ids, lambda row: (row[0], _to_attempt(row)))
+
+
+def _which(attempt: TransferAttempt) -> dict[str, object]:
+    return {"of_transfer": attempt.transfer_id, "of_number": attempt.number}
 
 
 def _columns(transfer: Transfer) -> dict[str, object]:
