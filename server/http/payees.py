@@ -3,13 +3,12 @@
 Errors are answers with status 200, as LUD-01 wants them; nothing is ever redirected.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from quittance.domain.errors import (
@@ -22,24 +21,16 @@ from quittance.domain.errors import (
 )
 from quittance.domain.lnurl import WELL_KNOWN
 from quittance.domain.lnurl_pay import PAY_TAG, MessageAction, SuccessAction, UrlAction
-from quittance.gql.masking import unexpected
 from quittance.resolvers.lightning_addresses import PayRequest, pay_offer, request_payment, verify_payment
 from quittance.resolvers.services import Services
-from quittance.server.access import ADDRESS_BUDGET
 from quittance.server.http.addresses import ClientAddress
+from quittance.server.http.wallet_doors import WalletDoor
 
 log = structlog.get_logger("quittance.payees")
 
 PAY, VERIFY = "/lnurl/pay/", "/lnurl/verify"
 _AMOUNT_DIGITS_MAX: Final = 19
-_HEADERS: Final = {
-    "Access-Control-Allow-Origin": "*",
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-}
-_OF_RAILS: Final = (InvoiceRejected, ProviderMisconfigured, ProviderUnavailable, UnknownProvider)  # not for strangers
-
-_Answer = Callable[[Request], Awaitable[Mapping[str, object]]]
+_OF_RAILS: Final = (InvoiceRejected, ProviderMisconfigured, ProviderUnavailable, UnknownProvider)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,24 +74,6 @@ class _Doors:
             "pr": found.payment_request,
         }
 
-    def admitting(self, answer: _Answer) -> Callable[[Request], Awaitable[Response]]:
-        """Count each caller by address, and answer what went wrong as wallets read it."""
-
-        async def endpoint(request: Request) -> Response:
-            if request.method != "GET":  # a preview must not make a payment
-                return Response(status_code=405, headers={"Allow": "GET"})
-            try:
-                await self.services.limiter.hit(ADDRESS_BUDGET, self.client_address(request.scope))
-                return JSONResponse(await answer(request), headers=_HEADERS)
-            except _OF_RAILS:
-                return _error("no invoice can be made just now; try again later")
-            except QuittanceError as error:
-                return _error(error.message)
-            except Exception as error:  # noqa: BLE001 - the last line before the wallet: logged there and masked
-                return _error(str(unexpected(error, log=log)["message"]), status=500)
-
-        return endpoint
-
 
 def _amount_msat(said: str) -> int:
     if said.isascii() and said.isdigit() and len(said) <= _AMOUNT_DIGITS_MAX:
@@ -118,15 +91,19 @@ def _written(action: SuccessAction) -> Mapping[str, str]:
             raise NotImplementedError("we seal no texts")
 
 
-def _error(reason: str, *, status: int = 200) -> Response:
-    return JSONResponse({"status": "ERROR", "reason": reason}, status_code=status, headers=_HEADERS)
+def _reason(error: QuittanceError) -> str:
+    of_rails = isinstance(error, _OF_RAILS)  # not for strangers
+    return "no invoice can be made just now; try again later" if of_rails else error.message
 
 
 def payee_routes(services: Services, client_address: ClientAddress) -> list[Route]:
     """Return the doors of Lightning Addresses and LNURLs. A name takes the whole rest of a path: none is redirected."""
     doors = _Doors(services, client_address)
+    door = WalletDoor(
+        services=services, client_address=client_address, log=log, reason=_reason, failed=("Unexpected error.", 500)
+    )
     return [
-        Route(f"{WELL_KNOWN}{{name:path}}", doors.admitting(doors.offer), methods=["GET"], name="payee"),
-        Route(f"{PAY}{{name:path}}", doors.admitting(doors.pay), methods=["GET"], name="payee-invoice"),
-        Route(VERIFY, doors.admitting(doors.verify), methods=["GET"], name="payee-verify"),
+        Route(f"{WELL_KNOWN}{{name:path}}", door.answering(doors.offer), methods=["GET"], name="payee"),
+        Route(f"{PAY}{{name:path}}", door.answering(doors.pay), methods=["GET"], name="payee-invoice"),
+        Route(VERIFY, door.answering(doors.verify), methods=["GET"], name="payee-verify"),
     ]
