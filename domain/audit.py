@@ -71,9 +71,11 @@ class AuditFilter:
 
 
 def actor_of(principal: Principal | None) -> tuple[str, str]:
-    """Return the id and the name of who acts: an API key, a reader, a payer, or the command line of the machine."""
+    """Return the id and the name of who acts: an API key, a reader, whoever holds a secret, or the command line."""
     if principal is not None and principal.key_id is not None:
         return principal.key_id, principal.key_name or ""
     if principal is None or principal.merchant_id is not None:
         return _COMMAND_LINE, _COMMAND_LINE
-    return principal.account_id or principal.payment_id or "payer", "reader" if principal.account_id else "payer"
+    if principal.account_id is not None:
+        return principal.account_id, "reader"
+    return principal.payment_id or "anonymous", "anonymous"

@@ -14,6 +14,7 @@ class JobKind(StrEnum):
     PROVIDER_CHECK = "provider.check"
     PROVIDER_CALLBACK = "provider.callback"
     TRANSFER = "transfer"
+    POLICY_REFUND = "refund.policy"
     AUTOMATIC_PAYOUT = "payout.automatic"
     UPVOTE_SPLIT = "upvote.split"
 

@@ -1,12 +1,8 @@
 """The audit log: written in the same unit as the change that it tells of, read by the merchant's admins."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from quittance.domain.access import Principal, Scope
 from quittance.domain.audit import AuditAction, AuditEntry, AuditFilter, Deed, actor_of
 from quittance.domain.ids import AUDIT_ENTRY, AuditEntryId, MerchantId
-from quittance.domain.outgoing_errors import InvalidDestination
 from quittance.resolvers.services import Services
 from quittance.store import audit
 from quittance.store.transaction import Transaction
@@ -49,23 +45,6 @@ def record_in(
             at=services.now(),
         )
         audit.insert_entry(transaction, entry)
-
-
-@asynccontextmanager
-async def refusals_recorded(
-    services: Services, principal: Principal, *, merchant_id: MerchantId | None, subject_id: str
-) -> AsyncIterator[None]:
-    """Write down in a merchant's log that money was asked to go where it cannot go; the error is the caller's still."""
-    try:
-        yield
-    except InvalidDestination as error:
-        if merchant_id is not None:
-            detail = f"{error.flaw}: {error.reason}"
-            deed = Deed(action=AuditAction.DESTINATION_REFUSED, subject_id=subject_id, detail=detail)
-            await services.database.write(
-                lambda transaction: record_in(transaction, services, principal, merchant_id=merchant_id, deed=deed)
-            )
-        raise
 
 
 async def list_entries(

@@ -19,10 +19,10 @@ from quittance.domain.transfer import (
     own_account,
 )
 from quittance.providers.base import SendingProvider
-from quittance.resolvers.audit import record, refusals_recorded
+from quittance.resolvers.audit import record
 from quittance.resolvers.payees import check_reachable, checked, named_amount
-from quittance.resolvers.sending import ask_payee
 from quittance.resolvers.services import Services
+from quittance.resolvers.transfer_requests import begin_transfer
 from quittance.resolvers.transfers import KeyUse, TransferOrder, check_texts, found_again, set_aside
 from quittance.store import ledger, readers, transfers
 from quittance.store.transaction import Transaction
@@ -110,11 +110,7 @@ async def request_payout(services: Services, principal: Principal, order: Payout
             record(transaction, services, principal, action=AuditAction.PAYOUT_REQUESTED, subject_id=payout.id)
         return payout
 
-    async with refusals_recorded(services, principal, merchant_id=owner.merchant_id, subject_id=owner.id):
-        begun = await services.database.write(unit)
-    payout = await ask_payee(services, begun)
-    services.wake_jobs()
-    return payout
+    return await begin_transfer(services, principal, unit, subject_id=owner.id, merchant_of=lambda _: owner.merchant_id)
 
 
 def _asked(

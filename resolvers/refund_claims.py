@@ -2,14 +2,13 @@
 
 from quittance.domain.access import Principal, Scope
 from quittance.domain.errors import PaymentNotFound
-from quittance.domain.ids import TransferId
+from quittance.domain.ids import MerchantId, TransferId
 from quittance.domain.payment import Payment
 from quittance.domain.transfer import RefundReason, Transfer
-from quittance.resolvers.audit import refusals_recorded
 from quittance.resolvers.payments import find_payment, is_payers
 from quittance.resolvers.refunds import RefundOrder, begin_refund
-from quittance.resolvers.sending import ask_payee
 from quittance.resolvers.services import Services
+from quittance.resolvers.transfer_requests import begin_transfer
 from quittance.resolvers.transfers import check_texts
 from quittance.store import payments, transfers
 from quittance.store.transaction import Transaction
@@ -36,15 +35,11 @@ async def claim_refund(
             raise PaymentNotFound(order.payment_id)
         return begin_refund(transaction, services, payment, order, reason=RefundReason.CLAIMED)[0]
 
-    found = (
-        await services.database.read(lambda transaction: payments.payments_by_id(transaction, [order.payment_id]))
-    )[0]
-    merchant_id = None if found is None else found.merchant_id
-    async with refusals_recorded(services, principal, merchant_id=merchant_id, subject_id=order.payment_id):
-        begun = await services.database.write(unit)
-    refund = await ask_payee(services, begun)
-    services.wake_jobs()
-    return refund
+    def merchant_of(transaction: Transaction) -> MerchantId | None:
+        found = payments.payments_by_id(transaction, [order.payment_id])[0]
+        return None if found is None else found.merchant_id
+
+    return await begin_transfer(services, principal, unit, subject_id=order.payment_id, merchant_of=merchant_of)
 
 
 def _may_claim(services: Services, principal: Principal, payment: Payment, client_secret: str | None) -> bool:

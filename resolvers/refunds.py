@@ -4,8 +4,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-import structlog
-
 from quittance.domain.access import Principal, Scope
 from quittance.domain.audit import AuditAction
 from quittance.domain.destination import read_destination
@@ -14,14 +12,10 @@ from quittance.domain.ids import REFUND, PaymentId, TransferId
 from quittance.domain.money import Money
 from quittance.domain.outgoing_errors import (
     CannotPayFrom,
-    InsufficientBalance,
-    InvalidDestination,
     NothingToRefund,
     RefundTooLarge,
-    TooManyTransfers,
 )
 from quittance.domain.payment import Payment
-from quittance.domain.policy import Disposition
 from quittance.domain.transfer import (
     Destination,
     RefundReason,
@@ -32,25 +26,13 @@ from quittance.domain.transfer import (
     most_payable,
 )
 from quittance.providers.base import SendingProvider
-from quittance.resolvers.audit import record, refusals_recorded
+from quittance.resolvers.audit import record
 from quittance.resolvers.payees import check_reachable, checked, named_amount
-from quittance.resolvers.sending import ask_payee
 from quittance.resolvers.services import Services
+from quittance.resolvers.transfer_requests import begin_transfer
 from quittance.resolvers.transfers import KeyUse, TransferOrder, check_texts, found_again, set_aside
 from quittance.store import payments, refund_totals, transfers
 from quittance.store.transaction import Transaction
-
-log = structlog.get_logger("quittance.refunds")
-
-_STAYS_OWED = (
-    CannotPayFrom, InsufficientBalance, InvalidAmount, InvalidDestination, NothingToRefund, TooManyTransfers
-)  # fmt: skip
-_BY_POLICY = {
-    Disposition.LATE_REFUNDABLE: RefundReason.LATE,
-    Disposition.UNDERPAID_REFUNDABLE: RefundReason.UNDERPAID,
-    Disposition.SURPLUS_REFUNDABLE: RefundReason.SURPLUS,
-    Disposition.ACCEPTED_EXCESS_REFUNDABLE: RefundReason.SURPLUS,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,33 +89,9 @@ async def refund_payment(services: Services, principal: Principal, order: Refund
             record(transaction, services, principal, action=AuditAction.PAYMENT_REFUNDED, subject_id=refund.id)
         return refund
 
-    async with refusals_recorded(services, principal, merchant_id=merchant_id, subject_id=order.payment_id):
-        begun = await services.database.write(unit)
-    refund = await ask_payee(services, begun)
-    services.wake_jobs()
-    return refund
-
-
-def refund_by_policy(
-    transaction: Transaction,
-    services: Services,
-    payment: Payment,
-    *,
-    settlement_id: str,
-    disposition: Disposition,
-) -> None:
-    """Send back, in the unit that books it, money that the merchant's policy does not keep and that is owed by now.
-
-    Where it cannot be sent — the payment has no refund address, or one that cannot be paid — it stays owed, and the
-    payer can claim it.
-    """
-    if payment.refund_address is None:
-        return
-    order = RefundOrder(payment_id=payment.id, idempotency_key=settlement_id)
-    try:
-        begin_refund(transaction, services, payment, order, reason=_BY_POLICY[disposition])
-    except _STAYS_OWED as error:
-        log.warning("refund_stays_owed", payment=payment.id, code=error.code)
+    return await begin_transfer(
+        services, principal, unit, subject_id=order.payment_id, merchant_of=lambda _: merchant_id
+    )
 
 
 def begin_refund(

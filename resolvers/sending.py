@@ -7,7 +7,7 @@ import structlog
 
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable, QuittanceError
 from quittance.domain.ids import TransferId
-from quittance.domain.job import Job, JobEnd, JobKind, JobState
+from quittance.domain.job import Job, JobEnd, JobState
 from quittance.domain.outgoing_errors import CannotPayFrom, SendRefused
 from quittance.domain.transfer import (
     FINAL,
@@ -32,7 +32,6 @@ from quittance.resolvers.transfer_outcomes import (
     SendingTry,
     ended,
     failed,
-    given_up,
     move,
     soon,
     told,
@@ -40,8 +39,7 @@ from quittance.resolvers.transfer_outcomes import (
     unprepared,
     waits,
 )
-from quittance.resolvers.transfers import ASKED, announce, give_back, transfer_job
-from quittance.store import jobs, transfers
+from quittance.store import transfers
 from quittance.store.transaction import Transaction
 
 log = structlog.get_logger("quittance.sending")
@@ -77,49 +75,6 @@ def _found(transaction: Transaction, transfer_id: TransferId) -> tuple[Transfer 
     return transfer, transfers.live_attempt(transaction, transfer_id)
 
 
-async def ask_payee(services: Services, transfer: Transfer) -> Transfer:
-    """Ask the payee of a new transfer for an invoice while its caller waits, so that they hear at once what is wrong.
-
-    A try is written down with what the payee gave, and a job sends it. A payee that does not answer is asked again
-    by the job.
-
-    Raises:
-        InvalidDestination, InvalidPayee, ForbiddenAddress, PayeeRefused, AmountOutOfBounds, PayeeInvoiceMismatch:
-            the transfer has FAILED, and what was set aside is given back.
-    """
-    if transfer.state is not TransferState.PENDING or transfer.attempts or transfer.destination.kind not in ASKED:
-        return transfer
-    try:
-        prepared = await prepare(services, transfer, services.payer(transfer.provider))
-    except QuittanceError as error:
-        if error.retryable:
-            return transfer
-        code = error.code
-        begun_by_another = await services.database.write(lambda t: _refuse(t, services, transfer, code))
-        if begun_by_another is not None:
-            return begun_by_another
-        raise
-
-    def unit(transaction: Transaction) -> Transfer | None:
-        begun = _written_down(transaction, services, transfer, prepared, asked_at=None)
-        if begun is not None:
-            jobs.plan_job(transaction, transfer_job(services, transfer, due_at=services.now()))
-        return None if begun is None else begun[0]
-
-    return await services.database.write(unit) or transfer
-
-
-def _refuse(transaction: Transaction, services: Services, transfer: Transfer, code: str) -> Transfer | None:
-    """Fail a transfer of which nothing was sent; where another call or its job went on with it, return how it is."""
-    after = given_up(services, transfer, reason=code)
-    if not transfers.change_transfer(transaction, transfer, after):
-        return transfers.transfers_by_id(transaction, [transfer.id])[0]
-    jobs.drop_job(transaction, JobKind.TRANSFER, transfer.id)
-    announce(transaction, after)
-    give_back(transaction, services, after)
-    return None
-
-
 async def _begin(services: Services, transfer: Transfer, payer: SendingProvider) -> JobRun:
     """Write a try down, then send; what was written but not sent is found by the next look."""
     try:
@@ -127,7 +82,7 @@ async def _begin(services: Services, transfer: Transfer, payer: SendingProvider)
     except QuittanceError as error:
         return unprepared(services, transfer, error)
     asked_at = services.now()
-    begun = await services.database.write(lambda t: _written_down(t, services, transfer, prepared, asked_at=asked_at))
+    begun = await services.database.write(lambda t: written_down(t, services, transfer, prepared, asked_at=asked_at))
     if begun is None:
         return ended(services, transfer, None, reason="ALREADY_PAID_BY_ANOTHER")
     sending, attempt = begun
@@ -135,7 +90,7 @@ async def _begin(services: Services, transfer: Transfer, payer: SendingProvider)
     return await _ask(services, one, asked_at=asked_at, is_alone=True)
 
 
-def _written_down(
+def written_down(
     transaction: Transaction,
     services: Services,
     transfer: Transfer,

@@ -11,7 +11,7 @@ from quittance.domain.money import Money
 from quittance.domain.payment import OptionState, Payment, PaymentOption, PaymentPurpose, PaymentStatus
 from quittance.domain.policy import Decision, decide
 from quittance.providers.base import FeedPosition, Settlement
-from quittance.resolvers.refunds import refund_by_policy
+from quittance.resolvers.policy_refunds import plan_policy_refund
 from quittance.resolvers.services import Services
 from quittance.resolvers.upvotes import record_upvote
 from quittance.store import articles, ledger, merchants, options, payments, refund_totals, settlements
@@ -101,13 +101,7 @@ def book_settlement(transaction: Transaction, services: Services, *, provider: s
         at=booked.booked_at,
     )
     if decision.refundable.value:
-        refund_by_policy(
-            transaction,
-            services,
-            after,
-            settlement_id=booked.id,
-            disposition=decision.disposition,
-        )
+        plan_policy_refund(transaction, services, after, booked)
     return Booking.BOOKED
 
 

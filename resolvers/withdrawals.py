@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from quittance.domain import lnurl
-from quittance.domain.access import Principal, Scope
+from quittance.domain.access import ANONYMOUS, Principal, Scope
 from quittance.domain.audit import AuditAction
 from quittance.domain.destination import read_destination
 from quittance.domain.errors import InvalidAmount, InvalidInput
@@ -19,6 +19,7 @@ from quittance.resolvers.audit import record
 from quittance.resolvers.payees import checked, named_amount
 from quittance.resolvers.payouts import PayoutOwner, owner_of_payouts
 from quittance.resolvers.services import Services
+from quittance.resolvers.transfer_requests import record_refusal
 from quittance.resolvers.transfers import TransferOrder, set_aside
 from quittance.store import ledger, transfers, withdrawals
 from quittance.store.transaction import Transaction
@@ -127,6 +128,16 @@ async def withdraw(services: Services, secret: bytes, payment_request: str) -> T
     Raises:
         WithdrawalRefused, InvalidDestination, CannotPayFrom: nothing moved, and the code is as it was.
     """
+    try:
+        payout = await _withdraw(services, secret, payment_request)
+    except InvalidDestination as error:
+        await _record_refusal(services, secret, error)
+        raise
+    services.wake_jobs()
+    return payout
+
+
+async def _withdraw(services: Services, secret: bytes, payment_request: str) -> Transfer:
     destination = _invoice_of(payment_request)
     known = await services.database.read(lambda t: _found(t, services, secret))
     if _is_repeated(known, destination):
@@ -150,9 +161,14 @@ async def withdraw(services: Services, secret: bytes, payment_request: str) -> T
             raise RuntimeError(f"withdrawal {locked.id} changed under the unit that holds its lock")
         return payout
 
-    payout = await services.database.write(unit)
-    services.wake_jobs()
-    return payout
+    return await services.database.write(unit)
+
+
+async def _record_refusal(services: Services, secret: bytes, error: InvalidDestination) -> None:
+    """Write down what a wallet brought for a code that there is; who guesses codes leaves nothing."""
+    known = await services.database.read(lambda t: withdrawals.withdrawal_by_secret(t, secret))
+    if known is not None:
+        await record_refusal(services, ANONYMOUS, error, subject_id=known.id, merchant_of=lambda _: known.merchant_id)
 
 
 def _payer(services: Services, name: str) -> SendingProvider:

@@ -25,6 +25,9 @@ _INSERT = Statement(
         .on_conflict_do_nothing(index_elements=["provider", "reference"])
     )
 )
+_DISPOSITION = Statement(
+    lambda _: select(_SETTLEMENT.c.payment_id, _SETTLEMENT.c.disposition).where(_SETTLEMENT.c.id == bindparam("id"))
+)
 _OF_THEIRS = _TRANSFER.c.amount_value - _TRANSFER.c.from_refundable_value  # what was kept before, and went back
 _GONE_BACK = (
     select(func.coalesce(func.sum(case((_OF_THEIRS > 0, _OF_THEIRS), else_=0)), 0))
@@ -105,6 +108,18 @@ def insert_settlement(transaction: Transaction, settlement: BookedSettlement) ->
         },
     )
     return added == 1
+
+
+def disposition_of(transaction: Transaction, settlement_id: SettlementId) -> tuple[PaymentId, Disposition]:
+    """Return of which payment money came, and what was done with it.
+
+    Raises:
+        RuntimeError: nothing was booked by this id; a bug.
+    """
+    row = transaction.first(_DISPOSITION, {"id": settlement_id})
+    if row is None:
+        raise RuntimeError(f"there is no settlement {settlement_id}")
+    return PaymentId(row[0]), Disposition(row[1])
 
 
 def partial_value(transaction: Transaction, payment_id: PaymentId) -> int:

@@ -7,6 +7,7 @@ from quittance.resolvers.attempts import abandon, deliver
 from quittance.resolvers.automatic_payouts import pay_automatically
 from quittance.resolvers.callbacks import abandon_callback, process_callback
 from quittance.resolvers.jobs import JobWork
+from quittance.resolvers.policy_refunds import refund_by_policy
 from quittance.resolvers.reconciliation import check_option
 from quittance.resolvers.sending import advance_transfer
 from quittance.resolvers.services import Services
@@ -55,6 +56,7 @@ def transfer_work() -> Mapping[JobKind, JobWork]:
     """Return how money is sent, several of one owner's at once. What may be on its way is never given up."""
     return {
         JobKind.TRANSFER: JobWork(handler=advance_transfer, lane_at_once=TRANSFERS_AT_ONCE),
+        JobKind.POLICY_REFUND: JobWork(handler=refund_by_policy, lane_at_once=1),
         JobKind.AUTOMATIC_PAYOUT: JobWork(handler=pay_automatically, lane_at_once=1),
     }
 

@@ -53,6 +53,7 @@ from quittance.store import options, payments
 from quittance.store.database import open_database
 from quittance.store.models import Row
 from quittance.store.statement import Statement
+from quittance.workers.work import transfer_work
 
 PRICE_MSAT = 5_000
 SECRET_KEY = b"a secret key of the tests, 32 bytes"
@@ -172,7 +173,7 @@ class Till:
 
     async def send(self) -> None:
         """Do what can be done at once for money on its way out, until nothing is due."""
-        runner = runner_of(self.services, JobKind.TRANSFER, JobKind.AUTOMATIC_PAYOUT)
+        runner = runner_of(self.services, *transfer_work())
         for _ in range(50):
             if await runner.begin_due() == 0:
                 return

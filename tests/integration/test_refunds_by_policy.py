@@ -1,25 +1,36 @@
 """Money that a merchant's policy does not keep goes back by itself, or waits for its payer to say where to."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from tests.integration.conftest import Till
 from tests.integration.outgoing_money import claim, found, value
+from tests.integration.runners import runner_of
 from tests.integration.test_refunds import PRICE_MSAT, address, totals
 
 from quittance.domain.access import ANONYMOUS
 from quittance.domain.ids import LEDGER_TRANSACTION
+from quittance.domain.job import JobKind
 from quittance.domain.ledger import Account, AccountKind, Entry
 from quittance.domain.money import BTC_MSAT, msat
 from quittance.domain.payment import Payment
 from quittance.domain.policy import LatePolicy, OverPolicy, UnderPolicy
 from quittance.domain.transfer import FeeRule, most_payable
+from quittance.resolvers.settlements import Booking
 from quittance.store import ledger
 
 
 def sent_of(owed_msat: int) -> int:
     """Return what arrives of an amount that is owed: the way is paid out of it."""
     return most_payable(owed_msat, FeeRule())
+
+
+async def run_policy(till: Till) -> None:
+    """Begin what the policy refunds, and send nothing."""
+    runner = runner_of(till.services, JobKind.POLICY_REFUND)
+    assert await runner.begin_due() == 1
+    await runner.idle()
 
 
 async def refunds_of(till: Till) -> list[tuple[str, str, int]]:
@@ -101,6 +112,7 @@ async def test_crumbs_stay_owed_and_cost_the_merchant_nothing(till: Till) -> Non
     held = (await till.balances())["MERCHANT"]
 
     await till.report(await till.money(more.payment.id, amount_msat=PRICE_MSAT + crumbs))
+    await till.send()
     secret = till.services.derive.client_secret(more.payment.id)
     said = {"clientSecret": secret, "destination": till.rails.new_invoice("carol", amount_msat=1)}
     crumb = await claim(till, more.payment.id, as_=ANONYMOUS, **said)
@@ -111,12 +123,50 @@ async def test_crumbs_stay_owed_and_cost_the_merchant_nothing(till: Till) -> Non
     assert (await till.balances())["MERCHANT"] == held - PRICE_MSAT
 
 
+@pytest.mark.parametrize("named_msat", [PRICE_MSAT, 200_000, 1])
+async def test_money_is_booked_whatever_invoice_it_is_to_go_back_to(till: Till, named_msat: int) -> None:
+    """A booking that failed for where a refund goes would stop the feed, and with it every settlement of the rail."""
+    await till.set_policy(under=UnderPolicy.REFUND)
+    invoice = till.rails.new_invoice("bob", amount_msat=named_msat)
+    short = await till.order(amount=msat(PRICE_MSAT), refund_address=invoice)
+
+    booking = await till.report(await till.money(short.payment.id, amount_msat=200_000))
+    await till.send()
+
+    assert booking is Booking.BOOKED
+    assert (await till.payment(short.payment.id)).received == msat(200_000)
+    assert await refunds_of(till) == []
+    assert await totals(till, short.payment) == (0, 200_000)
+
+
+async def test_refunds_and_sales_together_wait_for_nobody_in_a_circle(till: Till, new_services: Any) -> None:
+    await till.sold(amount_msat=PRICE_MSAT)
+    await till.set_policy(under=UnderPolicy.REFUND)
+    tills = [till, till.on(new_services())]
+    made = [await till.order(amount=msat(PRICE_MSAT), refund_address=address(till)) for _ in range(16)]
+    reports = [
+        await till.money(one.payment.id, amount_msat=PRICE_MSAT if n % 2 else 200_000) for n, one in enumerate(made)
+    ]
+    ran: list[str] = []
+    for one in tills:
+        one.services.database.counter = ran.append
+
+    bookings = await asyncio.gather(*(tills[n % 2].report(report) for n, report in enumerate(reports)))
+    await asyncio.gather(*(one.send() for one in tills))
+
+    assert bookings == [Booking.BOOKED] * 16
+    settled = [sql for sql in ran if sql.startswith("INSERT INTO settlement")]
+    assert len(settled) == 16  # a unit that met a deadlock is run again, and says it once more
+    assert len(await refunds_of(till)) == 8
+
+
 async def test_a_merchant_in_debt_still_has_its_money_booked(till: Till) -> None:
     await till.set_policy(under=UnderPolicy.REFUND)
     short = await till.order(amount=msat(PRICE_MSAT), refund_address=address(till))
     await in_debt(till, msat_owed=5_000)
 
     await till.report(await till.money(short.payment.id, amount_msat=200_000))
+    await run_policy(till)
 
     assert (await till.payment(short.payment.id)).received == msat(200_000)
     assert await refunds_of(till) == [("UNDERPAID", "PENDING", sent_of(200_000))]
@@ -132,6 +182,7 @@ async def test_money_that_cannot_be_sent_stays_owed_until_its_payer_claims_it(
     short = await till.order(amount=msat(PRICE_MSAT), **fields)
 
     await till.report(await till.money(short.payment.id, amount_msat=200_000))
+    await till.send()
 
     assert await refunds_of(till) == []
     assert await totals(till, short.payment) == (0, 200_000)
