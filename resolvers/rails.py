@@ -24,7 +24,8 @@ async def health(services: Services, name: str) -> ProviderHealth:
 
 
 async def health_of_all(services: Services) -> dict[str, ProviderHealth]:
-    return {name: await health(services, name) for name in services.rails}
+    found = await asyncio.gather(*(health(services, name) for name in services.rails))
+    return dict(zip(services.rails, found, strict=True))
 
 
 def may_hold(services: Services, name: str) -> bool:

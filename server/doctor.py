@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from quittance.providers.base import TellsOfPaying
 from quittance.resolvers.ledger import discrepancies
+from quittance.resolvers.rails import health_of_all
 from quittance.resolvers.services import Services
 from quittance.server.offline import with_services
 from quittance.server.runtime import StartRefused, open_runtime
@@ -56,7 +57,7 @@ async def _rails(settings: Settings) -> list[Finding]:
         async with open_runtime(settings, loops=False) as runtime:
             found = [
                 Finding(subject=f"rail {name}", ok=health.ready, detail=health.detail)
-                for name, health in [(name, await rail.health()) for name, rail in runtime.services.rails.items()]
+                for name, health in (await health_of_all(runtime.services)).items()
             ]
             return [*found, *[await _paying(runtime.services, name) for name in runtime.services.rails]]
     except (StartRefused, OSError) as error:

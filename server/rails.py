@@ -48,6 +48,12 @@ def open_rails(settings: Settings, coordinates: SandboxCoordinates | None, stack
     return rails
 
 
+def bitcoin_network(settings: Settings, coordinates: SandboxCoordinates | None) -> str:
+    """Return the network of the node that pays in bitcoin: LND's, else Core Lightning's."""
+    where = _lnd(settings, coordinates) or _cln(settings, coordinates)
+    return settings.lnd_network if where is None else where.network
+
+
 def _lnd(settings: Settings, coordinates: SandboxCoordinates | None) -> LndCoordinates | None:
     if settings.lnd_address is not None and settings.lnd_tls_cert_path and settings.lnd_macaroon_path:
         return LndCoordinates(

@@ -20,7 +20,7 @@ from quittance.domain.secrets import SecretDeriver
 from quittance.domain.transfer import FeeRule
 from quittance.domain.webhook import read_secrets
 from quittance.gql.limits import DocumentLimits
-from quittance.providers.base import ReadsCallbacks, ReceivingProvider, SettlementFeed
+from quittance.providers.base import ProviderHealth, ReadsCallbacks, ReceivingProvider, SettlementFeed
 from quittance.providers.hints import SignedHints
 from quittance.providers.rates.base import RateSource
 from quittance.resolvers.services import (
@@ -43,7 +43,7 @@ from quittance.server.broker import EventBroker
 from quittance.server.limiter import MinuteLimiter
 from quittance.server.outgoing import OutgoingOnDemand, payee_directory
 from quittance.server.payloads import GraphQLPayloads
-from quittance.server.rails import LND, Rails, open_rails
+from quittance.server.rails import LND, Rails, bitcoin_network, open_rails
 from quittance.server.secret_key import SecretKeyDamaged, load_deriver
 from quittance.server.settings import PREFIX, Settings
 from quittance.store import instance, jobs, leases, merchants, options, readers
@@ -153,7 +153,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             outgoing=outgoing,
             payloads=GraphQLPayloads(access, limits=DocumentLimits()),
         )
-        network = settings.lnd_network if coordinates is None else coordinates.lnd.network
+        network = bitcoin_network(settings, coordinates)
         services.payee_directory = payee_directory(outgoing, settings, network=network, now=clock)
         runtime = Runtime(
             settings=settings,
@@ -272,15 +272,19 @@ def _deriver(settings: Settings) -> SecretDeriver:
 
 async def _check_networks(rails: Mapping[str, ReceivingProvider]) -> None:
     """Refuse to start on a rail that moves other money than we book; one that does not answer yet may come later."""
-    for name, rail in rails.items():
-        try:
-            async with asyncio.timeout(NETWORK_CHECK_S):
-                health = await rail.health()
-        except TimeoutError:
-            continue
-        if health.wrong_network:
+    found = await asyncio.gather(*(_health_in_time(rail) for rail in rails.values()))
+    for name, health in zip(rails, found, strict=True):
+        if health is not None and health.wrong_network:
             setting = f"{PREFIX}{name.upper().replace('-', '_')}_NETWORK"
             raise StartRefused(f"{name}: {health.detail}; connect another node, or set {setting} to this one's network")
+
+
+async def _health_in_time(rail: ReceivingProvider) -> ProviderHealth | None:
+    try:
+        async with asyncio.timeout(NETWORK_CHECK_S):
+            return await rail.health()
+    except TimeoutError:
+        return None
 
 
 async def _open_rates(stack: AsyncExitStack, coordinates: SandboxCoordinates | None) -> RateSource | None:
