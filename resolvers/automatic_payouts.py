@@ -1,6 +1,7 @@
 """Balances that are paid out by themselves, once they are large enough for it."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -16,6 +17,8 @@ from quittance.resolvers.services import Services
 from quittance.resolvers.transfers import TransferOrder, set_aside
 from quittance.store import jobs, ledger, readers
 from quittance.store.transaction import Transaction
+
+WAIT_S = 60.0
 
 log = structlog.get_logger("quittance.payouts")
 
@@ -38,32 +41,32 @@ def check_payout_from(services: Services, balance: Money) -> int:
 def plan_automatic_payouts(transaction: Transaction, services: Services, account_ids: Sequence[AccountId]) -> None:
     """Have those of these accounts looked at that want to be paid by themselves; their balances have changed."""
     for account_id in readers.paid_by_themselves(transaction, account_ids):
-        lane = f"{account_id}/payouts"
-        job = new_job(
-            services,
-            JobKind.AUTOMATIC_PAYOUT,
-            subject=account_id,
-            lane=lane,
-            order=None,
-            due_at=services.now(),
-        )
-        jobs.plan_job(transaction, job)
+        _plan(transaction, services, account_id, due_at=services.now())
+
+
+def _plan(transaction: Transaction, services: Services, account_id: AccountId, *, due_at: datetime) -> None:
+    lane = f"{account_id}/payouts"
+    job = new_job(services, JobKind.AUTOMATIC_PAYOUT, subject=account_id, lane=lane, order=None, due_at=due_at)
+    jobs.plan_job(transaction, job)
 
 
 async def pay_automatically(services: Services, job: Job) -> JobRun:
     """Send a reader all that their balance covers, if it is as much as they wanted to wait for.
 
-    A payout that fails gives its money back, and is tried again when the balance changes next.
+    A payout that fails gives its money back, and is tried again when the balance changes next. While too many are
+    under way it waits.
     """
+    account_id = AccountId(job.subject)
 
     def also(transaction: Transaction) -> None:
-        order = _order(transaction, services, AccountId(job.subject), key=f"automatic/{job.id}/{job.fence}")
+        order = _order(transaction, services, account_id, key=f"automatic/{job.id}/{job.fence}")
         if order is None:
             return
         try:
             set_aside(transaction, services, order)
         except TooManyTransfers as error:
-            log.warning("automatic_payout_waits", account=job.subject, most=error.most)
+            log.warning("automatic_payout_waits", account=account_id, most=error.most)
+            _plan(transaction, services, account_id, due_at=services.now() + timedelta(seconds=WAIT_S))
 
     return JobRun(end=JobEnd(state=JobState.DONE), also=also)
 

@@ -4,7 +4,7 @@ from quittance.domain.access import Principal
 from quittance.domain.errors import AlreadyOwned, InvalidInput, PaymentNotClaimable
 from quittance.domain.ids import AccountId, PaymentId
 from quittance.domain.payment import Payment, PaymentStatus
-from quittance.resolvers.purchases import own_view
+from quittance.resolvers.purchases import own_view_id
 from quittance.resolvers.services import Services
 from quittance.store import payments, readers
 from quittance.store.transaction import Transaction
@@ -39,8 +39,8 @@ def _claim(transaction: Transaction, services: Services, account_id: AccountId, 
         return payment
     if payment.viewer != payment.id or payment.article_id is None:
         raise PaymentNotClaimable(payment_id)
-    found = own_view(transaction, payment.article_id, account_id)
-    own = None if found is None else payments.lock_payment(transaction, found.id)
+    found = own_view_id(transaction, payment.article_id, account_id)
+    own = None if found is None else payments.lock_payment(transaction, found)
     now = services.now()
     if own is not None:
         if own.status is PaymentStatus.COMPLETE or (own.received is not None and own.received.value):

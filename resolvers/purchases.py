@@ -99,8 +99,12 @@ async def retry_payment(
 
 def own_view(transaction: Transaction, article_id: ArticleId, account_id: AccountId) -> Payment | None:
     """Return the payment that an account has for the view of an article; the database lets it have one."""
-    found = payments.view_payments(transaction, [article_id], viewer=account_id, complete=False)[0]
+    found = own_view_id(transaction, article_id, account_id)
     return None if found is None else payments.payments_by_id(transaction, [found])[0]
+
+
+def own_view_id(transaction: Transaction, article_id: ArticleId, account_id: AccountId) -> PaymentId | None:
+    return payments.view_payments(transaction, [article_id], viewer=account_id, complete=False)[0]
 
 
 def _check_order_of_visitor(order: InvoiceOrder, principal: Principal) -> None:

@@ -158,7 +158,7 @@ def transfer_job(services: Services, transfer: Transfer, *, due_at: datetime) ->
 def pay_out(transaction: Transaction, services: Services, transfer: Transfer, *, sent: Money, fee: Money) -> None:
     """Book a transfer that left, and give back what its way did not cost."""
     refundable, taken = refundable_left(transfer, sent=sent, fee=fee), taken_left(transfer, sent=sent, fee=fee)
-    if transfer.payment_id is not None and taken:
+    if transfer.payment_id is not None and (taken or refundable):
         refund_totals.move(transaction, transfer.payment_id, refundable=refundable, refunded=-taken)
     _post(transaction, services, transfer, entries_of_sending(transfer, sent=sent, fee=fee))
 

@@ -85,9 +85,9 @@ def sign_login(transaction: Transaction, challenge: bytes, *, key: str, at: date
     return None if row is None else _to_domain(row)
 
 
-def void_link(transaction: Transaction, challenge: bytes, *, key: str, at: datetime) -> bool:
+def void_link(transaction: Transaction, challenge: bytes, *, key: str, at: datetime) -> None:
     """Forget a challenge that was to link a key, and was signed by another one than this."""
-    return transaction.execute(_VOID, {"k1_hash": _hash(challenge), "key": key, "at_us": to_us(at)}) == 1
+    transaction.execute(_VOID, {"k1_hash": _hash(challenge), "key": key, "at_us": to_us(at)})
 
 
 def login_by_secret(transaction: Transaction, secret: str, *, at: datetime) -> LnurlLogin | None:

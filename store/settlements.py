@@ -28,7 +28,10 @@ _INSERT = Statement(
 _DISPOSITION = Statement(
     lambda _: select(_SETTLEMENT.c.payment_id, _SETTLEMENT.c.disposition).where(_SETTLEMENT.c.id == bindparam("id"))
 )
-_OF_THEIRS = _TRANSFER.c.amount_value - _TRANSFER.c.from_refundable_value  # what was kept before, and went back
+_WAY = func.coalesce(_TRANSFER.c.fee_value, _TRANSFER.c.fee_max_value) * _TRANSFER.c.fee_from_amount
+_OF_THEIRS = (  # what was kept before, and went back, or was used up on its way
+    _TRANSFER.c.amount_value + _WAY - _TRANSFER.c.from_refundable_value
+)
 _GONE_BACK = (
     select(func.coalesce(func.sum(case((_OF_THEIRS > 0, _OF_THEIRS), else_=0)), 0))
     .where(

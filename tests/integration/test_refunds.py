@@ -89,6 +89,24 @@ async def test_a_refund_goes_to_the_address_that_the_payment_came_with(till: Til
     assert begun["destination"] == address(till, "carol")
 
 
+async def test_what_the_way_of_a_refund_used_up_of_a_part_is_asked_for_again(till: Till) -> None:
+    """The payer bears the way of this refund, so what is missing of the price is what arrived and what it cost."""
+    await till.sold(amount_msat=10 * PRICE_MSAT)
+    part = (await till.order(amount=msat(PRICE_MSAT), expires_in_s=60)).payment
+    await till.report(await till.money(part.id, amount_msat=600_000))
+    await refund(till, part.id, destination=address(till), feeFromAmount=True)
+    await till.send()
+    till.clock.advance(60 + till.services.rules.expiry_grace_s + 1)
+    await till.reconcile()
+    refunded, _ = await totals(till, part)
+
+    await retry_payment(till.services, till.shop.principal, part.id)
+
+    asked = (await till.options(part.id))[-1].amount
+    assert 590_000 < refunded <= 600_000
+    assert asked == msat(PRICE_MSAT - (600_000 - refunded))
+
+
 async def test_partial_refunds_add_up_to_what_came_and_no_further(till: Till, sold: Payment) -> None:
     parts = [
         await refund(till, sold.id, key=str(part), amount={"msat": str(part)}, destination=address(till))
