@@ -5,11 +5,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 from tests.integration.callback_door import CallbackDoor
 from tests.integration.holding import Holder
+from tests.integration.outgoing_money import refund
 from tests.integration.webhook_post import Post, fan_out_all, sale, update
 from tests.integration.webhook_receiver import Receiver
 
@@ -186,6 +188,39 @@ async def test_a_version_that_knows_no_orders_of_holds_keeps_what_is_held(
     assert (ordered, row["status"], row["hold_order"]) == (["CAPTURE"], "HELD", None)
     assert (await after.capture(payment_id))["payment"]["status"] == "COMPLETE"
     await after.assert_taken_once(payment_id)
+
+
+async def test_a_version_that_sends_no_money_keeps_what_is_owed_and_does_not_forget_what_may_leave(
+    till: Any, database_url: str
+) -> None:
+    await till.sold(amount_msat=1_000_000)
+    sold = await till.sold(amount_msat=300_000)
+    address = till.rails.address_of("bob")
+    open_one = await refund(till, sold.id, destination=address, amount={"msat": "100000"})
+
+    with pytest.raises(RuntimeError, match="let them end first"):
+        await go_back(database_url, "transfers")
+    await till.send()
+    await go_back(database_url, "transfers")
+
+    def books(connection: Connection) -> dict[str, int]:
+        rows = connection.execute(text("SELECT id, kind, balance_value FROM ledger_account")).all()
+        lines = "SELECT account_id, SUM(value) FROM ledger_entry GROUP BY account_id"
+        sums = {row[0]: row[1] for row in connection.execute(text(lines))}
+        assert {row[0]: row[2] for row in rows if row[2]} == {id_: total for id_, total in sums.items() if total}
+        jobs = connection.execute(text("SELECT kind FROM job")).scalars().all()
+        actions = connection.execute(text("SELECT action FROM audit_entry")).scalars().all()
+        assert {"transfer"} & set(jobs) == {"PAYMENT_REFUNDED"} & set(actions) == set()
+        return {row[1]: row[2] for row in rows}
+
+    kept = await told(database_url, books)
+    await asyncio.to_thread(upgrade, database_url)
+
+    assert open_one["status"] in {"PENDING", "SENDING"}
+    assert set(kept) == {"MERCHANT", "PROVIDER"}
+    assert kept["MERCHANT"] == -kept["PROVIDER"]
+    assert -1_200_000 <= kept["MERCHANT"] < -1_190_000
+    assert await asyncio.to_thread(differences, database_url) is None
 
 
 CHECKS_ARE_JOBS = "checks are jobs, lanes know more, done jobs are gone"

@@ -23,6 +23,7 @@ def downgrade() -> None:
     # the version before knows no state of an attempt that holds money; as an open one it is still looked up
     op.execute("UPDATE payment_option SET state = 'OPEN' WHERE state = 'HELD'")
     op.execute("UPDATE payment SET status = 'PENDING_PAYMENT' WHERE status = 'HELD'")
+    op.execute("DELETE FROM audit_entry WHERE action IN ('PAYMENT_CAPTURED', 'PAYMENT_RELEASED')")
     with op.batch_alter_table("payment") as payment:
         payment.drop_column("hold_expires_at_us")
         payment.drop_column("hold")

@@ -42,6 +42,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # Codes stop to work; payouts that were begun with one stay as they are.
+    # Codes stop to work; payouts that were begun with one stay as they are. The earlier version cannot read the action.
+    op.execute("DELETE FROM audit_entry WHERE action = 'WITHDRAWAL_CREATED'")
     op.drop_index("ix_withdrawal_unused", table_name="withdrawal")
     op.drop_table("withdrawal")

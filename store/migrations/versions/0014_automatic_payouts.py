@@ -18,4 +18,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("DELETE FROM job WHERE kind = 'payout.automatic'")
     op.drop_column("account", "payout_from_msat")
