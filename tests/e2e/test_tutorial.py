@@ -1,8 +1,11 @@
 """The article site's whole story over the wire: an author, two readers, a paywall, upvotes that pay, and money out."""
 
+from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
+from tests.e2e.conftest import Server
 from tests.e2e.orders import wait_for
 from tests.e2e.test_paywall import new_article
 
@@ -32,6 +35,14 @@ query ($id: ID!) { node(id: $id) {
   ... on Payout { status amount { value } fee { value } }
   ... on Refund { status fee { value } payment { refunded { value } } } } }
 """
+
+
+@pytest.fixture
+def server(new_server: Callable[..., Server]) -> Server:
+    """A server that nobody else logs in at, or earns from."""
+    running = new_server()
+    running.start()
+    return running
 
 
 def log_in(server: Any, node: str, username: str) -> tuple[str, dict[str, str]]:
