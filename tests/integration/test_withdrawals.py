@@ -276,6 +276,7 @@ async def test_only_get_and_only_so_often(till: Till, alice: Principal, wallet: 
 
     assert (head.status_code, posted.status_code) == (405, 405)
     assert [one["status"] for one in refused] == ["ERROR"] * 2
+    assert [one["reason"].partition(";")[0] for one in refused] == ["too many requests"] * 2
     assert await nothing_moved(till, alice)
 
 
