@@ -1,8 +1,13 @@
-"""Documents of refunds and payouts, and what the tests ask of them."""
+"""Refunds and payouts of the tests: their documents, what is asked of them, and a rail that sends."""
 
 from typing import Any
 
+import pytest
+
 from quittance.domain.access import Principal
+from quittance.domain.errors import ProviderUnavailable
+from quittance.providers.base import SendRequest, SentPayment
+from quittance.providers.lnd.payer import LndPayer
 
 TRANSFER = """
   id status statusReason provider destinationKind destination comment message endedAt
@@ -35,6 +40,36 @@ PAYMENT = f"""
 query ($id: ID!, $secret: String) {{ payment(id: $id, clientSecret: $secret) {{ status received {{ value }}
   refunded {{ value }} refundable {{ value }} refunds {{ totalCount edges {{ node {{ {TRANSFER} reason }} }} }} }} }}
 """
+
+
+class Rail:
+    """A rail that does what the one inside does, until it is told otherwise."""
+
+    def __init__(self, inside: LndPayer) -> None:
+        self.inside = inside
+        self.sent: list[SendRequest] = []
+        self.before: Any = None
+        self.loses = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inside, name)
+
+    async def send(self, request: SendRequest) -> SentPayment:
+        self.sent.append(request)
+        if self.before is not None:
+            await self.before()
+        answer = await self.inside.send(request)
+        if self.loses:
+            self.loses -= 1
+            raise ProviderUnavailable(self.inside.name)
+        return answer
+
+
+@pytest.fixture
+def rail(till: Any, payer: LndPayer) -> Rail:
+    wrapped = Rail(payer)
+    till.services.payers = {"lnd": wrapped}
+    return wrapped
 
 
 async def refund(till: Any, payment_id: str, *, key: str = "r1", **more: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.integration.conftest import ServicesFactory, Till
-from tests.integration.outgoing_money import found, payout, value
+from tests.integration.outgoing_money import Rail, found, payout, value
 from tests.integration.readers import caller, log_in
 from tests.integration.test_refunds import address
 
@@ -14,7 +14,6 @@ from quittance.domain.access import ANONYMOUS, Principal, Scope
 from quittance.domain.ledger import Account, AccountKind, Entry
 from quittance.domain.money import BTC_MSAT, msat
 from quittance.domain.transfer import FeeRule
-from quittance.resolvers.services import TransferRules
 from quittance.store import ledger
 
 BALANCE_MSAT = 1_000_000
@@ -149,10 +148,9 @@ async def test_keys_of_two_readers_do_not_meet(till: Till, alice: Principal) -> 
     assert (listed["totalCount"], [edge["node"]["id"] for edge in listed["edges"]]) == (1, [one["id"]])
 
 
-async def test_the_fee_cap_is_what_the_rail_is_told(till: Till, alice: Principal) -> None:
+async def test_the_fee_cap_is_what_the_rail_is_told(till: Till, alice: Principal, rail: Rail) -> None:
     """R11."""
-    rule = replace(till.services.transfers, fee=FeeRule(ppm=0, msat_min=1_000))
-    till.services.transfers = rule
+    till.services.transfers = replace(till.services.transfers, fee=FeeRule(ppm=0, msat_min=1_000))
 
     begun = await payout(till, as_=alice, amount={"msat": "999000"}, destination=address(till))
     too_low = await payout(
@@ -160,10 +158,10 @@ async def test_the_fee_cap_is_what_the_rail_is_told(till: Till, alice: Principal
     )
     await till.send()
 
-    assert isinstance(rule, TransferRules)
     assert too_low["code"] == "INVALID_AMOUNT"
     done = await found(till, begun["id"], as_=alice)
     assert (value(done["feeMax"]), done["status"]) == (1_000, "SUCCEEDED")
+    assert [request.fee_max for request in rail.sent] == [msat(1_000)]
     assert (value(done["fee"]) or 0) <= 1_000
 
 

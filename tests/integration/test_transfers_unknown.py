@@ -6,55 +6,22 @@ from typing import Any
 
 import pytest
 from tests.integration.conftest import ServicesFactory, Till
-from tests.integration.outgoing_money import found, payout, value
+from tests.integration.outgoing_money import Rail, found, payout, value
 from tests.integration.runners import runner_of
 from tests.integration.test_payouts import BALANCE_MSAT, FEE_MAX_MSAT, balance, reader_with
 from tests.integration.test_refunds import address
 
 from quittance.domain.access import Principal
-from quittance.domain.errors import ProviderUnavailable
 from quittance.domain.job import JobKind
-from quittance.providers.base import SendRequest, SentPayment
-from quittance.providers.lnd.payer import LndPayer
 from quittance.resolvers.sending import CERTAIN_AFTER_S, SEND_WITHIN_S
 
 AMOUNT_MSAT = 400_000
-
-
-class Rail:
-    """A rail that does what the one inside does, until it is told otherwise."""
-
-    def __init__(self, inside: LndPayer) -> None:
-        self.inside = inside
-        self.sent: list[str] = []
-        self.before: Any = None
-        self.loses = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inside, name)
-
-    async def send(self, request: SendRequest) -> SentPayment:
-        self.sent.append(request.payment_request)
-        if self.before is not None:
-            await self.before()
-        answer = await self.inside.send(request)
-        if self.loses:
-            self.loses -= 1
-            raise ProviderUnavailable(self.inside.name)
-        return answer
 
 
 @pytest.fixture
 async def alice(till: Till) -> Principal:
     await till.sold(amount_msat=20 * BALANCE_MSAT)
     return await reader_with(till)
-
-
-@pytest.fixture
-def rail(till: Till, payer: LndPayer) -> Rail:
-    wrapped = Rail(payer)
-    till.services.payers = {"lnd": wrapped}
-    return wrapped
 
 
 async def begin(till: Till, who: Principal, *, expiry_s: int = 7_200) -> str:
@@ -104,7 +71,7 @@ async def test_what_was_written_down_and_never_sent_is_sent_with_the_same_invoic
 
     done = await found(till, transfer_id, as_=alice)
     assert (done["status"], len(done["attempts"])) == ("SUCCEEDED", 1)
-    assert len(set(rail.sent)) == 1
+    assert len({request.payment_request for request in rail.sent}) == 1
     assert paid_by_node(till) == AMOUNT_MSAT
 
 

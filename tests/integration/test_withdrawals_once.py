@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 from tests.integration.conftest import ServicesFactory, Till
+from tests.integration.outgoing_money import Rail
 from tests.integration.test_payouts import BALANCE_MSAT, FEE_MAX_MSAT, balance, reader_with
-from tests.integration.test_transfers_unknown import Rail
 from tests.integration.withdrawing import OK, Wallet, create, found
 
 from quittance.domain.access import Principal
-from quittance.providers.lnd.payer import LndPayer
 from quittance.resolvers.sending import CERTAIN_AFTER_S
 
 AMOUNT_MSAT = 400_000
@@ -39,13 +38,6 @@ async def wallets(till: Till, new_services: ServicesFactory) -> AsyncIterator[li
 @pytest.fixture
 def wallet(wallets: list[Wallet]) -> Wallet:
     return wallets[0]
-
-
-@pytest.fixture
-def rail(till: Till, payer: LndPayer) -> Rail:
-    wrapped = Rail(payer)
-    till.services.payers = {"lnd": wrapped}
-    return wrapped
 
 
 def invoice_of(till: Till, amount_msat: int = AMOUNT_MSAT) -> str:
