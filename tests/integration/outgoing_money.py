@@ -54,6 +54,10 @@ class Rail:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inside, name)
 
+    @property
+    def invoices(self) -> list[str]:
+        return [request.payment_request for request in self.sent]
+
     async def send(self, request: SendRequest) -> SentPayment:
         self.sent.append(request)
         if self.before is not None:

@@ -2,16 +2,15 @@
 
 import pytest
 from tests.integration.conftest import Till
-from tests.integration.outgoing_money import claim, found, refund, value
+from tests.integration.outgoing_money import Rail, claim, found, refund, value
 from tests.integration.test_refunds import FEE_MAX_MSAT, PRICE_MSAT, totals
 from tests.integration.test_refunds_by_policy import sent_of
-from tests.integration.test_transfers_unknown import Rail, paid_by_node
+from tests.integration.test_transfers_unknown import paid_by_node
 
 from quittance.domain.access import ANONYMOUS
 from quittance.domain.money import msat
 from quittance.domain.payment import Payment
 from quittance.domain.policy import UnderPolicy
-from quittance.providers.lnd.payer import LndPayer
 
 OWED_MSAT = 200_000
 EXPIRY_S = 600
@@ -32,13 +31,6 @@ async def owed(till: Till) -> Payment:
     made = await till.order(amount=msat(PRICE_MSAT))
     await till.report(await till.money(made.payment.id, amount_msat=OWED_MSAT))
     return made.payment
-
-
-@pytest.fixture
-def rail(till: Till, payer: LndPayer) -> Rail:
-    wrapped = Rail(payer)
-    till.services.payers = {"lnd": wrapped}
-    return wrapped
 
 
 async def pending_for_hours(till: Till) -> None:
@@ -76,7 +68,7 @@ async def test_a_refund_whose_answer_is_lost_is_looked_up_and_sent_once(till: Ti
     cost = PRICE_MSAT + (value(done["fee"]) or 0)
     assert (unknown["status"], unknown["attempts"][0]["state"]) == ("UNKNOWN", "UNKNOWN")
     assert (meanwhile, reserved) == ((PRICE_MSAT, 0), -(PRICE_MSAT + FEE_MAX_MSAT))
-    assert (done["status"], len(done["attempts"]), rail.sent) == ("SUCCEEDED", 1, [invoice])
+    assert (done["status"], len(done["attempts"]), rail.invoices) == ("SUCCEEDED", 1, [invoice])
     assert (paid_by_node(till), till.rails.nodes["bob"].balance_msat) == (PRICE_MSAT, bob + PRICE_MSAT)
     assert (after["MERCHANT"] - before["MERCHANT"], after["RESERVED"]) == (cost, 0)
     assert await totals(till, sold) == (PRICE_MSAT, 0)
@@ -105,7 +97,7 @@ async def test_a_refund_that_is_pending_for_hours_and_fails_can_be_asked_for_aga
     assert (failed["status"], failed["attempts"][0]["failure"]) == ("FAILED", "TIMEOUT")
     assert afterwards == (0, 0)
     assert given_back == before | {"RESERVED": 0}
-    assert (done["status"], rail.sent, paid_by_node(till)) == ("SUCCEEDED", [stuck, fresh], PRICE_MSAT)
+    assert (done["status"], rail.invoices, paid_by_node(till)) == ("SUCCEEDED", [stuck, fresh], PRICE_MSAT)
     assert await totals(till, sold) == (PRICE_MSAT, 0)
     assert (await till.balances())["RESERVED"] == 0
 
@@ -133,5 +125,5 @@ async def test_what_a_failed_claim_did_not_bring_is_owed_again_and_claimable(
     assert (failed["status"], afterwards) == ("FAILED", (0, OWED_MSAT))
     assert given_back == before | {"RESERVED": 0}
     assert given_back["REFUNDABLE"] == -OWED_MSAT
-    assert (done["status"], rail.sent, paid_by_node(till)) == ("SUCCEEDED", [stuck, fresh], sent)
+    assert (done["status"], rail.invoices, paid_by_node(till)) == ("SUCCEEDED", [stuck, fresh], sent)
     assert await totals(till, owed) == (cost, OWED_MSAT - cost)

@@ -111,16 +111,15 @@ def upgrade() -> None:
 def downgrade() -> None:
     _refuse_while_money_is_on_its_way()
     op.execute("DELETE FROM job WHERE kind IN ('transfer', 'refund.policy')")
-    op.execute(f"DELETE FROM audit_entry WHERE action IN ({_ACTIONS})")
+    op.execute(
+        "DELETE FROM audit_entry WHERE action IN ('PAYMENT_REFUNDED', 'PAYOUT_REQUESTED', 'DESTINATION_REFUSED')"
+    )
     _give_reservations_to_their_owners()
     op.drop_index(op.f("ix_ledger_entry_transfer_id"), table_name="ledger_entry")
     op.drop_column("ledger_entry", "transfer_id")
     op.drop_table("refund_total")
     op.drop_table("transfer_attempt")
     op.drop_table("transfer")
-
-
-_ACTIONS = "'PAYMENT_REFUNDED', 'PAYOUT_REQUESTED', 'DESTINATION_REFUSED'"
 
 
 def _refuse_while_money_is_on_its_way() -> None:
@@ -136,15 +135,16 @@ def _refuse_while_money_is_on_its_way() -> None:
 
 def _give_reservations_to_their_owners() -> None:
     """The earlier version knows no account of this kind; each holds nothing, as no transfer is open."""
-    owned = "CASE WHEN substr({id}, 10, 4) = 'acc_' THEN 'READER' ELSE 'MERCHANT' END"
-    kind, entry_kind = owned.format(id="id"), owned.format(id="account_id")
     op.execute(
         "INSERT INTO ledger_account (id, kind, owner, asset_code, asset_scale, balance_value) "
-        f"SELECT {kind} || substr(id, 9), {kind}, owner, asset_code, asset_scale, 0 "
-        "FROM ledger_account WHERE kind = 'RESERVED' ON CONFLICT (id) DO NOTHING"
+        "SELECT kept.kind || substr(kept.id, 9), kept.kind, kept.owner, kept.asset_code, kept.asset_scale, 0 FROM ("
+        "SELECT CASE WHEN substr(id, 10, 4) = 'acc_' THEN 'READER' ELSE 'MERCHANT' END AS kind, "
+        "id, owner, asset_code, asset_scale FROM ledger_account WHERE kind = 'RESERVED') AS kept "
+        "WHERE TRUE ON CONFLICT (id) DO NOTHING"
     )
     op.execute(
-        f"UPDATE ledger_entry SET account_id = {entry_kind} || substr(account_id, 9) "
+        "UPDATE ledger_entry SET account_id = "
+        "CASE WHEN substr(account_id, 10, 4) = 'acc_' THEN 'READER' ELSE 'MERCHANT' END || substr(account_id, 9) "
         "WHERE substr(account_id, 1, 9) = 'RESERVED/'"
     )
     op.execute("DELETE FROM ledger_account WHERE kind = 'RESERVED'")
