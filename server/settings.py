@@ -16,7 +16,6 @@ Network = Literal["mainnet", "testnet", "testnet4", "signet", "simnet", "regtest
 LitecoinNetwork = Literal["mainnet", "testnet", "regtest"]
 ClnNetwork = Literal["mainnet", "testnet", "testnet4", "signet", "regtest"]
 StrikeCurrency = Literal["BTC", "USD", "EUR", "GBP", "AUD", "USDT"]
-STRIKE_URL = "https://api.strike.me"
 Positive = Annotated[int, Field(gt=0)]
 _NODES = (  # where a node is found, the files that it needs, and those that add to it
     ("lnd_address", ("lnd_tls_cert_path", "lnd_macaroon_path"), ("lnd_spend_macaroon_path",)),
@@ -264,9 +263,6 @@ class Settings(BaseSettings):
             return
         if self.sandbox:
             raise ValueError("sandbox: its clock and its key do not go with a real account; unset one of both")
-        url = self.strike_url or STRIKE_URL
-        if not url.startswith("https://"):
-            raise ValueError("strike_url: must begin with https://; the key goes with every call")
 
     def _check_file(self, name: str, *, goes_with: str, needed: bool) -> None:
         path: Path | None = getattr(self, name)
