@@ -19,6 +19,7 @@ from quittance.gql.context import QuittanceInfo
 from quittance.gql.lookahead import load_for_payments
 from quittance.gql.merchants import MerchantQueries, merchant_node
 from quittance.gql.pages import PAGE_DEFAULT, asked_page
+from quittance.gql.provider_webhooks import ProviderWebhookQueries
 from quittance.gql.reports import ReportQueries
 from quittance.gql.transfers import TransferQueries, transfer_node
 from quittance.gql.types.article import Article, ArticleConnection, ArticleEdge, opens_article
@@ -28,12 +29,20 @@ from quittance.gql.types.reader import Account
 from quittance.gql.types.server import Provider, ProviderCapability, Rate, Viewer, ViewerKind
 from quittance.gql.webhooks import WebhookQueries, webhook_delivery, webhook_endpoint
 from quittance.gql.withdrawals import WithdrawalQueries
-from quittance.resolvers import accounts, articles, payments, rails, rates
+from quittance.resolvers import accounts, articles, payments, provider_webhooks, rails, rates
 from quittance.resolvers.services import Services
 
 
 @strawberry.type(description="Everything that can be asked.")
-class Query(MerchantQueries, ReportQueries, WebhookQueries, CallbackQueries, TransferQueries, WithdrawalQueries):
+class Query(
+    MerchantQueries,
+    ReportQueries,
+    WebhookQueries,
+    CallbackQueries,
+    ProviderWebhookQueries,
+    TransferQueries,
+    WithdrawalQueries,
+):
     @strawberry.field(description="Find an article, a payment, a refund or whatever else has an id again.")
     async def node(self, info: QuittanceInfo, id: Id) -> Node | None:  # noqa: A002
         find = _FINDERS.get(ids.prefix_of(id))
@@ -163,6 +172,8 @@ def _capabilities(services: Services, name: str) -> list[ProviderCapability]:
         found.append(ProviderCapability.HOLD)
     if rails.may_pay(services, name):
         found.append(ProviderCapability.SEND)
+    if provider_webhooks.can_manage(services, name):
+        found.append(ProviderCapability.WEBHOOKS)
     return found
 
 

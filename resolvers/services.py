@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -18,6 +18,7 @@ from quittance.domain.transfer import FeeRule
 from quittance.providers.base import Outgoing, ProviderHealth, ReadsCallbacks, ReceivingProvider, SendingProvider
 from quittance.providers.payees import PayeeDirectory
 from quittance.providers.rates.base import RateSource
+from quittance.providers.subscriptions import ManagesCallbacks
 from quittance.resolvers.payloads import PayloadRenderer
 from quittance.store.database import Database
 
@@ -81,6 +82,18 @@ class WebhookTools:
     payloads: PayloadRenderer
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackTools:
+    """What a provider takes whose webhooks we manage. ``reader`` makes what reads its callbacks with these secrets.
+
+    ``secrets`` are those that the operator set: accepted beside ours.
+    """
+
+    manager: ManagesCallbacks
+    reader: Callable[[Sequence[bytes]], ReadsCallbacks]
+    secrets: Sequence[bytes] = field(default=(), repr=False)
+
+
 MUTATION_BUDGET = "mutations"
 ACCOUNT_BUDGET = "new_accounts"
 ACCOUNTS_BY_CALLER_BUDGET = "new_accounts_by_address"
@@ -118,6 +131,7 @@ class Services:
     transfers: TransferRules = field(default_factory=TransferRules)
     payers: Mapping[str, SendingProvider] = field(default_factory=dict)
     callbacks: Mapping[str, ReadsCallbacks] = field(default_factory=dict)
+    callback_tools: Mapping[str, CallbackTools] = field(default_factory=dict)
     webhook_tools: WebhookTools | None = None
     payee_directory: PayeeDirectory | None = None
     wake_jobs: Callable[[], None] = lambda: None
@@ -148,6 +162,10 @@ class Services:
         """Return the page on which a person pays, and reads what was bought; without the secret it opens nothing."""
         page = f"{self.public_url}/pay/{payment_id}"
         return page if client_secret is None else f"{page}?client_secret={client_secret}"
+
+    def callback_url(self, provider: str) -> str:
+        """Return our door for what this provider tells."""
+        return f"{self.public_url}/callbacks/{provider}"
 
     async def admit_mutation(self, principal: Principal) -> None:
         """Count one mutation of this caller.
