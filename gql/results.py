@@ -22,6 +22,7 @@ from quittance.gql.errors import (
     ProviderMisconfiguredError,
     ProviderUnavailableError,
     RateLimitedError,
+    RateUnavailableError,
     UnknownProviderError,
 )
 from quittance.gql.types.article import Article
@@ -94,6 +95,7 @@ GenerateInvoiceResult = Annotated[
     | ArticleNotFoundError
     | ArticleHiddenError
     | InvalidAmountError
+    | RateUnavailableError
     | InvalidInputError
     | ForbiddenAddressError
     | IdempotencyConflictError

@@ -14,6 +14,7 @@ from quittance.resolvers import invoices
 from quittance.resolvers.invoices import GeneratedInvoice, Plan
 from quittance.resolvers.orders import InvoiceOrder, article_of, check_order, payment_of, rails_of
 from quittance.resolvers.payments import is_payers
+from quittance.resolvers.rates import write_priced
 from quittance.resolvers.services import Services
 from quittance.store import idempotency, merchants, payments, readers
 from quittance.store.transaction import Transaction
@@ -56,7 +57,7 @@ async def generate_invoice(services: Services, principal: Principal, order: Invo
             return Plan(payment_id=first)
         return _begin(transaction, services, order, account=account, payment_id=payment_id)
 
-    plan = await services.database.write(unit)
+    plan = await write_priced(services, unit)
     standing = await invoices.finish(services, plan)
     return GeneratedInvoice(
         payment=standing.payment,

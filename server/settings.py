@@ -16,6 +16,8 @@ Network = Literal["mainnet", "testnet", "testnet4", "signet", "simnet", "regtest
 LitecoinNetwork = Literal["mainnet", "testnet", "regtest"]
 ClnNetwork = Literal["mainnet", "testnet", "testnet4", "signet", "regtest"]
 StrikeCurrency = Literal["BTC", "USD", "EUR", "GBP", "AUD", "USDT"]
+RateSourceName = Literal["coingecko", "kraken", "coinbase"]
+_RATE_SOURCES: tuple[RateSourceName, ...] = ("coingecko", "kraken", "coinbase")
 Positive = Annotated[int, Field(gt=0)]
 _NODES = (  # where a node is found, the files that it needs, and those that add to it
     ("lnd_address", ("lnd_tls_cert_path", "lnd_macaroon_path"), ("lnd_spend_macaroon_path",)),
@@ -111,6 +113,24 @@ class Settings(BaseSettings):
     strike_currency: StrikeCurrency = Field("BTC", description="What invoices of that account are made in.")
     strike_network: Network = Field("mainnet", description="The network that its invoices must be of.")
     strike_poll_s: float = Field(5.0, ge=1, le=600, description="How often Strike is asked what its notices missed.")
+    # prices in national currencies
+    rates_sources: Annotated[list[RateSourceName], NoDecode] = Field(
+        default_factory=lambda: list(_RATE_SOURCES), description="Who is asked for exchange rates, "
+        "comma separated, once a price in a national currency was asked for; empty refuses such prices. The sandbox "
+        "has its own."
+    )  # fmt: skip
+    rates_sources_min: Positive = Field(2, description="How many of them must agree on a rate.")
+    rates_age_s_max: int = Field(
+        300, ge=60, le=86_400, description="How old a price may be, at its source, in seconds; without a younger one "
+        "prices in that currency are refused."
+    )  # fmt: skip
+    rates_spread_ppm: int = Field(
+        0, ge=0, le=500_000, description="What is taken off every rate for the merchant, in millionths."
+    )
+    coingecko_url: str = Field("https://api.coingecko.com/api/v3", description="The root of CoinGecko's API.")
+    coingecko_api_key: SecretStr | None = Field(
+        None, description="A key for it: a demo key, or a paid one at its root."
+    )
 
     # what may be asked
     amount_msat_max: Positive = Field(100_000_000_000, description="The largest payment, in millisatoshi.")
@@ -190,10 +210,17 @@ class Settings(BaseSettings):
     migrate_on_start: bool = Field(True, description="Whether `serve` and `worker` bring the schema up to date.")
     in_process_worker: bool = Field(True, description="Whether `serve` runs the worker loops too.")
 
-    @field_validator("allowed_origins", "outgoing_private_networks", "trusted_proxies", mode="before")
+    @field_validator("allowed_origins", "outgoing_private_networks", "rates_sources", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("coingecko_url")
+    @classmethod
+    def _is_secure(cls, value: str) -> str:
+        if not value.startswith("https://"):
+            raise ValueError("must begin with https://")
+        return value.rstrip("/")
 
     @field_validator("public_url")
     @classmethod

@@ -122,6 +122,13 @@ class PaymentRow(Row, table=True):
     hold_expires_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
     described_by: str | None = Field(sa_type=Text, nullable=True)
     hold_order: str | None = Field(sa_type=Text, nullable=True)
+    fiat_code: str | None = Field(sa_type=Text, nullable=True)
+    fiat_scale: int | None = Field(sa_type=BigInteger, nullable=True)
+    fiat_value: int | None = Field(sa_type=BigInteger, nullable=True)
+    rate_value: str | None = Field(sa_type=Text, nullable=True)
+    rate_spread_ppm: int | None = Field(sa_type=BigInteger, nullable=True)
+    rate_sources: str | None = Field(sa_type=Text, nullable=True)
+    rate_observed_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
 
 
 class PaymentOptionRow(Row, table=True):
