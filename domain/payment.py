@@ -76,6 +76,13 @@ class OptionState(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
+class NoticeFormat(StrEnum):
+    """What is written to a payment's own address. LNPAY: the one notice that an LNPay shop reads, once it is paid."""
+
+    EVENTS = "EVENTS"
+    LNPAY = "LNPAY"
+
+
 class HoldOrder(StrEnum):
     """What is to become of held money. EXPIRE is our own order, when nobody gave one in time."""
 
@@ -106,7 +113,8 @@ class PaymentOption:
 class Payment:
     """Money asked for, and perhaps received. ``viewer`` is the principal whose access it buys.
 
-    ``notify_url`` is told of its events besides the merchant's endpoints, and may hold the merchant's own tokens.
+    ``notify_url`` is told of its events besides the merchant's endpoints, in the form of ``notify_format``, and may
+    hold the merchant's own tokens.
     With ``hold``, money that comes is not ours before it is captured; ``hold_expires_at`` is when we give it back by
     ourselves, unless ``hold_order`` says before what is to become of it; both mean nothing in any status but HELD.
     ``described_by`` is the text whose hash its invoices carry instead of the description: what a payer was offered.
@@ -135,6 +143,7 @@ class Payment:
     hold_expires_at: datetime | None = None
     hold_order: HoldOrder | None = None
     described_by: str | None = None
+    notify_format: NoticeFormat = NoticeFormat.EVENTS
 
     @property
     def account_id(self) -> AccountId | None:

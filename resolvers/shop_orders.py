@@ -1,0 +1,94 @@
+"""Orders of LNPay shops: an amount in the shop's currency, the invoice for it, and the one notice once it is paid."""
+
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
+
+from quittance.domain.access import Principal, Scope
+from quittance.domain.errors import InvalidAmount, ProviderUnavailable
+from quittance.domain.ids import BOOTSTRAP_MERCHANT
+from quittance.domain.lnpay import given_option
+from quittance.domain.money import BTC_SAT, Money, money_from_decimal
+from quittance.domain.payment import NoticeFormat, Payment, PaymentOption
+from quittance.resolvers.orders import InvoiceOrder
+from quittance.resolvers.purchases import generate_invoice
+from quittance.resolvers.rates import find_rate
+from quittance.resolvers.services import ASKING_BUDGET, Services
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShopTerms:
+    """What holds for every order of the shop.
+
+    ``expires_in_s`` is what the merchant grants from creation (L2); ``notice_url`` is told once, when it is paid.
+    """
+
+    currency: str
+    notice_url: str
+    expires_in_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShopOrder:
+    """What a shop asks for; ``amount`` is in whole units of the currency of its terms."""
+
+    amount: Decimal
+    refund_address: str | None = None
+    description: str | None = None
+    correlation_id: str | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShopInvoice:
+    """A payment that was made for a shop, and the attempt whose invoice the shop shows."""
+
+    payment: Payment
+    option: PaymentOption
+    replayed: bool
+
+
+async def admit_shop_without_key(services: Services, *, address: str) -> Principal:
+    """Return who a shop without a key acts for: the first merchant, who may only be asked to be paid (W15).
+
+    Raises:
+        RateLimited: this address has asked for too much in this minute.
+    """
+    await services.limiter.hit(ASKING_BUDGET, address)
+    scopes = frozenset({Scope.PAYMENTS_WRITE})
+    return Principal(merchant_id=BOOTSTRAP_MERCHANT, scopes=scopes, address=address)
+
+
+async def order_invoice(services: Services, principal: Principal, order: ShopOrder, terms: ShopTerms) -> ShopInvoice:
+    """Make a payment and its invoice for a shop, which is told once it is paid.
+
+    Raises:
+        as ``purchases.generate_invoice``; ProviderUnavailable also where an earlier order has no invoice yet.
+    """
+    asked = InvoiceOrder(
+        amount=await _asked(services, order.amount, currency=terms.currency),
+        description=order.description,
+        correlation_id=order.correlation_id,
+        refund_address=order.refund_address,
+        expires_in_s=terms.expires_in_s,
+        idempotency_key=order.idempotency_key,
+        notify_url=terms.notice_url,
+        notify_format=NoticeFormat.LNPAY,
+    )
+    made = await generate_invoice(services, principal, asked)
+    option = given_option(made.options)
+    if option is None:
+        raise ProviderUnavailable(made.payment.provider)
+    return ShopInvoice(payment=made.payment, option=option, replayed=made.replayed)
+
+
+async def _asked(services: Services, amount: Decimal, *, currency: str) -> Money:
+    """Return what an amount comes to in bitcoin, rounded up to a satoshi.
+
+    Raises:
+        InvalidAmount: no source knows the currency, or none answers now.
+    """
+    rate = await find_rate(services, base=BTC_SAT.code, quote=currency)
+    if rate is None or not rate.value:
+        raise InvalidAmount(f"there is no exchange rate from {currency} now; try again later")
+    coins = (amount / rate.value).quantize(Decimal(1).scaleb(-BTC_SAT.scale), rounding=ROUND_CEILING)
+    return money_from_decimal(coins, BTC_SAT)
