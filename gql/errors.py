@@ -63,6 +63,24 @@ class IdempotencyConflictError(UserError):
     key: str = strawberry.field(description="The key in question.")
 
 
+@strawberry.type(
+    description="The merchant wants each correlation id used once, and a payment has this one; nothing was made."
+)
+class CorrelationIdTakenError(UserError):
+    correlation_id: str = strawberry.field(description="The id in question.")
+    payment_id: strawberry.ID = strawberry.field(description="The payment that has it.")
+
+
+@strawberry.type(
+    description="Money of this payment could not go back to the refund address; the message says why. Nothing was made."
+)
+class InvalidRefundAddressError(UserError):
+    flaw: str = strawberry.field(
+        description="MALFORMED, NETWORK, EXPIRED, AMOUNT, UNSUPPORTED, FORBIDDEN or PAYEE: what its server says."
+    )
+    reason: str = strawberry.field(description="What is wrong with it.")
+
+
 @strawberry.type(description="There is no such payment that this caller may see.")
 class PaymentNotFoundError(UserError):
     payment_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
@@ -326,6 +344,8 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.InvalidAmount, InvalidAmountError),
     _Handler(errors.InvalidInput, InvalidInputError, "field"),
     _Handler(errors.IdempotencyConflict, IdempotencyConflictError, "key"),
+    _Handler(errors.CorrelationIdTaken, CorrelationIdTakenError, "correlation_id", "payment_id"),
+    _Handler(errors.RefundAddressRefused, InvalidRefundAddressError, "flaw", "reason"),
     _Handler(errors.PaymentNotFound, PaymentNotFoundError, "payment_id"),
     _Handler(errors.PaymentNotPayable, PaymentNotPayableError, "payment_id", "status"),
     _Handler(errors.MerchantNotFound, MerchantNotFoundError, "merchant_id"),

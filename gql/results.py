@@ -8,14 +8,17 @@ from quittance.gql.errors import (
     ArticleHiddenError,
     ArticleNotFoundError,
     ArticleRemovedError,
+    CorrelationIdTakenError,
     ForbiddenAddressError,
     HoldNotSupportedError,
     IdempotencyConflictError,
     InvalidAmountError,
     InvalidArticleError,
     InvalidInputError,
+    InvalidRefundAddressError,
     InvoiceRejectedError,
     LoginRequiredError,
+    PayeeUnavailableError,
     PaymentNotFoundError,
     PaymentNotPayableError,
     PermissionDeniedError,
@@ -99,6 +102,9 @@ GenerateInvoiceResult = Annotated[
     | InvalidInputError
     | ForbiddenAddressError
     | IdempotencyConflictError
+    | CorrelationIdTakenError
+    | InvalidRefundAddressError
+    | PayeeUnavailableError
     | UnknownProviderError
     | HoldNotSupportedError
     | ProviderUnavailableError

@@ -9,7 +9,7 @@ from quittance.domain.currency import is_currency
 from quittance.domain.errors import ArticleHidden, ArticleNotFound, HoldNotSupported, InvalidAmount, InvalidInput
 from quittance.domain.ids import ArticleId, MerchantId, PaymentId
 from quittance.domain.money import BTC_MSAT, COIN_SCALE, Money, msat
-from quittance.domain.payment import Payment, PaymentPurpose, PaymentStatus
+from quittance.domain.payment import NoticeFormat, Payment, PaymentPurpose, PaymentStatus
 from quittance.domain.policy import Merchant
 from quittance.domain.rate import CombinedRate, convert
 from quittance.domain.text import is_storable
@@ -24,7 +24,8 @@ from quittance.store.transaction import Transaction
 class InvoiceOrder:
     """What the caller of ``generateInvoice`` asks for; None means that our default applies.
 
-    ``described_by`` is ours: the text that the invoice is bound to by its hash. No caller says it.
+    ``described_by`` is ours: the text that the invoice is bound to by its hash. So is ``notify_format``, what is
+    written to ``notify_url``. No caller says them.
     """
 
     article_id: ArticleId | None = None
@@ -40,6 +41,7 @@ class InvoiceOrder:
     notify_url: str | None = field(default=None, repr=False)
     hold: bool = False
     described_by: str | None = None
+    notify_format: NoticeFormat = NoticeFormat.EVENTS
 
     def fingerprint(self) -> bytes:
         """Return a digest of everything but the key: equal for equal input."""
@@ -60,6 +62,8 @@ class InvoiceOrder:
             said.append({"notifyUrl": self.notify_url})
         if self.hold:
             said.append({"hold": True})
+        if self.notify_format is not NoticeFormat.EVENTS:
+            said.append({"notifyFormat": self.notify_format})
         return hashlib.sha256(json.dumps(said).encode()).digest()
 
 
@@ -171,6 +175,7 @@ def payment_of(
         notify_url=order.notify_url,
         hold=order.hold,
         described_by=order.described_by,
+        notify_format=order.notify_format,
     )
 
 

@@ -43,6 +43,7 @@ class PaymentRules:
     hold_check_s: int = 5
     hold_s_max: int = 3_600
     job_claim_s: int = 60
+    refund_address_check: bool = True
 
     def amount_max(self, asset_code: str) -> Money | None:
         """Return the largest payment in an asset; None for one that nothing may be asked in."""
@@ -76,10 +77,11 @@ class TransferRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookTools:
-    """What telling merchants takes."""
+    """What telling merchants takes. ``shop`` calls the one address that the operator set for the shop's door."""
 
     outgoing: Outgoing
     payloads: PayloadRenderer
+    shop: Outgoing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,8 +141,9 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
         await broker.start()
         stack.push_async_callback(broker.stop)
         access = ServerAccess(services, broker, key_used=(uses := _KeyUses(services)).add)
-        outgoing = OutgoingOnDemand(settings)
+        outgoing, to_shop = OutgoingOnDemand(settings), OutgoingOnDemand(settings, anywhere=True)
         stack.push_async_callback(outgoing.aclose)
+        stack.push_async_callback(to_shop.aclose)
         working = runners(services, webhooks_per_second=settings.webhooks_per_second)
 
         def wake_jobs() -> None:
@@ -153,6 +154,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
         services.webhook_tools = WebhookTools(
             outgoing=outgoing,
             payloads=GraphQLPayloads(access, limits=DocumentLimits()),
+            shop=to_shop,
         )
         network = bitcoin_network(settings, coordinates)
         services.payee_directory = payee_directory(outgoing, settings, network=network, now=clock)
@@ -326,6 +328,7 @@ def _rules(settings: Settings) -> PaymentRules:
         expires_in_s_default=settings.expires_in_s_default,
         expires_in_s_max=settings.expires_in_s_max,
         hold_s_max=settings.hold_s_max,
+        refund_address_check=settings.refund_address_check,
         claim_s=3 * int(settings.lnd_timeout_s) + 5,  # making an invoice takes three calls at most
         wait_for_invoice_s=3 * int(settings.lnd_timeout_s) + 10,
     )

@@ -1,7 +1,7 @@
 """Settings: read once from ``QUITTANCE_…`` variables or ``.env``, checked, and handed down."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -18,6 +18,9 @@ ClnNetwork = Literal["mainnet", "testnet", "testnet4", "signet", "regtest"]
 StrikeCurrency = Literal["BTC", "USD", "EUR", "GBP", "AUD", "USDT"]
 RateSourceName = Literal["coingecko", "kraken", "coinbase"]
 _RATE_SOURCES: tuple[RateSourceName, ...] = ("coingecko", "kraken", "coinbase")
+LNPAY: Final = "lnpay"
+_DOORS: Final = frozenset({LNPAY})
+_CURRENCY_LETTERS: Final = 3
 Positive = Annotated[int, Field(gt=0)]
 _NODES = (  # where a node is found, the files that it needs, and those that add to it
     ("lnd_address", ("lnd_tls_cert_path", "lnd_macaroon_path"), ("lnd_spend_macaroon_path",)),
@@ -174,9 +177,22 @@ class Settings(BaseSettings):
         default_factory=list, description="Networks that may be called although they are private, such as "
         "`10.0.0.0/8`, comma separated; the sandbox adds this machine."
     )  # fmt: skip
+    refund_address_check: bool = Field(True, description="Whether the refund address of a payment is asked what it "
+        "takes before the payment is made.")  # fmt: skip
     outgoing_timeout_s: float = Field(15.0, gt=0, le=60, description="How long one such call may take.")
     outgoing_answer_bytes_max: Positive = Field(65_536, description="Bytes that are read of the answer to one.")
     webhooks_per_second: Positive = Field(50, description="Messages a second to one endpoint.")
+
+    # doors for clients of other servers
+    doors: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, description="Doors that are open besides GraphQL, comma separated: `lnpay`."
+    )
+    lnpay_shop_url: str = Field("http://localhost:8000/webhook", description="Where the LNPay shop is told that it was "
+        "paid. It may be on this machine or in a private network.")  # fmt: skip
+    lnpay_require_key: bool = Field(True, description="Whether the LNPay door wants an API key; without one it acts "
+        "for the first merchant. Off in sandbox mode only.")  # fmt: skip
+    lnpay_currency: str = Field("USD", description="The currency of the LNPay shop's amounts.")
+    lnpay_expires_in_s: Positive = Field(120, description="How long the LNPay shop's customers can pay in time.")
 
     # GraphQL
     introspection: bool = Field(True, description="Whether clients may read the schema through GraphQL.")
@@ -210,7 +226,9 @@ class Settings(BaseSettings):
     migrate_on_start: bool = Field(True, description="Whether `serve` and `worker` bring the schema up to date.")
     in_process_worker: bool = Field(True, description="Whether `serve` runs the worker loops too.")
 
-    @field_validator("allowed_origins", "outgoing_private_networks", "rates_sources", "trusted_proxies", mode="before")
+    @field_validator(
+        "allowed_origins", "doors", "outgoing_private_networks", "rates_sources", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -222,12 +240,26 @@ class Settings(BaseSettings):
             raise ValueError("must begin with https://")
         return value.rstrip("/")
 
-    @field_validator("public_url")
+    @field_validator("public_url", "lnpay_shop_url")
     @classmethod
     def _is_http(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
         return value.rstrip("/") if value else value
+
+    @field_validator("doors")
+    @classmethod
+    def _are_known(cls, value: list[str]) -> list[str]:
+        if not _DOORS.issuperset(value):
+            raise ValueError(f"knows {', '.join(sorted(_DOORS))}")
+        return value
+
+    @field_validator("lnpay_currency")
+    @classmethod
+    def _is_currency(cls, value: str) -> str:
+        if not (value.isascii() and value.isalpha() and len(value) == _CURRENCY_LETTERS):
+            raise ValueError("must be three letters, such as USD")
+        return value.upper()
 
     @field_validator("bootstrap_api_key")
     @classmethod
@@ -265,7 +297,14 @@ class Settings(BaseSettings):
             real = [self.strike_api_key, *(getattr(self, address) for address, _, _ in _NODES)]
             self.sandbox = all(one is None for one in real)
         self._check_rails()
+        self._check_doors()
         return self
+
+    def _check_doors(self) -> None:
+        if not self.lnpay_require_key and not self.sandbox:
+            raise ValueError("lnpay_require_key: may be false in sandbox mode only; give the shop a key")
+        if self.lnpay_expires_in_s > self.expires_in_s_max:
+            raise ValueError("lnpay_expires_in_s: is above QUITTANCE_EXPIRES_IN_S_MAX")
 
     def _check_rails(self) -> None:
         """Refuse a node's address without its files, files without an address, and both beside the sandbox."""

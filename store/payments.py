@@ -9,7 +9,15 @@ from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
 
 from quittance.domain.ids import AccountId, ArticleId, MerchantId, PaymentId
 from quittance.domain.money import Asset, Money
-from quittance.domain.payment import HoldOrder, Payment, PaymentFilter, PaymentOption, PaymentPurpose, PaymentStatus
+from quittance.domain.payment import (
+    HoldOrder,
+    NoticeFormat,
+    Payment,
+    PaymentFilter,
+    PaymentOption,
+    PaymentPurpose,
+    PaymentStatus,
+)
 from quittance.domain.text import is_storable
 from quittance.store.by_key import one_by_id
 from quittance.store.fiat import fiat_columns, fiat_of
@@ -121,6 +129,7 @@ def insert_payment(transaction: Transaction, payment: Payment) -> None:
             "described_by": payment.described_by,
             "hold_order": payment.hold_order and payment.hold_order.value,
             **fiat_columns(payment),
+            "notify_format": payment.notify_format.value,
         },
     )
 
@@ -243,7 +252,7 @@ def _to_domain(row: Any) -> Payment:
     (
         id_, merchant_id, viewer, article_id, status, status_reason, purpose, provider, amount, code, scale,
         received, description, correlation_id, refund_address, expires_in_s, created, modified, expires, settled,
-        notify_url, hold, hold_expires, described_by, hold_order, *fiat,
+        notify_url, hold, hold_expires, described_by, hold_order, *fiat, notify_format,
     ) = row  # fmt: skip
     asset = Asset(code, scale)
     fiat_amount, rate = fiat_of(fiat, base=code)
@@ -273,4 +282,5 @@ def _to_domain(row: Any) -> Payment:
         hold_order=None if hold_order is None else HoldOrder(hold_order),
         fiat_amount=fiat_amount,
         rate=rate,
+        notify_format=NoticeFormat(notify_format),
     )

@@ -323,8 +323,15 @@ class GenerateInvoiceInput:
         default=None, description="Further rails to offer the same price on; they must take its asset."
     )
     description: str | None = strawberry.field(default=None, description="What the payer is shown.")
-    correlation_id: str | None = strawberry.field(default=None, description="The merchant's own reference.")
-    refund_address: str | None = strawberry.field(default=None, description="Where money that must go back is sent.")
+    correlation_id: str | None = strawberry.field(
+        default=None,
+        description="The merchant's own reference; with `uniqueCorrelationIds` of the merchant, no other payment's.",
+    )
+    refund_address: str | None = strawberry.field(
+        default=None,
+        description="Where money that must go back is sent: a Lightning Address, an LNURL, a BOLT11 invoice, or a "
+        "node's key. It is tried before anything is made: its owner must take the price.",
+    )
     expires_in: int | None = strawberry.field(default=None, description="Seconds until the invoice lapses.")
     idempotency_key: str | None = strawberry.field(
         default=None, description="Same key and same input: the same payment again. Another input: an error."
