@@ -8,6 +8,7 @@ from enum import StrEnum
 from quittance.domain.errors import IllegalTransition
 from quittance.domain.ids import AccountId, ArticleId, MerchantId, OptionId, PaymentId
 from quittance.domain.money import Money
+from quittance.domain.rate import CombinedRate
 
 
 class PaymentStatus(StrEnum):
@@ -117,6 +118,8 @@ class Payment:
     hold the merchant's own tokens.
     With ``hold``, money that comes is not ours before it is captured; ``hold_expires_at`` is when we give it back by
     ourselves, unless ``hold_order`` says before what is to become of it; both mean nothing in any status but HELD.
+    ``fiat_amount`` is the price in the national currency that it was said in, and ``rate`` what turned it into
+    ``amount``; a rail that takes the currency itself needs none.
     ``described_by`` is the text whose hash its invoices carry instead of the description: what a payer was offered.
     """
 
@@ -143,6 +146,8 @@ class Payment:
     hold_expires_at: datetime | None = None
     hold_order: HoldOrder | None = None
     described_by: str | None = None
+    fiat_amount: Money | None = None
+    rate: CombinedRate | None = None
     notify_format: NoticeFormat = NoticeFormat.EVENTS
 
     @property

@@ -8,9 +8,9 @@ from typing import Any, Generic, TypeVar
 
 import strawberry
 
-from quittance.domain import errors, money, outgoing_errors
+from quittance.domain import errors, money, outgoing_errors, rate
 from quittance.gql.scalars import BigInt
-from quittance.gql.types.enums import InvoiceFlaw, PaymentStatus
+from quittance.gql.types.enums import InvoiceFlaw, PaymentStatus, RateFlaw
 from quittance.gql.types.money import Money
 
 E = TypeVar("E", bound=errors.QuittanceError)
@@ -46,7 +46,8 @@ class InvalidArticleError(UserError):
 
 
 @strawberry.type(
-    description="The amount is zero, negative, above the limit, finer than the asset's smallest unit, or missing."
+    description="The amount is zero, negative, above the limit, finer than the asset's smallest unit, of a currency "
+    "that does not exist, or missing."
 )
 class InvalidAmountError(UserError):
     pass
@@ -119,6 +120,15 @@ class ProviderUnavailableError(UserError):
 @strawberry.type(description="The provider refuses us; its operator must act.")
 class ProviderMisconfiguredError(UserError):
     provider: str = strawberry.field(description="The provider in question.")
+
+
+@strawberry.type(
+    description="There is no exchange rate that can be believed now; nothing was made, and the same call again is safe."
+)
+class RateUnavailableError(UserError):
+    base: str = strawberry.field(description="The asset that has no price.")
+    quote: str = strawberry.field(description="The currency that it has no price in.")
+    reason: RateFlaw = strawberry.field(description="Why.")
 
 
 @strawberry.type(description="The provider refused to make this invoice; nothing was made.")
@@ -329,6 +339,7 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.ProviderUnavailable, ProviderUnavailableError, "provider"),
     _Handler(errors.ProviderMisconfigured, ProviderMisconfiguredError, "provider"),
     _Handler(errors.InvoiceRejected, InvoiceRejectedError, "provider"),
+    _Handler(rate.RateUnavailable, RateUnavailableError, "base", "quote", "reason"),
     _Handler(errors.OutcomeUnknown, OutcomeUnknownError, "provider"),
     _Handler(errors.HoldNotSupported, HoldNotSupportedError, "provider"),
     _Handler(errors.UnknownProvider, UnknownProviderError),

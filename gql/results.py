@@ -25,6 +25,7 @@ from quittance.gql.errors import (
     ProviderMisconfiguredError,
     ProviderUnavailableError,
     RateLimitedError,
+    RateUnavailableError,
     UnknownProviderError,
 )
 from quittance.gql.types.article import Article
@@ -97,6 +98,7 @@ GenerateInvoiceResult = Annotated[
     | ArticleNotFoundError
     | ArticleHiddenError
     | InvalidAmountError
+    | RateUnavailableError
     | InvalidInputError
     | ForbiddenAddressError
     | IdempotencyConflictError

@@ -35,8 +35,7 @@ async def record_invoice(
 
     def unit(transaction: Transaction) -> tuple[Payment, PaymentOption] | None:
         now = services.now()
-        lapses_at = invoice.expires_at or option.expires_at
-        expires_at = min(lapses_at, option.expires_at)  # an invoice may outlive the time that the merchant grants
+        expires_at = invoice.expires_at or option.expires_at
         made = replace(option, state=OptionState.OPEN, payment_request=invoice.payment_request, expires_at=expires_at)
         opened = payments.open_payment(transaction, option.payment_id, expires_at=expires_at, at=now)
         payment = opened or payments.lock_payment_of(transaction, option)

@@ -32,6 +32,7 @@ from quittance.resolvers.invoice_outcomes import changed, fail_option, mark_unkn
 from quittance.resolvers.notify import check_notify_url
 from quittance.resolvers.orders import InvoiceOrder, article_of, check_order, payment_of, rails_of
 from quittance.resolvers.pace import next_check
+from quittance.resolvers.rates import read_priced, write_priced
 from quittance.resolvers.refund_addresses import check_refund_address
 from quittance.resolvers.services import Services
 from quittance.store import correlations, idempotency, merchants, options, payments, settlements
@@ -70,7 +71,8 @@ async def generate_invoice(services: Services, principal: Principal, order: Invo
     Raises:
         PermissionDenied: the key may not create payments.
         ArticleNotFound, ArticleHidden, InvalidAmount, InvalidInput, UnknownProvider, IdempotencyConflict,
-        CorrelationIdTaken, RefundAddressRefused, PayeeUnavailable, ForbiddenAddress, HoldNotSupported: nothing made.
+        CorrelationIdTaken, RefundAddressRefused, PayeeUnavailable, ForbiddenAddress, HoldNotSupported,
+        RateUnavailable: nothing made.
         ProviderUnavailable: nobody was charged; the same key again is safe.
         InvoiceRejected, ProviderMisconfigured: the payment is in ERROR and can be retried.
         RateLimited: later.
@@ -93,7 +95,7 @@ async def _check_refund_address(services: Services, merchant_id: MerchantId, ord
             return None
         return _draft(transaction, services, order, merchant_id, PaymentId(services.new_id(PAYMENT)))[0]
 
-    draft = await services.database.read(query)
+    draft = await read_priced(services, query)
     if draft is not None:
         await check_refund_address(services, draft)
 
@@ -101,8 +103,9 @@ async def _check_refund_address(services: Services, merchant_id: MerchantId, ord
 async def make_payment(services: Services, merchant_id: MerchantId, order: InvoiceOrder) -> GeneratedInvoice:
     """Create a payment of an order that was checked; as ``generate_invoice``, for callers who have no key."""
     payment_id = PaymentId(services.new_id(PAYMENT))
-    plan = await services.database.write(
-        lambda transaction: _plan(transaction, services, order, merchant_id=merchant_id, payment_id=payment_id)
+    plan = await write_priced(
+        services,
+        lambda transaction: _plan(transaction, services, order, merchant_id=merchant_id, payment_id=payment_id),
     )
     standing = await finish(services, plan)
     return GeneratedInvoice(
@@ -115,6 +118,8 @@ async def make_payment(services: Services, merchant_id: MerchantId, order: Invoi
 
 async def retry_payment(services: Services, principal: Principal, payment_id: PaymentId) -> Payment:
     """Give a payment that failed or expired a new invoice; the old one stays as history and may still be paid.
+
+    It asks for the same amount as before: a price in a national currency was converted once, when it was first asked.
 
     Raises:
         PermissionDenied, PaymentNotFound, UnknownProvider, RateLimited: nothing changed.

@@ -16,6 +16,7 @@ from quittance.resolvers import invoices
 from quittance.resolvers.invoices import GeneratedInvoice, Plan
 from quittance.resolvers.orders import InvoiceOrder, article_of, check_order, payment_of, rails_of
 from quittance.resolvers.payments import is_payers
+from quittance.resolvers.rates import read_priced, write_priced
 from quittance.resolvers.refund_addresses import check_refund_address
 from quittance.resolvers.services import Services
 from quittance.store import idempotency, merchants, payments, readers
@@ -61,7 +62,7 @@ async def generate_invoice(services: Services, principal: Principal, order: Invo
             return Plan(payment_id=first)
         return _begin(transaction, services, order, account=account, payment_id=payment_id)
 
-    plan = await services.database.write(unit)
+    plan = await write_priced(services, unit)
     standing = await invoices.finish(services, plan)
     return GeneratedInvoice(
         payment=standing.payment,
@@ -114,7 +115,7 @@ async def _check_refund_address(services: Services, order: InvoiceOrder, account
                 return None
         return _draft(transaction, services, order, PaymentId(services.new_id(PAYMENT)))[0]
 
-    draft = await services.database.read(query)
+    draft = await read_priced(services, query)
     if draft is not None:
         await check_refund_address(services, draft)
 

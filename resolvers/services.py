@@ -17,7 +17,7 @@ from quittance.domain.secrets import SecretDeriver
 from quittance.domain.transfer import FeeRule
 from quittance.providers.base import Outgoing, ProviderHealth, ReadsCallbacks, ReceivingProvider, SendingProvider
 from quittance.providers.payees import PayeeDirectory
-from quittance.providers.rates.base import RateSource
+from quittance.providers.rates.board import RateBoard
 from quittance.resolvers.payloads import PayloadRenderer
 from quittance.store.database import Database
 
@@ -105,12 +105,15 @@ class Limiter(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Services:
-    """The store, the rails, the clock and the rules. ``wake_jobs`` says that a job may have fallen due."""
+    """The store, the rails, the clock and the rules. ``wake_jobs`` says that a job may have fallen due.
+
+    Without ``rates`` nothing can be priced in a national currency, but on a rail that takes it.
+    """
 
     database: Database
     rails: Mapping[str, ReceivingProvider]
     default_provider: str
-    rates: RateSource | None
+    rates: RateBoard | None
     now: Callable[[], datetime]
     derive: SecretDeriver
     limiter: Limiter

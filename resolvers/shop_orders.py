@@ -1,18 +1,18 @@
 """Orders of LNPay shops: an amount in the shop's currency, the invoice for it, and the one notice once it is paid."""
 
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 
 from quittance.domain.access import Principal, Scope
-from quittance.domain.errors import InvalidAmount, ProviderUnavailable
+from quittance.domain.currency import currency_asset
+from quittance.domain.errors import ProviderUnavailable
 from quittance.domain.ids import BOOTSTRAP_MERCHANT
-from quittance.domain.lnpay import given_option
-from quittance.domain.money import BTC_SAT, Money, money_from_decimal
+from quittance.domain.money import money_from_decimal
 from quittance.domain.payment import NoticeFormat, Payment, PaymentOption
 from quittance.resolvers.orders import InvoiceOrder
 from quittance.resolvers.purchases import generate_invoice
-from quittance.resolvers.rates import find_rate
 from quittance.resolvers.services import ASKING_BUDGET, Services
+from quittance.store import given_invoices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +40,11 @@ class ShopOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShopInvoice:
-    """A payment that was made for a shop, and the attempt whose invoice the shop shows."""
+    """A payment that was made for a shop, and the attempt whose invoice the shop shows, and will be told of."""
 
     payment: Payment
     option: PaymentOption
+    payment_request: str
     replayed: bool
 
 
@@ -61,11 +62,13 @@ async def admit_shop_without_key(services: Services, *, address: str) -> Princip
 async def order_invoice(services: Services, principal: Principal, order: ShopOrder, terms: ShopTerms) -> ShopInvoice:
     """Make a payment and its invoice for a shop, which is told once it is paid.
 
+    Which invoice it is given is stored before: it knows the payment by nothing else, and a rail may make another.
+
     Raises:
         as ``purchases.generate_invoice``; ProviderUnavailable also where an earlier order has no invoice yet.
     """
     asked = InvoiceOrder(
-        amount=await _asked(services, order.amount, currency=terms.currency),
+        amount=money_from_decimal(order.amount, currency_asset(terms.currency)),
         description=order.description,
         correlation_id=order.correlation_id,
         refund_address=order.refund_address,
@@ -75,20 +78,11 @@ async def order_invoice(services: Services, principal: Principal, order: ShopOrd
         notify_format=NoticeFormat.LNPAY,
     )
     made = await generate_invoice(services, principal, asked)
-    option = given_option(made.options)
-    if option is None:
-        raise ProviderUnavailable(made.payment.provider)
-    return ShopInvoice(payment=made.payment, option=option, replayed=made.replayed)
-
-
-async def _asked(services: Services, amount: Decimal, *, currency: str) -> Money:
-    """Return what an amount comes to in bitcoin, rounded up to a satoshi.
-
-    Raises:
-        InvalidAmount: no source knows the currency, or none answers now.
-    """
-    rate = await find_rate(services, base=BTC_SAT.code, quote=currency)
-    if rate is None or not rate.value:
-        raise InvalidAmount(f"there is no exchange rate from {currency} now; try again later")
-    coins = (amount / rate.value).quantize(Decimal(1).scaleb(-BTC_SAT.scale), rounding=ROUND_CEILING)
-    return money_from_decimal(coins, BTC_SAT)
+    option, payment_id = made.options[-1], made.payment.id
+    payment_request = option.payment_request
+    if payment_request is None:
+        raise ProviderUnavailable(option.provider)
+    await services.database.write(
+        lambda transaction: given_invoices.remember_given(transaction, payment_id, payment_request)
+    )
+    return ShopInvoice(payment=made.payment, option=option, payment_request=payment_request, replayed=made.replayed)

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from quittance.domain.currency import is_currency
 from quittance.domain.secrets import SECRET_KEY_BYTES_MIN
 from quittance.domain.webhook import read_secrets
 from quittance.resolvers.merchants import KEY_LENGTH_MIN
@@ -15,9 +16,10 @@ PREFIX = "QUITTANCE_"
 Network = Literal["mainnet", "testnet", "testnet4", "signet", "simnet", "regtest"]
 LitecoinNetwork = Literal["mainnet", "testnet", "regtest"]
 ClnNetwork = Literal["mainnet", "testnet", "testnet4", "signet", "regtest"]
+RateSourceName = Literal["coingecko", "kraken", "coinbase"]
+_RATE_SOURCES: tuple[RateSourceName, ...] = ("coingecko", "kraken", "coinbase")
 LNPAY: Final = "lnpay"
 _DOORS: Final = frozenset({LNPAY})
-_CURRENCY_LETTERS: Final = 3
 Positive = Annotated[int, Field(gt=0)]
 _NODES = (  # where a node is found, the files that it needs, and those that add to it
     ("lnd_address", ("lnd_tls_cert_path", "lnd_macaroon_path"), ("lnd_spend_macaroon_path",)),
@@ -97,6 +99,25 @@ class Settings(BaseSettings):
         None, description="A macaroon of that node that may pay, likewise."
     )
     lnd_ltc_network: LitecoinNetwork = Field("mainnet", description="The network that node must be on.")
+
+    # prices in national currencies
+    rates_sources: Annotated[list[RateSourceName], NoDecode] = Field(
+        default_factory=lambda: list(_RATE_SOURCES), description="Who is asked for exchange rates, "
+        "comma separated, once a price in a national currency was asked for; empty refuses such prices. The sandbox "
+        "has its own."
+    )  # fmt: skip
+    rates_sources_min: Positive = Field(2, description="How many of them must agree on a rate.")
+    rates_age_s_max: int = Field(
+        300, ge=60, le=86_400, description="How old a price may be, at its source, in seconds; without a younger one "
+        "prices in that currency are refused."
+    )  # fmt: skip
+    rates_spread_ppm: int = Field(
+        0, ge=0, le=500_000, description="What is taken off every rate for the merchant, in millionths."
+    )
+    coingecko_url: str = Field("https://api.coingecko.com/api/v3", description="The root of CoinGecko's API.")
+    coingecko_api_key: SecretStr | None = Field(
+        None, description="A key for it: a demo key, or a paid one at its root."
+    )
 
     # what may be asked
     amount_msat_max: Positive = Field(100_000_000_000, description="The largest payment, in millisatoshi.")
@@ -189,10 +210,19 @@ class Settings(BaseSettings):
     migrate_on_start: bool = Field(True, description="Whether `serve` and `worker` bring the schema up to date.")
     in_process_worker: bool = Field(True, description="Whether `serve` runs the worker loops too.")
 
-    @field_validator("allowed_origins", "doors", "outgoing_private_networks", "trusted_proxies", mode="before")
+    @field_validator(
+        "allowed_origins", "doors", "outgoing_private_networks", "rates_sources", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("coingecko_url")
+    @classmethod
+    def _is_secure(cls, value: str) -> str:
+        if not value.startswith("https://"):
+            raise ValueError("must begin with https://")
+        return value.rstrip("/")
 
     @field_validator("public_url", "lnpay_shop_url")
     @classmethod
@@ -211,9 +241,9 @@ class Settings(BaseSettings):
     @field_validator("lnpay_currency")
     @classmethod
     def _is_currency(cls, value: str) -> str:
-        if not (value.isascii() and value.isalpha() and len(value) == _CURRENCY_LETTERS):
-            raise ValueError("must be three letters, such as USD")
-        return value.upper()
+        if not is_currency(value):
+            raise ValueError("must be a currency of ISO 4217, such as USD")
+        return value
 
     @field_validator("bootstrap_api_key")
     @classmethod
