@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -17,11 +17,6 @@ _TEXTS: Final = ("ln_address", "description", "correlation_id")
 _NUMBER: Final = re.compile(r"[0-9]{1,15}([.,][0-9]{1,8})?", re.ASCII)
 _UNPAID: Final = "UNPAID"
 _STATES: Final = {PaymentStatus.COMPLETE: "PAID", PaymentStatus.CANCELED: "CANCELLED"}
-
-
-def given_option(options: Iterable[PaymentOption]) -> PaymentOption | None:
-    """Return the attempt whose invoice a shop was given, of all of a payment, the oldest first; later ones are ours."""
-    return next((option for option in options if option.payment_request is not None), None)
 
 
 def shop_notice(payment_request: str) -> bytes:

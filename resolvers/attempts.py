@@ -16,7 +16,7 @@ from quittance.domain.errors import ForbiddenAddress, InvalidDocument
 from quittance.domain.event import EVERYTHING, EventKind
 from quittance.domain.ids import DeliveryId, EndpointId
 from quittance.domain.job import CRASHED, Job, JobEnd, JobState
-from quittance.domain.lnpay import given_option, shop_notice
+from quittance.domain.lnpay import shop_notice
 from quittance.domain.payment import NoticeFormat, Payment
 from quittance.domain.webhook import payload, signature_headers
 from quittance.providers.base import Outgoing, OutgoingAnswer, OutgoingFailed
@@ -25,7 +25,7 @@ from quittance.resolvers.notify import caller_of
 from quittance.resolvers.payloads import NotConcerned, PayloadUnavailable
 from quittance.resolvers.services import Services
 from quittance.resolvers.signing import SigningKeys, endpoint_keys, notify_keys
-from quittance.store import deliveries, endpoints, events, merchants, options, payments
+from quittance.store import deliveries, endpoints, events, given_invoices, merchants, options, payments
 from quittance.store.transaction import EventDraft, Transaction
 
 SLOW_S = 5.0  # who takes longer has one place like those that do not answer
@@ -134,11 +134,17 @@ def _payment_s_own(
 
 
 def _shop_notice(transaction: Transaction, payment: Payment) -> bytes:
-    """Return what a shop knows the payment by: the first invoice, which is the one that it was given (S6)."""
-    given = given_option(options.options_of_payments(transaction, [payment.id])[0])
-    if given is None or given.payment_request is None:
+    """Return the notice with the invoice that the shop was given (S6).
+
+    A process that died before it gave any left one that nobody can pay, unless the merchant hands it out.
+    """
+    given = given_invoices.given_invoice(transaction, payment.id)
+    if given is None:
+        every = options.options_of_payments(transaction, [payment.id])[0]
+        given = next((option.payment_request for option in every if option.payment_request is not None), None)
+    if given is None:
         raise RuntimeError(f"payment {payment.id} was settled without an invoice")
-    return shop_notice(given.payment_request)
+    return shop_notice(given)
 
 
 async def _post(

@@ -36,8 +36,7 @@ async def record_invoice(
 
     def unit(transaction: Transaction) -> tuple[Payment, PaymentOption] | None:
         now = services.now()
-        lapses_at = invoice.expires_at or option.expires_at
-        expires_at = min(lapses_at, option.expires_at)  # an invoice may outlive the time that the merchant grants
+        expires_at = invoice.expires_at or option.expires_at
         made = replace(
             option,
             state=OptionState.OPEN,

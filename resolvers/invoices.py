@@ -32,7 +32,7 @@ from quittance.resolvers.invoice_outcomes import changed, fail_option, mark_unkn
 from quittance.resolvers.notify import check_notify_url
 from quittance.resolvers.orders import InvoiceOrder, article_of, check_order, payment_of, rails_of
 from quittance.resolvers.pace import next_check
-from quittance.resolvers.rates import write_priced
+from quittance.resolvers.rates import read_priced, write_priced
 from quittance.resolvers.refund_addresses import check_refund_address
 from quittance.resolvers.services import Services
 from quittance.store import correlations, idempotency, merchants, options, payments, settlements
@@ -95,7 +95,7 @@ async def _check_refund_address(services: Services, merchant_id: MerchantId, ord
             return None
         return _draft(transaction, services, order, merchant_id, PaymentId(services.new_id(PAYMENT)))[0]
 
-    draft = await services.database.read(query)
+    draft = await read_priced(services, query)
     if draft is not None:
         await check_refund_address(services, draft)
 

@@ -16,7 +16,7 @@ from quittance.resolvers import invoices
 from quittance.resolvers.invoices import GeneratedInvoice, Plan
 from quittance.resolvers.orders import InvoiceOrder, article_of, check_order, payment_of, rails_of
 from quittance.resolvers.payments import is_payers
-from quittance.resolvers.rates import write_priced
+from quittance.resolvers.rates import read_priced, write_priced
 from quittance.resolvers.refund_addresses import check_refund_address
 from quittance.resolvers.services import Services
 from quittance.store import idempotency, merchants, payments, readers
@@ -115,7 +115,7 @@ async def _check_refund_address(services: Services, order: InvoiceOrder, account
                 return None
         return _draft(transaction, services, order, PaymentId(services.new_id(PAYMENT)))[0]
 
-    draft = await services.database.read(query)
+    draft = await read_priced(services, query)
     if draft is not None:
         await check_refund_address(services, draft)
 

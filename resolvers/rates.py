@@ -1,6 +1,6 @@
 """Exchange rates for callers and for prices, as the board has them."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import TypeVar
 
@@ -58,12 +58,21 @@ async def write_priced(services: Services, unit: Callable[[Transaction], T]) -> 
     Raises:
         RateUnavailable: there is none; nothing was written.
     """
+    return await _priced(services, lambda: services.database.write(unit))
+
+
+async def read_priced(services: Services, query: Callable[[Transaction], T]) -> T:
+    """Run a query that may need a rate; as ``write_priced`` otherwise."""
+    return await _priced(services, lambda: services.database.read(query))
+
+
+async def _priced(services: Services, run: Callable[[], Awaitable[T]]) -> T:
     try:
-        return await services.database.write(unit)
+        return await run()
     except RateUnavailable as missing:
         if services.rates is None or not await services.rates.begin(missing.base, missing.quote):
             raise
-    return await services.database.write(unit)
+    return await run()
 
 
 def checked_fiat(amount: Money) -> Money:

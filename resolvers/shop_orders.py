@@ -7,12 +7,12 @@ from quittance.domain.access import Principal, Scope
 from quittance.domain.currency import currency_asset
 from quittance.domain.errors import ProviderUnavailable
 from quittance.domain.ids import BOOTSTRAP_MERCHANT
-from quittance.domain.lnpay import given_option
 from quittance.domain.money import money_from_decimal
 from quittance.domain.payment import NoticeFormat, Payment, PaymentOption
 from quittance.resolvers.orders import InvoiceOrder
 from quittance.resolvers.purchases import generate_invoice
 from quittance.resolvers.services import ASKING_BUDGET, Services
+from quittance.store import given_invoices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +40,11 @@ class ShopOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShopInvoice:
-    """A payment that was made for a shop, and the attempt whose invoice the shop shows."""
+    """A payment that was made for a shop, and the attempt whose invoice the shop shows, and will be told of."""
 
     payment: Payment
     option: PaymentOption
+    payment_request: str
     replayed: bool
 
 
@@ -61,6 +62,8 @@ async def admit_shop_without_key(services: Services, *, address: str) -> Princip
 async def order_invoice(services: Services, principal: Principal, order: ShopOrder, terms: ShopTerms) -> ShopInvoice:
     """Make a payment and its invoice for a shop, which is told once it is paid.
 
+    Which invoice it is given is stored before: it knows the payment by nothing else, and a rail may make another.
+
     Raises:
         as ``purchases.generate_invoice``; ProviderUnavailable also where an earlier order has no invoice yet.
     """
@@ -75,7 +78,11 @@ async def order_invoice(services: Services, principal: Principal, order: ShopOrd
         notify_format=NoticeFormat.LNPAY,
     )
     made = await generate_invoice(services, principal, asked)
-    option = given_option(made.options)
-    if option is None:
-        raise ProviderUnavailable(made.payment.provider)
-    return ShopInvoice(payment=made.payment, option=option, replayed=made.replayed)
+    option, payment_id = made.options[-1], made.payment.id
+    payment_request = option.payment_request
+    if payment_request is None:
+        raise ProviderUnavailable(option.provider)
+    await services.database.write(
+        lambda transaction: given_invoices.remember_given(transaction, payment_id, payment_request)
+    )
+    return ShopInvoice(payment=made.payment, option=option, payment_request=payment_request, replayed=made.replayed)

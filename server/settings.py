@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from quittance.domain.currency import is_currency
 from quittance.domain.secrets import SECRET_KEY_BYTES_MIN
 from quittance.domain.webhook import read_secrets
 from quittance.resolvers.merchants import KEY_LENGTH_MIN
@@ -20,7 +21,6 @@ RateSourceName = Literal["coingecko", "kraken", "coinbase"]
 _RATE_SOURCES: tuple[RateSourceName, ...] = ("coingecko", "kraken", "coinbase")
 LNPAY: Final = "lnpay"
 _DOORS: Final = frozenset({LNPAY})
-_CURRENCY_LETTERS: Final = 3
 Positive = Annotated[int, Field(gt=0)]
 _NODES = (  # where a node is found, the files that it needs, and those that add to it
     ("lnd_address", ("lnd_tls_cert_path", "lnd_macaroon_path"), ("lnd_spend_macaroon_path",)),
@@ -257,9 +257,9 @@ class Settings(BaseSettings):
     @field_validator("lnpay_currency")
     @classmethod
     def _is_currency(cls, value: str) -> str:
-        if not (value.isascii() and value.isalpha() and len(value) == _CURRENCY_LETTERS):
-            raise ValueError("must be three letters, such as USD")
-        return value.upper()
+        if not is_currency(value):
+            raise ValueError("must be a currency of ISO 4217, such as USD")
+        return value
 
     @field_validator("bootstrap_api_key")
     @classmethod

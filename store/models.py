@@ -143,6 +143,15 @@ class CorrelationIdRow(Row, table=True):
     payment_id: str = Field(sa_type=Text)
 
 
+class GivenInvoiceRow(Row, table=True):
+    """The invoice that a shop was given of a payment, by which it knows the payment."""
+
+    __tablename__: ClassVar[str | declared_attr[str]] = "given_invoice"
+
+    payment_id: str = Field(sa_type=Text, primary_key=True, foreign_key="payment.id")
+    payment_request: str = Field(sa_type=Text)
+
+
 class PaymentOptionRow(Row, table=True):
     """One attempt on one rail. A job says when the provider is asked next, until nothing can change."""
 

@@ -78,7 +78,7 @@ class LnpayDoor:
         body = await read_body(request, bytes_max=self.settings.limits.body_bytes_max)
         order = _read_order(body, idempotency_key=_key_of(request))
         made = await order_invoice(self.services, principal, order, self.terms)
-        drawn = await asyncio.to_thread(qr_png_as_written, made.option.payment_request or "")
+        drawn = await asyncio.to_thread(qr_png_as_written, made.payment_request)
         data = order_answer(made.payment, made.option, qr_code=base64.b64encode(drawn).decode())
         headers = _HEADERS | (REPLAYED if made.replayed else {})
         return JSONResponse({"status": "success", "data": data}, headers=headers)
@@ -113,7 +113,7 @@ class LnpayDoor:
         except Exception as error:  # noqa: BLE001 - the last line before Strike, which then sends it again (L14)
             unexpected(error, log=log)
             return JSONResponse({"error": "Webhook handling failed"}, status_code=_FAILED)
-        if said.kind != TOLD_KIND and said.reference is None:
+        if said.kind != TOLD_KIND:  # it was stored all the same, and looked into if it names an invoice
             return JSONResponse({"message": "Event ignored"})
         return JSONResponse({"status": "success"})
 

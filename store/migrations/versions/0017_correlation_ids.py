@@ -1,4 +1,4 @@
-"""correlation ids that are used once, and the form of notices
+"""correlation ids that are used once, and notices to shops
 
 Revision: 0017
 Follows: 0016
@@ -26,6 +26,13 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["merchant_id"], ["merchant.id"], name=op.f("fk_correlation_id_merchant_id_merchant")),
         sa.PrimaryKeyConstraint("merchant_id", "correlation_id", name=op.f("pk_correlation_id")),
     )
+    op.create_table(
+        "given_invoice",
+        sa.Column("payment_id", sa.Text(), nullable=False),
+        sa.Column("payment_request", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["payment_id"], ["payment.id"], name=op.f("fk_given_invoice_payment_id_payment")),
+        sa.PrimaryKeyConstraint("payment_id", name=op.f("pk_given_invoice")),
+    )
     op.execute(
         "INSERT INTO correlation_id (merchant_id, correlation_id, payment_id) "
         "SELECT merchant_id, correlation_id, MIN(id) FROM payment "
@@ -34,6 +41,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("given_invoice")
     op.drop_table("correlation_id")
     # the version before would send its own events where a shop wants one notice, and may not call that address
     op.execute("UPDATE payment SET notify_url = NULL WHERE notify_format <> 'EVENTS'")
