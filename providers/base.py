@@ -236,7 +236,8 @@ class SentPayment:
     """An outgoing payment as the provider holds it. ``reference`` is the payment hash in lower-case hex.
 
     A success has ``amount`` (what the payee got), ``fee`` (what it cost besides) and the ``preimage``, which was
-    checked against the hash; a failure has ``failure``.
+    checked against the hash; a failure has ``failure``. ``unproved``: a custodian says that it paid, and shows no
+    preimage. Its word is all there will ever be: the success is final, and nothing may be sent again.
     """
 
     reference: str
@@ -245,6 +246,7 @@ class SentPayment:
     fee: Money | None = None
     preimage: Preimage | None = field(default=None, repr=False)
     failure: SendFailure | None = None
+    unproved: bool = False
 
 
 @runtime_checkable
