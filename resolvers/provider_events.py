@@ -69,7 +69,9 @@ async def list_events(
     return [KnownEvent(event=event, callback=known.get(event_id)) for event_id, event in found.items()]
 
 
-async def catch_up(services: Services, principal: Principal, *, provider: str, since: datetime | None) -> CaughtUp:
+async def catch_up(
+    services: Services, principal: Principal, *, provider: str, since: datetime | None, events_max: int = EVENTS_MAX
+) -> CaughtUp:
     """Take in every event since then that webhooks tell of; those that are known change nothing.
 
     Delivered ones too: they may have been delivered elsewhere, or answered by a process that then lost its database.
@@ -88,7 +90,7 @@ async def catch_up(services: Services, principal: Principal, *, provider: str, s
         receipts = await take_in(services, provider=provider, told=[_as_told(event) for event in batch])
         stored += receipts.count(Receipt.STORED)
         seen.update(event.event_id for event in batch)
-        if len(seen) >= EVENTS_MAX:
+        if len(seen) >= events_max:
             goes_on_at = batch[-1].created_at
             break
     caught = CaughtUp(since=begin, seen=len(seen), stored=stored, goes_on_at=goes_on_at)

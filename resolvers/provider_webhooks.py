@@ -106,7 +106,7 @@ async def subscribe(
         raise
 
     def unit(transaction: Transaction) -> ProviderWebhook:
-        after = _told(transaction, services, own, made, overlap_s=OVERLAP_S_DEFAULT)
+        after, _ = _told(transaction, services, own, made, overlap_s=OVERLAP_S_DEFAULT)
         _note(transaction, services, principal, AuditAction.PROVIDER_WEBHOOK_SUBSCRIBED, provider, made)
         return after
 
@@ -201,8 +201,9 @@ async def rotate_secret(
         changed = await manager.change(webhook_id, SubscriptionChange(secret=secret))
 
     def end(transaction: Transaction) -> ProviderWebhook:
-        after = _told(transaction, services, begun, changed, overlap_s=overlap_s)
-        _note(transaction, services, principal, AuditAction.PROVIDER_WEBHOOK_SECRET_ROTATED, provider, changed)
+        after, is_first = _told(transaction, services, begun, changed, overlap_s=overlap_s)
+        if is_first:  # who rotates together does it once
+            _note(transaction, services, principal, AuditAction.PROVIDER_WEBHOOK_SECRET_ROTATED, provider, changed)
         return after
 
     return ManagedWebhook(subscription=changed, own=await services.database.write(end))
@@ -267,15 +268,18 @@ def _accept(transaction: Transaction, services: Services, provider: str, url: st
 
 def _told(
     transaction: Transaction, services: Services, own: ProviderWebhook, made: CallbackSubscription, *, overlap_s: int
-) -> ProviderWebhook:
-    """Remember that the provider signs with the secret it was given; one forgotten meanwhile is known again."""
+) -> tuple[ProviderWebhook, bool]:
+    """Remember that the provider signs with the secret it was given, and tell whether that was not known yet.
+
+    A webhook that was forgotten meanwhile is known again.
+    """
     known = provider_webhooks.add_webhook(transaction, own)
     before = provider_webhooks.lock_webhook(transaction, known.id) or known
     if before.id != own.id:
         raise ProviderWebhookNotFound(made.id)  # taken away, and subscribed anew, while we asked
     after = before.has_been_told(own.generation, subscription_id=made.id, overlap_s=overlap_s, at=services.now())
     provider_webhooks.change_webhook(transaction, after)
-    return after
+    return after, after.told != before.told
 
 
 def _owned(transaction: Transaction, provider: str, subscription_id: str) -> ProviderWebhook | None:
