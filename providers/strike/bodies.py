@@ -88,12 +88,26 @@ class EventEntity(Body):
 
 
 class EventBody(Body):
-    """Something that happened to an entity; in which state it is now, only the entity says."""
+    """Something that happened to an entity; in which state it is now, only the entity says.
+
+    ``delivery_success``: whether every webhook was told of it, None where none is to be told.
+    """
 
     id: Uuid
     event_type: Text
     created: AwareDatetime
     data: EventEntity
+    delivery_success: bool | None = None
+
+
+class SubscriptionBody(Body):
+    """A webhook; its secret is never told."""
+
+    id: Uuid
+    webhook_url: Text
+    event_types: tuple[Text, ...]
+    enabled: bool
+    created: AwareDatetime
 
 
 class CallbackBody(Body):

@@ -54,3 +54,12 @@ FIND_PAYMENT: Final = Call(method="GET", path="/v1/payments/{id}", scope="partne
 LIST_EVENTS: Final = Call(method="GET", path="/v1/events", scope="partner.webhooks.manage")
 RATES_TICKER: Final = Call(method="GET", path="/v1/rates/ticker", scope="partner.rates.ticker", bucket=Bucket.RATES)
 BALANCES: Final = Call(method="GET", path="/v1/balances", scope="partner.balances.read")
+LIST_SUBSCRIPTIONS: Final = Call(method="GET", path="/v1/subscriptions", scope="partner.webhooks.manage")
+SUBSCRIBE: Final = Call(method="POST", path="/v1/subscriptions", scope="partner.webhooks.manage", statuses=_CREATED)
+CHANGE_SUBSCRIPTION: Final = Call(method="PATCH", path="/v1/subscriptions/{id}", scope="partner.webhooks.manage")
+UNSUBSCRIBE: Final = Call(
+    method="DELETE",
+    path="/v1/subscriptions/{id}",
+    scope="partner.webhooks.manage",
+    statuses=frozenset({204}),
+)

@@ -99,6 +99,12 @@ class StrikeClient:
         except ValidationError as error:
             raise ProviderMisconfigured(self.name, NO_STRIKE) from error
 
+    async def tell(self, call: Call, question: Question) -> None:
+        """Do what Strike answers with a bare yes; raises as :meth:`ask`."""
+        status, content = await self._answer(call, question)
+        if status not in call.statuses:
+            raise self._refusal(call, status, content)
+
     async def _answer(self, call: Call, question: Question) -> tuple[int, bytes]:
         if self._http.is_closed:
             raise NodeUnavailable(self.name, SILENT)
