@@ -295,7 +295,7 @@ def test_sandbox_is_controlled_from_a_terminal(server: Any) -> None:
     assert unknown.exit_code == 1
     assert "GET /sandbox lists them" in unknown.stderr
     names = [node["name"] for node in json.loads(status.stdout)["nodes"]]
-    assert names == ["merchant", "alice", "bob", "carol", "cln", "merchant-ltc", "dave"]
+    assert names == ["merchant", "alice", "bob", "carol", "cln", "strike", "merchant-ltc", "dave"]
 
 
 def test_doctor_and_migrate_agree_about_the_database(new_server: NewServer) -> None:
