@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from sqlalchemy import select
 from tests.integration.callback_door import door, new_door  # noqa: F401 - fixtures
 from tests.integration.litecoin import both, counter, lnd_ltc, ltc_payer  # noqa: F401 - fixtures
+from tests.integration.lnpay_shop import lnpay, new_lnpay  # noqa: F401 - fixtures
 from tests.integration.outgoing_money import rail  # noqa: F401 - fixtures
 from tests.integration.payee_doors import doors  # noqa: F401 - fixtures
 from tests.integration.provider_account import account, managed, new_managed  # noqa: F401 - fixtures
