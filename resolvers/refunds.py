@@ -109,7 +109,9 @@ def begin_refund(
     first = found_again(transaction, use)
     if first is not None:
         return first, False
-    payer = _paying_rail(services, payment)
+    payer = refunding_rail(services, payment)
+    if payer is None:
+        raise CannotPayFrom(payment.provider)
     destination = read_destination(order.destination or payment.refund_address or "")
     check_reachable(payer, destination)
     refund_totals.owe_back(transaction, payment.id, received=_received(payment).value, more=0)
@@ -145,19 +147,13 @@ def _received(payment: Payment) -> Money:
     return payment.received or Money(0, payment.amount.asset)
 
 
-def _paying_rail(services: Services, payment: Payment) -> SendingProvider:
-    """Return what pays a refund: the rail of the payment, else another that pays the same asset.
-
-    Raises:
-        CannotPayFrom: there is none.
-    """
+def refunding_rail(services: Services, payment: Payment) -> SendingProvider | None:
+    """Return what pays a refund: the rail of the payment, else another that pays the same asset; None without any."""
     own = services.payers.get(payment.provider)
     if own is not None:
         return own
-    others = [payer for payer in services.payers.values() if payer.asset == payment.amount.asset]
-    if not others:
-        raise CannotPayFrom(payment.provider)
-    return others[0]
+    others = (payer for payer in services.payers.values() if payer.asset == payment.amount.asset)
+    return next(others, None)
 
 
 def _wanted(payer: SendingProvider, order: RefundOrder, destination: Destination) -> Money | None:

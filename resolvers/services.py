@@ -17,7 +17,7 @@ from quittance.domain.secrets import SecretDeriver
 from quittance.domain.transfer import FeeRule
 from quittance.providers.base import Outgoing, ProviderHealth, ReadsCallbacks, ReceivingProvider, SendingProvider
 from quittance.providers.payees import PayeeDirectory
-from quittance.providers.rates.base import RateSource
+from quittance.providers.rates.board import RateBoard
 from quittance.providers.subscriptions import ManagesCallbacks
 from quittance.resolvers.payloads import PayloadRenderer
 from quittance.store.database import Database
@@ -43,6 +43,7 @@ class PaymentRules:
     hold_check_s: int = 5
     hold_s_max: int = 3_600
     job_claim_s: int = 60
+    refund_address_check: bool = True
 
     def amount_max(self, asset_code: str) -> Money | None:
         """Return the largest payment in an asset; None for one that nothing may be asked in."""
@@ -76,10 +77,11 @@ class TransferRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookTools:
-    """What telling merchants takes."""
+    """What telling merchants takes. ``shop`` calls the one address that the operator set for the shop's door."""
 
     outgoing: Outgoing
     payloads: PayloadRenderer
+    shop: Outgoing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,12 +118,15 @@ class Limiter(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Services:
-    """The store, the rails, the clock and the rules. ``wake_jobs`` says that a job may have fallen due."""
+    """The store, the rails, the clock and the rules. ``wake_jobs`` says that a job may have fallen due.
+
+    Without ``rates`` nothing can be priced in a national currency, but on a rail that takes it.
+    """
 
     database: Database
     rails: Mapping[str, ReceivingProvider]
     default_provider: str
-    rates: RateSource | None
+    rates: RateBoard | None
     now: Callable[[], datetime]
     derive: SecretDeriver
     limiter: Limiter

@@ -22,7 +22,6 @@ from quittance.domain.webhook import read_secrets
 from quittance.gql.limits import DocumentLimits
 from quittance.providers.base import ProviderHealth, ReadsCallbacks, ReceivingProvider, SettlementFeed
 from quittance.providers.hints import SignedHints
-from quittance.providers.rates.base import RateSource
 from quittance.resolvers.services import (
     ACCOUNT_BUDGET,
     ACCOUNTS_BY_CALLER_BUDGET,
@@ -44,6 +43,7 @@ from quittance.server.limiter import MinuteLimiter
 from quittance.server.outgoing import OutgoingOnDemand, payee_directory
 from quittance.server.payloads import GraphQLPayloads
 from quittance.server.rails import LND, Rails, bitcoin_network, open_rails
+from quittance.server.rates import RateSourcesOnDemand, rate_board
 from quittance.server.secret_key import SecretKeyDamaged, load_deriver
 from quittance.server.settings import PREFIX, Settings
 from quittance.store import instance, jobs, leases, merchants, options, readers
@@ -61,7 +61,6 @@ log = structlog.get_logger("quittance.runtime")
 
 KEY_USE_FLUSH_S = 30.0
 NETWORK_CHECK_S = 3.0
-HTTP_TIMEOUT_S = 10.0
 
 
 class StartRefused(Exception):
@@ -111,11 +110,13 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
         database = await _open_database(settings, stack, now=clock)
         rails = _open_rails(settings, coordinates, stack)
         await _check_networks(rails.receiving)
+        sources = RateSourcesOnDemand(settings, coordinates, now=clock)
+        stack.push_async_callback(sources.aclose)
         services = Services(
             database=database,
             rails=rails.receiving,
             default_provider=settings.default_rail,
-            rates=await _open_rates(stack, coordinates),
+            rates=rate_board(sources, settings, now=clock),
             now=clock,
             derive=_deriver(settings),
             limiter=_limiter(settings),
@@ -140,8 +141,9 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
         await broker.start()
         stack.push_async_callback(broker.stop)
         access = ServerAccess(services, broker, key_used=(uses := _KeyUses(services)).add)
-        outgoing = OutgoingOnDemand(settings)
+        outgoing, to_shop = OutgoingOnDemand(settings), OutgoingOnDemand(settings, anywhere=True)
         stack.push_async_callback(outgoing.aclose)
+        stack.push_async_callback(to_shop.aclose)
         working = runners(services, webhooks_per_second=settings.webhooks_per_second)
 
         def wake_jobs() -> None:
@@ -152,6 +154,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
         services.webhook_tools = WebhookTools(
             outgoing=outgoing,
             payloads=GraphQLPayloads(access, limits=DocumentLimits()),
+            shop=to_shop,
         )
         network = bitcoin_network(settings, coordinates)
         services.payee_directory = payee_directory(outgoing, settings, network=network, now=clock)
@@ -167,6 +170,8 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
         )
         broker.listen(lambda _: runtime.fan_out.wake.set())
         own = [for_ever("key_uses", uses.flush)]
+        if services.rates is not None:
+            own.append(for_ever("rates", services.rates.run))
         if sandbox is not None:
             own.append(for_ever("sandbox", sandbox.take_over))
         await stack.enter_async_context(_running(own))
@@ -287,18 +292,6 @@ async def _health_in_time(rail: ReceivingProvider) -> ProviderHealth | None:
         return None
 
 
-async def _open_rates(stack: AsyncExitStack, coordinates: SandboxCoordinates | None) -> RateSource | None:
-    if coordinates is None:
-        return None
-    import httpx
-
-    from quittance.providers.rates.coingecko import CoinGecko
-
-    client = httpx.AsyncClient(base_url=coordinates.prices_url, timeout=HTTP_TIMEOUT_S, trust_env=False)
-    await stack.enter_async_context(client)
-    return CoinGecko(client)
-
-
 async def _check_secret_key(services: Services) -> None:
     """Refuse a secret key other than the one this database's client secrets were made with."""
     fingerprint = services.derive.fingerprint()
@@ -335,6 +328,7 @@ def _rules(settings: Settings) -> PaymentRules:
         expires_in_s_default=settings.expires_in_s_default,
         expires_in_s_max=settings.expires_in_s_max,
         hold_s_max=settings.hold_s_max,
+        refund_address_check=settings.refund_address_check,
         claim_s=3 * int(settings.lnd_timeout_s) + 5,  # making an invoice takes three calls at most
         wait_for_invoice_s=3 * int(settings.lnd_timeout_s) + 10,
     )

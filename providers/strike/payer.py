@@ -235,7 +235,10 @@ class StrikePayer:
         """Return what follows from Strike's no to the only execution there was."""
         code, reference = refusal.strike_code, order.reference
         if code in _EXECUTED:  # by another process that was asked the same
-            return await self._unless_misconfigured(self._executed_before(reference, note))
+            shown = await self._unless_misconfigured(self._shown(reference, note))
+            if shown.status is SentStatus.MISSING:
+                raise NodeUnavailable(self.name, _NOT_TOLD) from refusal
+            return shown
         if code in FAILURE:
             is_over = code == "PAYMENT_QUOTE_EXPIRED"
             after = note.spent(FAILURE[code], at=self._now()) if is_over else note.failed(FAILURE[code])
@@ -309,21 +312,25 @@ class StrikePayer:
             return await self._executed_before(reference, note)
         return missing(reference) if note.failure is None else failed(reference, note.failure)
 
-    async def _executed_before(self, reference: str, note: Note) -> SentPayment:
-        """Find out what became of an execution whose answer was lost; if nothing shows, execute the same quote."""
-        executed_at = note.executed_at or note.noted_at
+    async def _shown(self, reference: str, note: Note) -> SentPayment:
+        """Return what Strike's events show of an execution whose answer was lost; MISSING if that is nothing."""
         wanted = Wanted(
             reference=reference,
             owner=owner_of(reference, number=note.number),
             amount_sat=note.amount_sat,
             fee_sat=note.fee_sat,
             since=note.noted_at,
-            asked_at=executed_at,
+            asked_at=note.executed_at or note.noted_at,
             also_failed=True,
         )
         found = await find_payment(self._client, self._memory, wanted, now=self._now())
-        if found is not None:
-            return await self._taken(reference, note, found)
+        return missing(reference) if found is None else await self._taken(reference, note, found)
+
+    async def _executed_before(self, reference: str, note: Note) -> SentPayment:
+        """Find out what became of an execution whose answer was lost; if nothing shows, execute the same quote."""
+        shown = await self._shown(reference, note)
+        if shown.status is not SentStatus.MISSING:
+            return shown
         try:
             return await self._execute(reference, note)
         except StrikeRefusal as refusal:
@@ -331,7 +338,7 @@ class StrikePayer:
                 raise
             if refusal.meaning is Meaning.MAYBE_ACTED and refusal.strike_code != _PAID_BEFORE:
                 raise NodeUnavailable(self.name, _NOT_TOLD) from refusal
-            if self._now() - executed_at < timedelta(seconds=SETTLE_S):
+            if self._now() - (note.executed_at or note.noted_at) < timedelta(seconds=SETTLE_S):
                 raise NodeUnavailable(self.name, _NOT_SETTLED) from refusal
             failure = FAILURE.get(refusal.strike_code, SendFailure.OTHER)
         await self._memory.remember(reference, note.spent(failure, at=self._now()).text)

@@ -1,14 +1,14 @@
 """webhooks of providers
 
 Revision: 0018
-Follows: 0015
+Follows: 0017
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0018"
-down_revision = "0015"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 
