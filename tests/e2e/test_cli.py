@@ -209,7 +209,10 @@ def test_server_without_a_rail_does_not_start(new_server: NewServer) -> None:
 
     assert refused.returncode == 1
     assert refused.stdout == ""
-    said = "no rail is set: set QUITTANCE_LND_ADDRESS or QUITTANCE_CLN_URL, or QUITTANCE_SANDBOX=true to try it out"
+    said = (
+        "no rail is set: set QUITTANCE_LND_ADDRESS, QUITTANCE_CLN_URL or QUITTANCE_STRIKE_API_KEY, or "
+        "QUITTANCE_SANDBOX=true to try it out"
+    )
     assert refused.stderr.splitlines() == [f"quittance: {said}"]
 
 
