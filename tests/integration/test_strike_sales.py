@@ -38,7 +38,7 @@ async def assert_booked_once(strike: StrikeAccount, payment_id: str, *, received
     payment = await till.payment(payment_id)
     assert (payment.status, payment.received) == (PaymentStatus.COMPLETE, msat(received_msat))
     rows = [row for row in await till.rows("settlement") if row["payment_id"] == payment_id]
-    assert [row["received_value"] for row in rows] == [received_msat]
+    assert [row["amount_value"] for row in rows] == [received_msat]
     settled = [event for event in await till.events(payment_id) if event[0] == "payment.settled"]
     assert settled == [("payment.settled", "COMPLETE")]
 
