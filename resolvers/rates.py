@@ -61,8 +61,10 @@ async def write_priced(services: Services, unit: Callable[[Transaction], T]) -> 
     try:
         return await services.database.write(unit)
     except RateUnavailable as missing:
-        if services.rates is None or not await services.rates.begin(missing.base, missing.quote):
+        if services.rates is None:
             raise
+        await services.rates.begin(missing.base, missing.quote)
+        services.rates.current(missing.base, missing.quote)  # without a rate it says why, and nothing is tried again
     return await services.database.write(unit)
 
 
