@@ -1,15 +1,25 @@
 """Prices in national currencies: converted once, for the merchant, at a rate that is stored with the payment."""
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, inspect
+from tests.integration.buying import buy, reader
 from tests.integration.pricing import CountedSource, PricedTill, fiat, with_rules
+from tests.integration.test_migrated_rows import go_back, told
 from tests.integration.test_refunds import address
 
+from quittance.domain.money import Asset, Money, msat
 from quittance.domain.rate import RateRules
+from quittance.providers.base import Invoice, InvoiceRequest
+from quittance.providers.lnd.provider import LndProvider
+from quittance.resolvers.services import PaymentRules
+from quittance.store.migrate import differences, upgrade
 
 PAYMENT = """
 query ($id: ID!) { payment(id: $id) {
@@ -258,3 +268,105 @@ async def test_money_that_goes_out_is_said_in_its_own_asset(priced: PricedTill) 
     assert [answer["code"] for answer in (payout, withdrawal, refund)] == ["INVALID_AMOUNT"] * 3
     assert await priced.till.rows("transfer") == []
     assert priced.calls == 0
+
+
+async def test_readers_and_strangers_buy_what_is_priced_in_a_currency(priced: PricedTill) -> None:
+    made = (await article(priced.till, fiat("2.50", "EUR")))["article"]
+    alice = await reader(priced.till)
+
+    own = await buy(priced.till, made["id"], as_=alice)
+    priced.till.clock.advance(600)
+    await priced.round()
+    again = await buy(priced.till, made["id"], as_=alice)
+    stranger = await buy(priced.till, made["id"])
+
+    assert own["payment"]["amount"] == again["payment"]["amount"]
+    assert again["replayed"]
+    for bought in (own, stranger):
+        stored = await priced.till.payment(bought["payment"]["id"])
+        assert stored.rate is not None
+        assert stored.fiat_amount is not None
+        assert stored.fiat_amount.formatted == "2.50 EUR"
+        assert stored.amount.value == msat_of("2.50", stored.rate.value)
+
+
+async def test_an_upvote_may_be_said_in_a_currency(priced: PricedTill) -> None:
+    made = (await article(priced.till, {"sat": "10"}))["article"]
+    alice = await reader(priced.till)
+
+    low = await buy(priced.till, made["id"], as_=alice, purpose="UPVOTE", amount=fiat("0.01"))
+    high = await buy(priced.till, made["id"], as_=alice, purpose="UPVOTE", amount=fiat("5"))
+
+    assert (low["code"], low["message"]) == ("INVALID_AMOUNT", "an upvote pays at least 1,000 sat")
+    assert (await priced.till.payment(high["payment"]["id"])).fiat_amount is not None
+
+
+async def test_a_price_in_a_currency_may_be_paid_in_litecoin(priced: PricedTill, lnd_ltc: LndProvider) -> None:
+    services = priced.till.services
+    till = priced.till.on(replace(services, rails={**services.rails, "lnd-ltc": lnd_ltc}))
+    shop = PricedTill(till, priced.board, priced.sources)
+
+    made = await shop.payment(fiat("5"), provider="lnd-ltc")
+
+    assert (made["rate"]["base"], made["amount"]["assetCode"]) == ("LTC", "LTC")
+    assert int(made["amount"]["value"]) == msat_of("5", Decimal(made["rate"]["value"]))
+
+
+DOLLARS = Asset("USD", 2)
+
+
+@dataclass
+class DollarRail:
+    """A rail that takes dollars: invoices come from the node behind it, as far as anybody here looks."""
+
+    inside: LndProvider
+    name: str = "dollars"
+    asset: Asset = DOLLARS
+
+    def __getattr__(self, member: str) -> Any:
+        return getattr(self.inside, member)
+
+    async def create_invoice(self, request: InvoiceRequest) -> Invoice:
+        assert request.amount.asset == self.asset
+        return await self.inside.create_invoice(replace(request, amount=msat(request.amount.value)))
+
+
+async def test_a_rail_that_takes_the_currency_is_asked_for_it_without_a_rate(
+    priced: PricedTill, lnd: LndProvider
+) -> None:
+    services = priced.till.services
+    rules = DollarRules(claim_s=3, wait_for_invoice_s=6)
+    till = priced.till.on(replace(services, rails={**services.rails, "dollars": DollarRail(lnd)}, rules=rules))
+    shop = PricedTill(till, priced.board, priced.sources)
+
+    made = await shop.payment(fiat("12.34"), provider="dollars")
+
+    assert made["amount"] == {"value": "1234", "assetCode": "USD", "assetScale": 2}
+    assert (made["fiatAmount"]["value"], made["rate"]) == ("1234", None)
+    assert priced.calls == 0
+
+
+class DollarRules(PaymentRules):
+    def amount_max(self, asset_code: str) -> Money | None:
+        return Money(10**9, DOLLARS) if asset_code == "USD" else super().amount_max(asset_code)
+
+
+async def test_what_a_version_without_rates_reads_is_the_amount_that_was_asked(
+    priced: PricedTill, database_url: str
+) -> None:
+    made = await priced.payment(fiat("12.34"))
+    before = await priced.till.payment(made["id"])
+
+    await go_back(database_url, "fiat prices")
+    columns = await told(database_url, columns_of_payment)
+    await asyncio.to_thread(upgrade, database_url)
+    after = await priced.till.payment(made["id"])
+
+    assert before.rate is not None
+    assert [name for name in columns if name.startswith(("fiat", "rate"))] == []
+    assert after == replace(before, fiat_amount=None, rate=None)
+    assert await asyncio.to_thread(differences, database_url) is None
+
+
+def columns_of_payment(connection: Connection) -> list[str]:
+    return [column["name"] for column in inspect(connection).get_columns("payment")]
