@@ -146,6 +146,11 @@ def test_list_of_commands_is_whole() -> None:
         ),
         ({"cln_spend_rune_path": __file__}, "QUITTANCE_CLN_SPEND_RUNE_PATH"),
         ({"cln_url": "https://localhost:3010", "cln_rune_path": __file__, "sandbox": "true"}, "QUITTANCE_SANDBOX"),
+        ({"rates_sources": "kraken,mtgox"}, "QUITTANCE_RATES_SOURCES"),
+        ({"rates_sources_min": "0"}, "QUITTANCE_RATES_SOURCES_MIN"),
+        ({"rates_age_s_max": "59"}, "QUITTANCE_RATES_AGE_S_MAX"),
+        ({"rates_spread_ppm": "500001"}, "QUITTANCE_RATES_SPREAD_PPM"),
+        ({"coingecko_url": "http://api.coingecko.com/api/v3"}, "QUITTANCE_COINGECKO_URL"),
         ({"log_level": "loud"}, "QUITTANCE_LOG_LEVEL"),
     ],
 )
