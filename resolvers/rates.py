@@ -70,8 +70,10 @@ async def _priced(services: Services, run: Callable[[], Awaitable[T]]) -> T:
     try:
         return await run()
     except RateUnavailable as missing:
-        if services.rates is None or not await services.rates.begin(missing.base, missing.quote):
+        if services.rates is None:
             raise
+        await services.rates.begin(missing.base, missing.quote)
+        services.rates.current(missing.base, missing.quote)  # without a rate it says why, and nothing is tried again
     return await run()
 
 

@@ -78,6 +78,7 @@ class StrikePayer:
     """
 
     asset: Asset = BTC_MSAT
+    unit: Asset = BTC_SAT
 
     def __init__(
         self,
