@@ -60,10 +60,10 @@ def test_an_amount_is_digits_with_a_point_or_a_comma(said: str, amount: str) -> 
 
 @pytest.mark.parametrize(
     "said", [None, 1, 1.5, True, [], {}, "", ".", ",", "1.", ".1", "1.1.1", "1,1.1", "-1", "+1", "1e2", "1E2", "nan",
-             "inf", "0", "0.000", "0x1", "1 0", "1_0", "²", "１", "1" * 16, "1.123456789", "1\x00"],
+             "inf", "0", "0.000", "0x1", "1 0", "1_0", "²", "\uff11", "1" * 16, "1.123456789", "1\x00"],
 )  # fmt: skip
 def test_what_else_is_no_amount(said: object) -> None:
-    with pytest.raises(InvalidAmount, match="^amount_fiat is "):
+    with pytest.raises(InvalidAmount, match=r"^amount_fiat is "):
         read_amount(said)
 
 
@@ -152,7 +152,7 @@ def test_the_door_is_shut_wants_a_key_and_knows_the_seed_s_addresses_unless_it_i
             {"sandbox": False, "lnpay_require_key": False},
             "QUITTANCE_LNPAY_REQUIRE_KEY may be false in sandbox mode only",
         ),
-        ({"lnpay_currency": "usd"}, "QUITTANCE_LNPAY_CURRENCY: "),
+        ({"lnpay_currency": "dollars"}, "QUITTANCE_LNPAY_CURRENCY: "),
         ({"lnpay_currency": "BTC"}, "QUITTANCE_LNPAY_CURRENCY: "),
         ({"lnpay_shop_url": "localhost:8000/webhook"}, "QUITTANCE_LNPAY_SHOP_URL: "),
         ({"lnpay_expires_in_s": 0}, "QUITTANCE_LNPAY_EXPIRES_IN_S: "),
@@ -164,6 +164,10 @@ def test_settings_that_make_no_sense_stop_the_start(said: dict[str, Any], line: 
         load_settings(**said)
 
     assert refused.value.lines[0].startswith(line), refused.value.lines
+
+
+def test_a_currency_may_be_written_as_the_seed_s_own_settings_do() -> None:
+    assert load_settings(lnpay_currency="eur").lnpay_currency == "EUR"
 
 
 def test_only_a_sandbox_lets_a_shop_in_without_a_key() -> None:
