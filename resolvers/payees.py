@@ -77,7 +77,8 @@ def whole_units(payer: SendingProvider, value: int) -> int:
     """Return as much of an amount as a rail can pay: one that counts more coarsely leaves the rest."""
     if not isinstance(payer, CountsCoarser):
         return value
-    return value - value % 10 ** (payer.asset.scale - payer.unit.scale)
+    step: int = 10 ** (payer.asset.scale - payer.unit.scale)
+    return value - value % step
 
 
 def checked(payer: SendingProvider, destination: Destination, *, amount: Money, now: datetime) -> Destination:
