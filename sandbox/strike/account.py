@@ -35,7 +35,7 @@ class Account:
         self.network = network
         self.node = node
         self.book = Book(network)
-        self.on_delivery: Callable[[], None] | None = None
+        self.on_delivery: Callable[[list[Delivery]], None] | None = None
         for handle, description in ((OWNER, "The sandbox's merchant"), (FRIEND, "A friend of the sandbox's merchant")):
             if self.book.keyed(Holder, handle) is None:
                 self.book.save(self._new_holder(handle, description))
@@ -65,8 +65,9 @@ class Account:
     def commit(self, *entities: Entity) -> None:
         """Write down what belongs together, then send what is to be sent."""
         self.book.save(*entities)
-        if self.on_delivery is not None and any(isinstance(entity, Delivery) for entity in entities):
-            self.on_delivery()
+        deliveries = [entity for entity in entities if isinstance(entity, Delivery)]
+        if deliveries and self.on_delivery is not None:
+            self.on_delivery(deliveries)
 
     def credited(self, holder: Holder, money: Money) -> Holder:
         """Return a holder with more money."""

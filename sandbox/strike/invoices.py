@@ -51,7 +51,7 @@ class Invoices:
             raise unprocessable("INVALID_RECIPIENT", "The receiver is the issuer.")
         return self._issued(call, receiver=receiver)
 
-    def list(self, call: Call) -> Answer:
+    def listing(self, call: Call) -> Answer:
         return Answer(body=filters.page(self._book.all(Invoice), call.query, fields=_FIELDS, shown=_shown))
 
     def find(self, call: Call) -> Answer:

@@ -57,9 +57,9 @@ def rounded(value: Decimal, currency: str, *, up: bool) -> Decimal:
     return value.quantize(Decimal(1).scaleb(-places_of(currency)), ROUND_CEILING if up else ROUND_FLOOR)
 
 
-def btc_of_msat(amount_msat: int) -> Decimal:
-    """Return an amount in whole coins; a part of a satoshi counts as one."""
-    sat = -(-amount_msat // MSAT_PER_SAT)
+def btc_of_msat(amount_msat: int, *, up: bool = True) -> Decimal:
+    """Return an amount in whole coins; a part of a satoshi counts as one, or else as nothing."""
+    sat = -(-amount_msat // MSAT_PER_SAT) if up else amount_msat // MSAT_PER_SAT
     return rounded(Decimal(sat).scaleb(-_COIN_PLACES), BTC, up=True)
 
 

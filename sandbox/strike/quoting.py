@@ -22,14 +22,15 @@ from quittance.sandbox.strike.money import (
     msat_of_btc,
     rate,
 )
-from quittance.sandbox.strike.reading import Given
+from quittance.sandbox.strike.reading import Given, read_id
 from quittance.sandbox.strike.refusals import BAD_CURRENCY, invalid_field, unprocessable
 
 QUOTE_S: Final = 60
 USED_KEY: Final = UUID("4822bd76-7f73-45c2-8788-69cc9017cf75")
 _USED_QUOTE: Final = "5f0f4b7e-9a0d-4a55-8a1f-2f6f4f3f7c11"
 _BOLT11_MAX: Final = 7_089
-_INCLUSIVE, _EXCLUSIVE = "INCLUSIVE", "EXCLUSIVE"
+INCLUSIVE: Final = "INCLUSIVE"
+EXCLUSIVE: Final = "EXCLUSIVE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,31 @@ def lightning_fee(msat: int) -> Money:
     return Money(value=btc_of_msat(paying.route_fee_msat(msat)), currency=BTC)
 
 
+def key_of(call: Call) -> str | None:
+    """Return the idempotency key of a call.
+
+    Raises:
+        Refused: it is no UUID.
+    """
+    return read_id(call.idempotency_key, name="idempotency-key") if call.idempotency_key is not None else None
+
+
+def amount_with_policy(given: Given) -> tuple[Money, str] | None:
+    """Return an amount, and whether the fee is taken out of it or comes on top."""
+    amount, within = given.money("amount"), given.within("amount")
+    policy = within.choice("feePolicy", INCLUSIVE, EXCLUSIVE) if within is not None else None
+    return (amount, policy or EXCLUSIVE) if amount is not None else None
+
+
+def check_beneficiary(given: Given) -> None:
+    """Note what is wrong with the person who is paid; nothing else is done with it."""
+    person = given.within("beneficiary")
+    if person is not None:
+        person.required("type")
+        person.choice("type", "SELF", "INDIVIDUAL", "BUSINESS", "UNKNOWN")
+        person.choice("destinationType", "EXCHANGE_OR_PLATFORM", "SELF_CUSTODY_WALLET")
+
+
 class Quoting:
     """Quotes for BOLT11 invoices, and what other quotes have in common with them."""
 
@@ -57,7 +83,8 @@ class Quoting:
         given = call.given
         text = given.needed_text("lnInvoice", size_max=_BOLT11_MAX)
         source = self.source(given)
-        amount = self.amount_with_policy(given)
+        amount = amount_with_policy(given)
+        check_beneficiary(given)
         given.check()
         self.check_key(call)
         invoice = self.payable(text)
@@ -72,13 +99,6 @@ class Quoting:
             price = self._price_of_amount(invoice, amount, source=source)
         return self.quoted(self.for_bolt11(call, invoice, text, price))
 
-    @staticmethod
-    def amount_with_policy(given: Given) -> tuple[Money, str] | None:
-        """Return an amount, and whether the fee is taken out of it or comes on top."""
-        amount, within = given.money("amount"), given.within("amount")
-        policy = within.choice("feePolicy", _INCLUSIVE, _EXCLUSIVE) if within is not None else None
-        return (amount, policy or _EXCLUSIVE) if amount is not None else None
-
     def source(self, given: Given) -> str:
         """Return the currency that pays."""
         return given.currency("sourceCurrency") or self._account.owner.default_currency
@@ -89,14 +109,9 @@ class Quoting:
         Raises:
             Refused: it is no UUID; or the quote that was made for it, by its id.
         """
-        if call.idempotency_key is None:
-            return
-        try:
-            key = UUID(call.idempotency_key)
-        except ValueError:
-            raise invalid_field("idempotency-key", "The idempotency key is no UUID.") from None
-        quote = self._book.keyed(PaymentQuote, str(key))
-        if quote is not None or key == USED_KEY:
+        key = key_of(call)
+        quote = self._book.keyed(PaymentQuote, key) if key is not None else None
+        if quote is not None or (key is not None and UUID(key) == USED_KEY):
             raise unprocessable(
                 "DUPLICATE_PAYMENT_QUOTE",
                 "A payment quote with this idempotency key exists.",
@@ -156,7 +171,7 @@ class Quoting:
         return PaymentQuote(
             id=self._book.new_id(),
             created=now,
-            idempotency_key=str(UUID(call.idempotency_key)) if call.idempotency_key is not None else None,
+            idempotency_key=key_of(call),
             valid_until=now + timedelta(seconds=QUOTE_S),
             amount=price.amount,
             fee=price.fee,
@@ -181,7 +196,7 @@ class Quoting:
         if money.currency not in {BTC, source}:
             raise invalid_field("amount.currency", f"The amount is in BTC or {source}.", code=BAD_CURRENCY)
         msat = msat_of_btc(converted(money, BTC, at=now, up=False).value)
-        if policy == _EXCLUSIVE:
+        if policy == EXCLUSIVE:
             return self.priced(invoice, source=source, msat=msat, amount=money)
         total = converted(money, source, at=now, up=True)
         left = msat - (0 if self._is_internal(invoice) else msat_of_btc(lightning_fee(msat).value))

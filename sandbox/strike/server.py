@@ -47,6 +47,7 @@ class StrikeServer:
         before: Callable[[], None],
         exponents: bool = False,
     ) -> None:
+        assert handlers.keys() == OPERATIONS.keys(), "every operation is answered"
         self._handlers = handlers
         self._keys = keys
         self._limits = limits
@@ -58,7 +59,6 @@ class StrikeServer:
         routes = [
             Route(f"/v1{operation.path}", self._endpoint(name, operation), methods=[operation.method])
             for name, operation in OPERATIONS.items()
-            if name in self._handlers
         ]
         return Starlette(routes=routes, exception_handlers={404: _unknown, 405: _unknown})
 
