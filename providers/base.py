@@ -128,6 +128,16 @@ class ReceivingProvider(Protocol):
 
 
 @runtime_checkable
+class CountsCoarser(Protocol):
+    """A rail that cannot ask for every amount of its asset."""
+
+    @property
+    def unit(self) -> Asset:
+        """The scale in which the amounts of its invoices are whole numbers."""
+        ...
+
+
+@runtime_checkable
 class HoldsInvoices(Protocol):
     """A rail whose invoices can be held: the payer's money is locked until we take it or give it back."""
 

@@ -8,12 +8,12 @@ from quittance.domain.article import Article, ArticleStatus
 from quittance.domain.currency import is_currency
 from quittance.domain.errors import ArticleHidden, ArticleNotFound, HoldNotSupported, InvalidAmount, InvalidInput
 from quittance.domain.ids import ArticleId, MerchantId, PaymentId
-from quittance.domain.money import BTC_MSAT, COIN_SCALE, Money, msat
+from quittance.domain.money import BTC_MSAT, COIN_SCALE, Asset, Money, msat
 from quittance.domain.payment import NoticeFormat, Payment, PaymentPurpose, PaymentStatus
 from quittance.domain.policy import Merchant
 from quittance.domain.rate import CombinedRate, convert
 from quittance.domain.text import is_storable
-from quittance.providers.base import HoldsInvoices, ReceivingProvider
+from quittance.providers.base import CountsCoarser, HoldsInvoices, ReceivingProvider
 from quittance.resolvers.rates import checked_fiat
 from quittance.resolvers.services import PaymentRules, Services
 from quittance.store import articles
@@ -222,11 +222,17 @@ def _on_rails(services: Services, amount: Money, rails: list[ReceivingProvider],
         fiat = amount = checked_fiat(amount)
         if amount.asset.code != rail.asset.code and services.rates is not None:
             rate = services.rates.current(rail.asset.code, amount.asset.code)
-            amount = convert(amount, rate, min((each.asset for each in rails), key=lambda asset: asset.scale))
+            amount = convert(amount, rate, min((_unit_of(each) for each in rails), key=lambda unit: unit.scale))
     if amount.asset.code != rail.asset.code:
         raise InvalidAmount(_needs_a_rate(amount, rail, said=said))
     asked = check_amount(services, amount).rescaled_exactly(rail.asset)
+    for each in rails:
+        asked.rescaled_exactly(_unit_of(each))
     return _Price(amount=asked, fiat_amount=fiat, rate=rate)
+
+
+def _unit_of(rail: ReceivingProvider) -> Asset:
+    return rail.unit if isinstance(rail, CountsCoarser) else rail.asset
 
 
 def _needs_a_rate(amount: Money, rail: ReceivingProvider, *, said: bool) -> str:
@@ -249,7 +255,7 @@ def check_amount(services: Services, amount: Money) -> Money:
     rail = next((rail for rail in services.rails.values() if rail.asset.code == code), None)
     if rail is None and services.rates is not None and is_currency(code):
         return checked_fiat(amount)  # its limit is that of the rail that it is converted for
-    most = services.rules.amount_max(code)
+    most = None if rail is None else services.rules.amount_max(rail.asset)
     if rail is None or most is None:
         taken = " and ".join(sorted({rail.asset.code for rail in services.rails.values()}))
         raise InvalidAmount(

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Protocol
 
 from quittance.domain.access import Principal
+from quittance.domain.currency import is_currency
 from quittance.domain.errors import UnknownProvider
 from quittance.domain.ids import ENTROPY_BYTES, IdSequence, PaymentId
-from quittance.domain.money import BTC_MSAT, LTC_LITOSHI, Money, msat
+from quittance.domain.money import BTC_MSAT, LTC_LITOSHI, Asset, Money, msat
 from quittance.domain.outgoing_errors import CannotPayFrom
 from quittance.domain.payment import Standing
 from quittance.domain.secrets import SecretDeriver
@@ -29,6 +30,7 @@ class PaymentRules:
 
     amount_msat_max: int = 100_000_000_000
     amount_litoshi_max: int = 10_000_000_000
+    amount_minor_max: int = 10_000_000
     upvote_msat_min: int = 1_000_000
     expires_in_s_default: int = 3_600
     expires_in_s_max: int = 30 * 86_400
@@ -45,13 +47,15 @@ class PaymentRules:
     job_claim_s: int = 60
     refund_address_check: bool = True
 
-    def amount_max(self, asset_code: str) -> Money | None:
+    def amount_max(self, asset: Asset) -> Money | None:
         """Return the largest payment in an asset; None for one that nothing may be asked in."""
+        if is_currency(asset.code):
+            return Money(self.amount_minor_max, asset)
         of_asset = {
             BTC_MSAT.code: msat(self.amount_msat_max),
             LTC_LITOSHI.code: Money(self.amount_litoshi_max, LTC_LITOSHI),
         }
-        return of_asset.get(asset_code)
+        return of_asset.get(asset.code)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -323,6 +323,7 @@ def _rules(settings: Settings) -> PaymentRules:
     return PaymentRules(
         amount_msat_max=settings.amount_msat_max,
         amount_litoshi_max=settings.amount_litoshi_max,
+        amount_minor_max=settings.amount_minor_max,
         upvote_msat_min=settings.upvote_msat_min,
         payee_msat_min=settings.payee_msat_min,
         payee_expires_in_s=settings.payee_expires_in_s,

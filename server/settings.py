@@ -140,6 +140,9 @@ class Settings(BaseSettings):
     amount_litoshi_max: Positive = Field(
         10_000_000_000, le=10**16, description="The largest payment in Litecoin, in its smallest unit: 10^-8 LTC."
     )
+    amount_minor_max: Positive = Field(
+        10_000_000, description="The largest payment on a rail that takes a national currency, in its minor unit."
+    )
     payee_msat_min: Positive = Field(1_000, description="The smallest payment to a Lightning Address, in millisatoshi.")
     payee_expires_in_s: Positive = Field(600, description="How long an invoice of a Lightning Address can be paid.")
     payee_invoices_per_minute: Positive = Field(600, description="Invoices a minute for one Lightning Address.")

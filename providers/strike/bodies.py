@@ -127,3 +127,79 @@ class RateBody(Body):
 class BalanceBody(Body):
     currency: Text
     available: DecimalText
+
+
+class TierBody(Body):
+    """How soon an on-chain payment is in a block, and for how much."""
+
+    id: Text
+    estimated_delivery_duration_in_min: Annotated[int, Field(ge=0, strict=True)]
+    estimated_fee: MoneyBody
+    minimum_amount: MoneyBody | None = None
+
+
+class LnurlBody(Body):
+    """What a payee by LNURL takes; both bounds in millisatoshi."""
+
+    min_sendable: Annotated[int, Field(ge=1, strict=True)]
+    max_sendable: Annotated[int, Field(ge=1, strict=True)]
+    metadata: Text
+    comment_allowed: Annotated[int, Field(ge=0, strict=True)] = 0
+    tag: Literal["payRequest"]
+
+
+class RequestedBolt11(Body):
+    invoice: Text
+    payment_hash: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")]
+    expires: AwareDatetime
+
+
+class RequestedOnchain(Body):
+    address: Text
+    address_uri: Text
+
+
+class ReceiveRequestBody(Body):
+    """Where any number of payments may come to."""
+
+    receive_request_id: Uuid
+    created: AwareDatetime
+    bolt11: RequestedBolt11 | None = None
+    onchain: RequestedOnchain | None = None
+
+
+class ReceiveBody(Body):
+    """Money that came, or is coming. Of a P2P one, no hash and no preimage is told."""
+
+    receive_id: Uuid
+    receive_request_id: Uuid
+    type: Literal["LIGHTNING", "ONCHAIN", "P2P"]
+    state: Literal["PENDING", "COMPLETED"]
+    amount_received: MoneyBody
+    amount_credited: MoneyBody | None = None
+    created: AwareDatetime
+    completed: AwareDatetime | None = None
+
+
+class ExchangeBody(Body):
+    """What changing one currency into another brings."""
+
+    id: Uuid
+    state: Literal["NEW", "PENDING", "COMPLETED", "FAILED"]
+    valid_until: AwareDatetime
+    source: MoneyBody
+    target: MoneyBody
+    fee: MoneyBody | None = None
+
+
+class ProfileCurrency(Body):
+    currency: Text
+    is_default_currency: bool
+    is_available: bool
+    is_invoiceable: bool
+
+
+class ProfileBody(Body):
+    handle: Text
+    can_receive: bool
+    currencies: tuple[ProfileCurrency, ...]

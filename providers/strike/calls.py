@@ -17,12 +17,20 @@ class Call:
     statuses: frozenset[int] = frozenset({200})
 
 
+PAGE: Final = 100  # as many items as a list gives at once
 _CREATED: Final = frozenset({201})
 
 ISSUE_INVOICE: Final = Call(
     method="POST",
     path="/v1/invoices",
     scope="partner.invoice.create",
+    bucket=Bucket.ISSUE_INVOICE,
+    statuses=_CREATED,
+)
+ISSUE_INVOICE_FOR_HANDLE: Final = Call(
+    method="POST",
+    path="/v1/invoices/handle/{id}",
+    scope="partner.invoice.create-for-receiver",
     bucket=Bucket.ISSUE_INVOICE,
     statuses=_CREATED,
 )
@@ -54,12 +62,61 @@ FIND_PAYMENT: Final = Call(method="GET", path="/v1/payments/{id}", scope="partne
 LIST_EVENTS: Final = Call(method="GET", path="/v1/events", scope="partner.webhooks.manage")
 RATES_TICKER: Final = Call(method="GET", path="/v1/rates/ticker", scope="partner.rates.ticker", bucket=Bucket.RATES)
 BALANCES: Final = Call(method="GET", path="/v1/balances", scope="partner.balances.read")
-LIST_SUBSCRIPTIONS: Final = Call(method="GET", path="/v1/subscriptions", scope="partner.webhooks.manage")
-SUBSCRIBE: Final = Call(method="POST", path="/v1/subscriptions", scope="partner.webhooks.manage", statuses=_CREATED)
-CHANGE_SUBSCRIPTION: Final = Call(method="PATCH", path="/v1/subscriptions/{id}", scope="partner.webhooks.manage")
-UNSUBSCRIBE: Final = Call(
-    method="DELETE",
-    path="/v1/subscriptions/{id}",
-    scope="partner.webhooks.manage",
-    statuses=frozenset({204}),
+
+QUOTE_LNURL: Final = Call(
+    method="POST",
+    path="/v1/payment-quotes/lightning/lnurl",
+    scope="partner.payment-quote.lightning.create",
+    bucket=Bucket.PAYMENT_QUOTE,
+    statuses=frozenset({200, 201}),
+)
+LNURL_DETAILS: Final = Call(
+    method="GET", path="/v1/payment-quotes/lightning/lnurl/{id}", scope="partner.payment-quote.lightning.create"
+)
+ONCHAIN_TIERS: Final = Call(
+    method="POST", path="/v1/payment-quotes/onchain/tiers", scope="partner.payment-quote.onchain.create"
+)
+QUOTE_ONCHAIN: Final = Call(
+    method="POST",
+    path="/v1/payment-quotes/onchain",
+    scope="partner.payment-quote.onchain.create",
+    bucket=Bucket.PAYMENT_QUOTE,
+    statuses=frozenset({200, 201}),
+)
+
+CREATE_RECEIVE_REQUEST: Final = Call(
+    method="POST", path="/v1/receive-requests", scope="partner.receive-request.create", statuses=_CREATED
+)
+FIND_RECEIVE_REQUEST: Final = Call(method="GET", path="/v1/receive-requests/{id}", scope="partner.receive-request.read")
+LIST_RECEIVE_REQUESTS: Final = Call(method="GET", path="/v1/receive-requests", scope="partner.receive-request.read")
+LIST_RECEIVES: Final = Call(
+    method="GET", path="/v1/receive-requests/{id}/receives", scope="partner.receive-request.read"
+)
+
+_EXCHANGE: Final = "partner.currency-exchange-quote"
+QUOTE_EXCHANGE: Final = Call(
+    method="POST",
+    path="/v1/currency-exchange-quotes",
+    scope=f"{_EXCHANGE}.create",
+    statuses=frozenset({200, 201}),
+)
+FIND_EXCHANGE: Final = Call(method="GET", path="/v1/currency-exchange-quotes/{id}", scope=f"{_EXCHANGE}.read")
+EXECUTE_EXCHANGE: Final = Call(
+    method="PATCH",
+    path="/v1/currency-exchange-quotes/{id}/execute",
+    scope=f"{_EXCHANGE}.execute",
+    statuses=frozenset({200, 202}),
+)
+
+_WEBHOOKS: Final = "partner.webhooks.manage"
+CREATE_SUBSCRIPTION: Final = Call(method="POST", path="/v1/subscriptions", scope=_WEBHOOKS, statuses=_CREATED)
+LIST_SUBSCRIPTIONS: Final = Call(method="GET", path="/v1/subscriptions", scope=_WEBHOOKS)
+UPDATE_SUBSCRIPTION: Final = Call(method="PATCH", path="/v1/subscriptions/{id}", scope=_WEBHOOKS)
+DELETE_SUBSCRIPTION: Final = Call(
+    method="DELETE", path="/v1/subscriptions/{id}", scope=_WEBHOOKS, statuses=frozenset({204})
+)
+
+PROFILE: Final = Call(method="GET", path="/v1/accounts/{id}/profile", scope="partner.account.profile.read")
+PROFILE_OF_HANDLE: Final = Call(
+    method="GET", path="/v1/accounts/handle/{id}/profile", scope="partner.account.profile.read"
 )

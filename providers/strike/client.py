@@ -38,7 +38,7 @@ from quittance.providers.strike.errors import (
 from quittance.providers.strike.money import written
 
 DESCRIPTION_MAX: Final = 200
-PAGE: Final = 100
+
 TIMEOUT_S: Final = 10.0
 _PAGES_MAX: Final = 10_000
 _ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -91,19 +91,21 @@ class StrikeClient:
             ProviderUnavailable: no answer; what the call did is unknown.
             ProviderMisconfigured: the operator must act; a :class:`StrikeRefusal` may mean something to this call.
         """
-        status, content = await self._answer(call, question)
-        if status not in call.statuses:
-            raise self._refusal(call, status, content)
+        content = await self._content(call, question)
         try:
             return answer.validate_json(content)
         except ValidationError as error:
             raise ProviderMisconfigured(self.name, NO_STRIKE) from error
 
-    async def tell(self, call: Call, question: Question) -> None:
-        """Do what Strike answers with a bare yes; raises as :meth:`ask`."""
+    async def do(self, call: Call, question: Question) -> None:
+        """Make a call whose answer says nothing but yes; as ``ask`` otherwise."""
+        await self._content(call, question)
+
+    async def _content(self, call: Call, question: Question) -> bytes:
         status, content = await self._answer(call, question)
         if status not in call.statuses:
             raise self._refusal(call, status, content)
+        return content
 
     async def _answer(self, call: Call, question: Question) -> tuple[int, bytes]:
         if self._http.is_closed:
@@ -135,12 +137,18 @@ class StrikeClient:
             return RateLimited(self.name, wait_s=self._budget.lock(call.bucket))
         return to_quittance_error(status, content, scope=call.scope, provider=self.name)
 
-    async def issue_invoice(self, *, amount: Money, description: str, correlation_id: str) -> InvoiceBody:
-        """Make an invoice; a ``correlation_id`` that was used before is refused as DUPLICATE_INVOICE."""
+    async def issue_invoice(
+        self, *, amount: Money, description: str, correlation_id: str, handle: str | None = None
+    ) -> InvoiceBody:
+        """Make an invoice; a ``correlation_id`` that was used before is refused as DUPLICATE_INVOICE.
+
+        With a ``handle`` it is that customer of Strike's who receives.
+        """
         body: dict[str, object] = {"correlationId": correlation_id, "amount": written(amount)}
         if description:
             body["description"] = description[:DESCRIPTION_MAX]
-        return await self.ask(calls.ISSUE_INVOICE, _INVOICE, Question(body=body))
+        call = calls.ISSUE_INVOICE if handle is None else calls.ISSUE_INVOICE_FOR_HANDLE
+        return await self.ask(call, _INVOICE, Question(entity_id=handle, body=body))
 
     async def invoices_named(self, correlation_id: str) -> Sequence[InvoiceBody]:
         """Return the invoices with this correlation id; there is one at most, if Strike keeps its word."""
@@ -166,7 +174,7 @@ class StrikeClient:
 
     async def invoice_pages(self) -> AsyncIterator[Sequence[InvoiceBody]]:
         """Yield all invoices of the account, the oldest first; pages may overlap, as they are counted, not cut."""
-        async for page in self._pages(calls.LIST_INVOICES, _INVOICES, {}, urgent=False):
+        async for page in self.pages(calls.LIST_INVOICES, _INVOICES, {}, urgent=False):
             yield page
 
     async def quote_invoice(self, invoice_id: str, *, description_hash: str | None) -> InvoiceQuoteBody:
@@ -205,18 +213,19 @@ class StrikeClient:
         One term a filter: Strike's edge blocks some that have several (1.1), so types are told apart by the caller.
         """
         moment = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        async for page in self._pages(calls.LIST_EVENTS, _EVENTS, {"$filter": f"created ge {moment}"}, urgent=urgent):
+        async for page in self.pages(calls.LIST_EVENTS, _EVENTS, {"$filter": f"created ge {moment}"}, urgent=urgent):
             yield page
 
-    async def _pages(
+    async def pages(
         self, call: Call, answer: TypeAdapter[Page[Given]], query: Mapping[str, str], *, urgent: bool
     ) -> AsyncIterator[Sequence[Given]]:
+        """Yield a list page by page, the oldest first; an item may come twice, as pages are counted, not cut."""
         for number in range(_PAGES_MAX):
-            paged = {**query, "$orderby": "created asc", "$skip": str(number * PAGE), "$top": str(PAGE)}
+            paged = {**query, "$orderby": "created asc", "$skip": str(number * calls.PAGE), "$top": str(calls.PAGE)}
             items = (await self.ask(call, answer, Question(query=paged, urgent=urgent))).items
             if items:
                 yield items
-            if len(items) < PAGE:
+            if len(items) < calls.PAGE:
                 return
         raise NodeUnavailable(self.name, "Strike's list does not end")
 

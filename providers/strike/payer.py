@@ -77,7 +77,7 @@ class StrikePayer:
     Amounts and fees are whole satoshi: an invoice for a part of one is refused.
     """
 
-    asset: Asset = BTC_SAT
+    asset: Asset = BTC_MSAT
 
     def __init__(
         self,

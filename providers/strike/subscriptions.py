@@ -62,7 +62,7 @@ class StrikeSubscriptions:
         """
         body = {"webhookUrl": url, "webhookVersion": VERSION, "secret": secret, "enabled": True, "eventTypes": kinds}
         with _refusals():
-            return _held(await self._client.ask(calls.SUBSCRIBE, _SUBSCRIPTION, Question(body=body)))
+            return _held(await self._client.ask(calls.CREATE_SUBSCRIPTION, _SUBSCRIPTION, Question(body=body)))
 
     async def change(self, subscription_id: str, change: SubscriptionChange) -> CallbackSubscription:
         """Change a webhook, and return how it stands afterwards.
@@ -80,13 +80,13 @@ class StrikeSubscriptions:
         body = {name: value for name, value in said.items() if value is not None}
         question = Question(entity_id=_checked(subscription_id), body=body)
         with _refusals():
-            return _held(await self._client.ask(calls.CHANGE_SUBSCRIPTION, _SUBSCRIPTION, question))
+            return _held(await self._client.ask(calls.UPDATE_SUBSCRIPTION, _SUBSCRIPTION, question))
 
     async def unsubscribe(self, subscription_id: str) -> bool:
         """Take a webhook away; False when there was none."""
         try:
             with _refusals():
-                await self._client.tell(calls.UNSUBSCRIBE, Question(entity_id=_checked(subscription_id)))
+                await self._client.do(calls.DELETE_SUBSCRIPTION, Question(entity_id=_checked(subscription_id)))
         except SubscriptionMissing:
             return False
         return True
