@@ -44,6 +44,7 @@ from quittance.providers.strike.notes import Note, key_of, owner_key, owner_of, 
 from quittance.providers.strike.payments import FAILURE, cost, failed, missing, stands
 
 BEGIN_WITHIN_S: Final = 15.0  # of being asked: a process that slept longer executes nothing
+SEARCH_S_MAX: Final = 30 * 86_400.0  # how far back a payment is looked for that we know nothing of
 _QUOTES_PER_TRY: Final = 3
 _NOT_TOLD: Final = "Strike has executed the quote, and does not show the payment yet"
 _NOT_SETTLED: Final = "Strike refuses to execute the quote; whether it did before is not certain yet"
@@ -283,7 +284,7 @@ class StrikePayer:
             owner=owner_of(order.reference, number=note.number),
             amount_sat=order.amount_sat,
             fee_sat=None,
-            since=min(order.made_at, note.noted_at),
+            since=max(order.made_at, note.noted_at - timedelta(seconds=SEARCH_S_MAX)),
             asked_at=note.noted_at,
             also_failed=False,
         )
