@@ -128,7 +128,7 @@ class StrikePayer:
             if earlier.status in {SentStatus.SUCCEEDED, SentStatus.IN_FLIGHT}:
                 return earlier
             note = read_note(await self._memory.recall(order.reference), provider=self.name) or note
-            if note.is_executable(at=self._now()) and note.fee_sat is not None:
+            if note.is_executable(at=self._now()) and note.amount_sat == order.amount_sat:
                 return await self._executed(order, note)
             return await self._anew(order, number=note.number if note.quote_id is None else note.number + 1)
 
@@ -186,18 +186,19 @@ class StrikePayer:
         raise NodeUnavailable(self.name, _KEYS_USED)
 
     async def _quoted(self, order: _Order, note: Note, quote: PaymentQuoteBody) -> SentPayment:
+        """Note a quote that is what was ordered, and execute it; of another, not even the id is kept."""
         amount, fee = cost(quote, provider=self.name)
+        if amount.value != order.amount_sat:
+            raise SendRefused(self.name, "Strike's quote pays another amount than the invoice asks for")
         note = note.model_copy(
             update={"quote_id": quote.payment_quote_id, "fee_sat": fee.value, "valid_until": quote.valid_until}
         )
         await self._memory.remember(order.reference, note.text)
-        if amount.value != order.amount_sat:
-            raise SendRefused(self.name, "Strike's quote pays another amount than the invoice asks for")
         return await self._executed(order, note)
 
     async def _executed(self, order: _Order, note: Note) -> SentPayment:
         """Execute a quote that was never executed, or whose executions were all refused, if it is cheap enough."""
-        if note.fee_sat is None or note.fee_sat > order.fee_sat_max or note.amount_sat != order.amount_sat:
+        if note.fee_sat is None or note.fee_sat > order.fee_sat_max:
             await self._memory.remember(order.reference, note.failed(SendFailure.NO_ROUTE).text)
             return failed(order.reference, SendFailure.NO_ROUTE)
         if monotonic() > order.until:
