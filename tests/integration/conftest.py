@@ -16,6 +16,7 @@ from tests.integration.litecoin import both, counter, lnd_ltc, ltc_payer  # noqa
 from tests.integration.lnpay_shop import lnpay, new_lnpay  # noqa: F401 - fixtures
 from tests.integration.outgoing_money import rail  # noqa: F401 - fixtures
 from tests.integration.payee_doors import doors  # noqa: F401 - fixtures
+from tests.integration.pricing import counted, priced  # noqa: F401 - fixtures
 from tests.integration.runners import runner_of
 from tests.integration.tenants import tenants  # noqa: F401 - fixtures
 from tests.integration.webhook_post import post, receiver  # noqa: F401 - fixtures
