@@ -235,6 +235,19 @@ def decode(text: str, *, recover: Callable[[bytes, bytes], bytes], require_secre
     )
 
 
+def payment_hash_in(text: str) -> str:
+    """Return the payment hash of an invoice that was verified before, in lower-case hex.
+
+    Raises:
+        MalformedInvoice: it has none.
+    """
+    _, symbols = _symbols(text)
+    payment_hash = _hex(_read_fields(symbols[_TIMESTAMP_SYMBOLS:-_SIGNATURE_SYMBOLS]), _HASH)
+    if payment_hash is None:
+        raise MalformedInvoice("it has no payment hash")
+    return payment_hash
+
+
 def without_scheme(text: str) -> str:
     """Return an invoice as nodes take it, without the ``lightning:`` that links and QR codes begin with."""
     return text[len(_SCHEME) :] if text[: len(_SCHEME)].lower() == _SCHEME else text

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from quittance.domain.bolt11 import payment_hash_in
 from quittance.domain.errors import IllegalTransition
 from quittance.domain.ids import AccountId, ArticleId, MerchantId, OptionId, PaymentId
 from quittance.domain.money import Money
@@ -92,12 +93,17 @@ class HoldOrder(StrEnum):
     EXPIRE = "EXPIRE"
 
 
+HASH_DIGITS = 64
 UNDECIDED = frozenset({OptionState.PENDING, OptionState.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentOption:
-    """One way to pay one payment: an invoice, an address, a challenge on one rail."""
+    """One way to pay one payment: an invoice, an address, a challenge on one rail.
+
+    ``payable_until`` is given where that is not ``expires_at``: until then the provider takes money on
+    ``payment_request``, whose time may be shorter (another one is made) or longer (money then comes late).
+    """
 
     id: OptionId
     payment_id: PaymentId
@@ -108,6 +114,19 @@ class PaymentOption:
     payment_request: str | None
     created_at: datetime
     expires_at: datetime
+    payable_until: datetime | None = None
+
+    @property
+    def payment_hash(self) -> str | None:
+        """The hash that the payer's money is locked to, in hex. Most providers know an invoice by it."""
+        if len(self.reference) == HASH_DIGITS:
+            return self.reference
+        return None if self.payment_request is None else payment_hash_in(self.payment_request)
+
+    @property
+    def over_at(self) -> datetime:
+        """When neither we nor the provider expect money on it any more."""
+        return self.expires_at if self.payable_until is None else max(self.expires_at, self.payable_until)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import strawberry
 
-from quittance.domain import errors, money, outgoing_errors, rate
+from quittance.domain import errors, money, outgoing_errors, provider_webhook, rate
 from quittance.gql.scalars import BigInt
 from quittance.gql.types.enums import InvoiceFlaw, PaymentStatus, RateFlaw
 from quittance.gql.types.money import Money
@@ -302,6 +302,22 @@ class PayeeInvoiceMismatchError(UserError):
     reason: str = strawberry.field(description="The same in words.")
 
 
+@strawberry.type(description="The provider has no webhooks, or we have no means to manage them.")
+class CannotManageWebhooksError(UserError):
+    provider: str = strawberry.field(description="The provider in question.")
+
+
+@strawberry.type(description="The provider has no such webhook, or for its secret: none that is ours.")
+class ProviderWebhookNotFoundError(UserError):
+    webhook_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
+
+
+@strawberry.type(description="The provider refused what was asked of its webhooks; nothing changed there.")
+class ProviderWebhookRejectedError(UserError):
+    provider: str = strawberry.field(description="The provider in question.")
+    reason: str = strawberry.field(description="The provider's code.")
+
+
 class _Handler(Generic[E]):
     """Turns one exception into its GraphQL type; ``extra`` names the members that both carry."""
 
@@ -371,6 +387,9 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(outgoing_errors.PayeeRefused, PayeeRefusedError, "reason"),
     _Handler(outgoing_errors.AmountOutOfBounds, AmountOutOfBoundsError, "amount_msat_min", "amount_msat_max"),
     _Handler(outgoing_errors.PayeeInvoiceMismatch, PayeeInvoiceMismatchError, "flaw", "reason"),
+    _Handler(provider_webhook.CannotManageWebhooks, CannotManageWebhooksError, "provider"),
+    _Handler(provider_webhook.ProviderWebhookNotFound, ProviderWebhookNotFoundError, "webhook_id"),
+    _Handler(provider_webhook.ProviderWebhookRejected, ProviderWebhookRejectedError, "provider", "reason"),
 )
 
 

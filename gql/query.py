@@ -19,6 +19,7 @@ from quittance.gql.context import QuittanceInfo
 from quittance.gql.lookahead import load_for_payments
 from quittance.gql.merchants import MerchantQueries, merchant_node
 from quittance.gql.pages import PAGE_DEFAULT, asked_page
+from quittance.gql.provider_webhooks import ProviderWebhookQueries
 from quittance.gql.rates import RateQueries
 from quittance.gql.reports import ReportQueries
 from quittance.gql.transfers import TransferQueries, transfer_node
@@ -29,7 +30,7 @@ from quittance.gql.types.reader import Account
 from quittance.gql.types.server import Provider, ProviderCapability, Viewer, ViewerKind
 from quittance.gql.webhooks import WebhookQueries, webhook_delivery, webhook_endpoint
 from quittance.gql.withdrawals import WithdrawalQueries
-from quittance.resolvers import accounts, articles, payments, rails
+from quittance.resolvers import accounts, articles, payments, provider_webhooks, rails
 from quittance.resolvers.services import Services
 
 
@@ -39,6 +40,7 @@ class Query(
     ReportQueries,
     WebhookQueries,
     CallbackQueries,
+    ProviderWebhookQueries,
     TransferQueries,
     WithdrawalQueries,
     RateQueries,
@@ -158,6 +160,8 @@ def _capabilities(services: Services, name: str) -> list[ProviderCapability]:
         found.append(ProviderCapability.HOLD)
     if rails.may_pay(services, name):
         found.append(ProviderCapability.SEND)
+    if provider_webhooks.can_manage(services, name):
+        found.append(ProviderCapability.WEBHOOKS)
     return found
 
 

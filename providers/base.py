@@ -37,7 +37,11 @@ class InvoiceRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invoice:
-    """An invoice as the provider holds it. ``reference`` is the payment hash in lower-case hex."""
+    """An invoice as the provider holds it. ``reference`` is what we called it by: the payment hash, or our own name.
+
+    ``payment_request`` is None where the provider does not tell it again; ``payable_until`` is given where the provider
+    takes money on it for a shorter or a longer time than ``expires_at`` says.
+    """
 
     reference: str
     status: InvoiceStatus
@@ -45,6 +49,7 @@ class Invoice:
     received: Money | None
     expires_at: datetime | None
     settled_at: datetime | None
+    payable_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +128,19 @@ class ReceivingProvider(Protocol):
 
 
 @runtime_checkable
+class CountsCoarser(Protocol):
+    """A rail that can neither ask for nor pay every amount of its asset."""
+
+    @property
+    def asset(self) -> Asset: ...
+
+    @property
+    def unit(self) -> Asset:
+        """The scale in which its amounts are whole numbers."""
+        ...
+
+
+@runtime_checkable
 class HoldsInvoices(Protocol):
     """A rail whose invoices can be held: the payer's money is locked until we take it or give it back."""
 
@@ -140,6 +158,47 @@ class HoldsInvoices(Protocol):
             ProviderUnavailable: the outcome is unknown; look up the reference.
             ProviderMisconfigured: the operator must act.
         """
+        ...
+
+
+@runtime_checkable
+class Requotes(Protocol):
+    """A rail whose invoices stand longer than what their payers pay by."""
+
+    async def requote(self, reference: str) -> Invoice:
+        """Return an open invoice with a fresh ``payment_request``, and ``payable_until``; the earlier ones may be paid
+        until they lapse. One that is not open is returned as it stands.
+
+        Raises:
+            ProviderUnavailable: no answer; repeating it is safe.
+            ProviderMisconfigured: the operator must act.
+        """
+        ...
+
+
+@runtime_checkable
+class NamesEntities(Protocol):
+    """A rail that tells of an invoice by a name of its own."""
+
+    async def reference_of(self, *, kind: str, entity_id: str) -> str | None:
+        """Return what we call the invoice that a callback of this ``kind`` tells of; None where it is none of ours.
+
+        Raises:
+            ProviderUnavailable: no answer.
+            ProviderMisconfigured: the operator must act.
+        """
+        ...
+
+
+class PaymentMemory(Protocol):
+    """What an adapter must know about an outgoing payment after a crash."""
+
+    async def recall(self, reference: str) -> str | None:
+        """Return what was remembered last of a payment, or None."""
+        ...
+
+    async def remember(self, reference: str, note: str) -> None:
+        """Store a note, instead of any earlier one, before this returns."""
         ...
 
 
@@ -190,7 +249,8 @@ class SentPayment:
     """An outgoing payment as the provider holds it. ``reference`` is the payment hash in lower-case hex.
 
     A success has ``amount`` (what the payee got), ``fee`` (what it cost besides) and the ``preimage``, which was
-    checked against the hash; a failure has ``failure``.
+    checked against the hash; a failure has ``failure``. ``unproved``: a custodian says that it paid, and shows no
+    preimage. Its word is all there will ever be: the success is final, and nothing may be sent again.
     """
 
     reference: str
@@ -199,6 +259,7 @@ class SentPayment:
     fee: Money | None = None
     preimage: Preimage | None = field(default=None, repr=False)
     failure: SendFailure | None = None
+    unproved: bool = False
 
 
 @runtime_checkable
@@ -345,13 +406,15 @@ class ProviderCallback:
     """What a provider told us: a hint where to look, never a fact to be booked.
 
     ``event_id`` is the provider's own, the same each time it tells of the same thing; ``kind`` is its type as the
-    provider writes it. ``reference`` names the invoice that it is about; None where it is about none, or the type is
-    not one we know.
+    provider writes it. ``reference`` names the invoice that it is about, or ``entity`` does, which is the provider's
+    own name for it, to be told to ``NamesEntities``; both are None where it is about none, or the type is not one we
+    know.
     """
 
     event_id: str
     kind: str
     reference: str | None
+    entity: str | None = None
 
 
 class ReadsCallbacks(Protocol):

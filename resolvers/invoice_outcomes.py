@@ -11,6 +11,7 @@ from quittance.domain.payment import (
     PaymentStatus,
 )
 from quittance.providers.base import Invoice, InvoiceStatus
+from quittance.resolvers.pace import next_check
 from quittance.resolvers.services import Services
 from quittance.store import options, payments
 from quittance.store.transaction import EventDraft, Transaction
@@ -36,12 +37,21 @@ async def record_invoice(
     def unit(transaction: Transaction) -> tuple[Payment, PaymentOption] | None:
         now = services.now()
         expires_at = invoice.expires_at or option.expires_at
-        made = replace(option, state=OptionState.OPEN, payment_request=invoice.payment_request, expires_at=expires_at)
+        made = replace(
+            option,
+            state=OptionState.OPEN,
+            payment_request=invoice.payment_request,
+            expires_at=expires_at,
+            payable_until=invoice.payable_until,
+        )
         opened = payments.open_payment(transaction, option.payment_id, expires_at=expires_at, at=now)
         payment = opened or payments.lock_payment_of(transaction, option)
         payable = payment.status is PaymentStatus.PENDING_PAYMENT
         watched = payable and invoice.status is InvoiceStatus.OPEN
-        if not options.open_option(transaction, made, check_at=None if watched else now):
+        check_at = None if watched else now
+        if watched and made.payable_until is not None:
+            check_at = next_check(services.rules, now=now, option=made, payment=payment)
+        if not options.open_option(transaction, made, check_at=check_at):
             raise _Overtaken
         if opened is not None:
             transaction.emit(changed(opened))

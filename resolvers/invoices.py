@@ -305,7 +305,7 @@ async def _make_invoices(services: Services, plan: Plan) -> Standing:
     """
     failures: list[Exception] = []
     if plan.payment is not None:
-        opened = [await _attempt(services, plan.payment, option, failures) for option in plan.claimed]
+        opened = [await attempt(services, plan.payment, option, failures) for option in plan.claimed]
         made = [one for one in opened if one is not None]
         if plan.first and len(made) == len(plan.claimed):
             return Standing(payment=made[-1][0], options=[option for _, option in made])
@@ -327,7 +327,7 @@ async def _take_over(services: Services, payment_id: PaymentId, failures: list[E
             return
         taken = [option for option in standing.undecided if await claim(services, option)]
         for option in taken:
-            await _attempt(services, standing.payment, option, failures)
+            await attempt(services, standing.payment, option, failures)
         if failures:
             return
         if not taken:
@@ -344,10 +344,13 @@ async def claim(services: Services, option: PaymentOption) -> bool:
     )
 
 
-async def _attempt(
+async def attempt(
     services: Services, payment: Payment, option: PaymentOption, failures: list[Exception]
 ) -> tuple[Payment, PaymentOption] | None:
-    """Have the rail make the invoice; return the payment and the attempt once it can be paid."""
+    """Have the rail make the invoice of an attempt that the caller claimed; return both once it can be paid.
+
+    What went wrong is recorded, and added to ``failures``.
+    """
     request = InvoiceRequest(
         amount=option.amount,
         description=payment.description or f"Payment {payment.id}",

@@ -13,7 +13,7 @@ from quittance.domain.payment import NoticeFormat, Payment, PaymentPurpose, Paym
 from quittance.domain.policy import Merchant
 from quittance.domain.rate import CombinedRate, convert
 from quittance.domain.text import is_storable
-from quittance.providers.base import HoldsInvoices, ReceivingProvider
+from quittance.providers.base import CountsCoarser, HoldsInvoices, ReceivingProvider
 from quittance.resolvers.rates import checked_fiat
 from quittance.resolvers.services import PaymentRules, Services
 from quittance.store import articles
@@ -228,13 +228,19 @@ def _on_rails(services: Services, order: InvoiceOrder, amount: Money, rails: lis
     if amount.asset.code != rail.asset.code:
         raise InvalidAmount(_needs_a_rate(amount, rail, said=order.amount is not None))
     asked = check_amount(services, amount).rescaled_exactly(rail.asset)
+    for each in rails:
+        asked.rescaled_exactly(_unit_of(each))
     return _Price(amount=asked, fiat_amount=fiat, rate=rate)
 
 
 def _finest(rails: list[ReceivingProvider], scale_max: int | None) -> Asset:
     """Return the smallest unit that every rail can ask for, or a larger one where fewer places are wanted."""
-    coarsest = min((rail.asset for rail in rails), key=lambda asset: asset.scale)
+    coarsest = min((_unit_of(rail) for rail in rails), key=lambda unit: unit.scale)
     return coarsest if scale_max is None else Asset(coarsest.code, min(coarsest.scale, scale_max))
+
+
+def _unit_of(rail: ReceivingProvider) -> Asset:
+    return rail.unit if isinstance(rail, CountsCoarser) else rail.asset
 
 
 def _needs_a_rate(amount: Money, rail: ReceivingProvider, *, said: bool) -> str:
@@ -257,7 +263,7 @@ def check_amount(services: Services, amount: Money) -> Money:
     rail = next((rail for rail in services.rails.values() if rail.asset.code == code), None)
     if rail is None and services.rates is not None and is_currency(code):
         return checked_fiat(amount)  # its limit is that of the rail that it is converted for
-    most = services.rules.amount_max(code)
+    most = None if rail is None else services.rules.amount_max(rail.asset)
     if rail is None or most is None:
         taken = " and ".join(sorted({rail.asset.code for rail in services.rails.values()}))
         raise InvalidAmount(

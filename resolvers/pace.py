@@ -6,6 +6,7 @@ from quittance.domain.payment import OptionState, Payment, PaymentOption
 from quittance.resolvers.services import PaymentRules
 
 CHECK_PAUSE_MAX = timedelta(hours=1)
+RENEW_BEFORE = timedelta(seconds=3)  # another invoice is there before the one that a payer looks at has lapsed
 HOLD_AGE_PER_CHECK = 20  # an invoice whose money will be held is asked about this many times while its age doubles
 
 
@@ -21,7 +22,10 @@ def next_check(rules: PaymentRules, *, now: datetime, option: PaymentOption, pay
     held_until = payment.hold_expires_at if option.state is OptionState.HELD else None
     ends_at = held_until or option.expires_at
     if now >= ends_at:  # a node cancels what lapsed within seconds: look soon, then ever less often
-        return now + min(CHECK_PAUSE_MAX, max(timedelta(seconds=1), (now - ends_at) / 2))
+        pause = min(CHECK_PAUSE_MAX, max(timedelta(seconds=1), (now - ends_at) / 2))
+        return now + pause if now >= option.over_at else min(now + pause, option.over_at)
+    if option.payable_until is not None:
+        ends_at = min(ends_at, max(now + timedelta(seconds=1), option.payable_until - RENEW_BEFORE))
     age = now - option.created_at
     if held_until is not None:
         pause = interval

@@ -15,6 +15,7 @@ from quittance.resolvers.invoice_outcomes import changed, fail_option, record_in
 from quittance.resolvers.invoices import claim
 from quittance.resolvers.jobs import JobRun
 from quittance.resolvers.pace import next_check
+from quittance.resolvers.quotes import is_half_made, make_again, renewed
 from quittance.resolvers.services import Services
 from quittance.resolvers.settlements import book_settlement
 from quittance.store import options, payments
@@ -64,11 +65,14 @@ async def reconcile_option(services: Services, option: PaymentOption) -> bool:
         return False
     try:
         invoice = await rail.lookup_invoice(option.reference)
+        if is_half_made(option, invoice):
+            await make_again(services, option)
+            return True
         invoice = await _acted_on(services, rail, option, invoice)
     except (ProviderUnavailable, ProviderMisconfigured):
         await _postpone(services, option)
         raise
-    await apply_lookup(services, option, invoice)
+    await apply_lookup(services, await renewed(services, rail, option, invoice), invoice)
     return True
 
 
@@ -88,6 +92,8 @@ async def _takes_back(services: Services, option: PaymentOption, invoice: Invoic
         return invoice.status in {InvoiceStatus.OPEN, InvoiceStatus.HELD}
     if option.state is OptionState.HELD:  # what was held is gone; it is not held a second time
         return invoice.status is InvoiceStatus.OPEN
+    if option.state is OptionState.OPEN and invoice.status is InvoiceStatus.OPEN:  # not every provider lets it lapse
+        return services.now() >= option.over_at + timedelta(seconds=services.rules.expiry_grace_s)
     if option.state is not OptionState.OPEN or invoice.status is not InvoiceStatus.HELD:
         return False
     payment = (await services.database.read(lambda t: payments.payments_by_id(t, [option.payment_id])))[0]

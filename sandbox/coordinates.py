@@ -45,6 +45,27 @@ class ClnCoordinates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StrikeCoordinates:
+    """How to reach the merchant's Strike account, at ``url`` and ``/v1``. The one key can do all that a merchant needs,
+    the other can receive and read.
+    """
+
+    url: str
+    api_key_path: Path
+    receive_key_path: Path
+    network: str = "regtest"
+
+    @classmethod
+    def read(cls, content: Mapping[str, str]) -> "StrikeCoordinates":
+        return cls(
+            url=content["url"],
+            api_key_path=Path(content["api_key_path"]),
+            receive_key_path=Path(content["receive_key_path"]),
+            network=content["network"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxCoordinates:
     """What a process needs to use rails that another one runs."""
 
@@ -52,6 +73,7 @@ class SandboxCoordinates:
     lnd: LndCoordinates
     cln: ClnCoordinates
     lnd_ltc: LndCoordinates
+    strike: StrikeCoordinates
     prices_url: str
 
     @property
@@ -70,6 +92,7 @@ class SandboxCoordinates:
         return cls(
             pid=content["pid"],
             cln=ClnCoordinates.read(content["cln"]),
+            strike=StrikeCoordinates.read(content["strike"]),
             prices_url=content["prices_url"],
             lnd=_read_lnd(content["lnd"]),
             lnd_ltc=_read_lnd(content["lnd_ltc"]),

@@ -8,10 +8,21 @@ from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 _BACKLOG = 128
 _POLL_S = 0.005
 _TICK_S = 1.0
+
+
+class CutOff(Response):
+    """An answer that breaks off: the caller learns nothing of what was done."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's
+        headers = [(b"content-length", b"2"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
+        await send({"type": "http.response.body", "body": b"{", "more_body": True})
 
 
 class _Server(uvicorn.Server):

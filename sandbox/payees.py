@@ -86,12 +86,12 @@ class _Ask:
 
 
 class PayeeServer:
-    """Answers LNURL-pay (LUD-06, 09, 10, 12, 16 and 21) for every node but the merchant's."""
+    """Answers LNURL-pay (LUD-06, 09, 10, 12, 16 and 21) for the nodes of payers."""
 
     def __init__(self, *, network: Network, faults: Faults) -> None:
         self._network = network
         self._faults = faults
-        self._names = [name for name in network.nodes if name not in {network.chain.merchant, network.chain.cln}]
+        self._names = network.chain.payers
 
     def app(self) -> Starlette:
         return Starlette(

@@ -10,31 +10,31 @@ from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from quittance.providers.lnd._proto import lnrpc_pb2 as ln
-from quittance.providers.lnd._proto import routerrpc_pb2 as router
 from quittance.sandbox import payees, prices
 from quittance.sandbox.cln import kinds as cln_kinds
 from quittance.sandbox.cln.rail import ClnRail
 from quittance.sandbox.clock import SandboxClock
-from quittance.sandbox.coordinates import ClnCoordinates, LndCoordinates, SandboxCoordinates
+from quittance.sandbox.coordinates import ClnCoordinates, LndCoordinates, SandboxCoordinates, StrikeCoordinates
 from quittance.sandbox.faults import ArmedFault, Faults
 from quittance.sandbox.files import write_private
 from quittance.sandbox.http import LoopbackServer
-from quittance.sandbox.lnd import certificates, kinds, macaroons, paying, permissions
+from quittance.sandbox.lnd import certificates, kinds, macaroons, paying, permissions, sending
 from quittance.sandbox.lnd.chains import BITCOIN, LITECOIN
 from quittance.sandbox.lnd.invoices import HASH_BYTES, InvoiceOrder
 from quittance.sandbox.lnd.network import Network
 from quittance.sandbox.lnd.node import SandboxNode
 from quittance.sandbox.lnd.refusals import Refused
 from quittance.sandbox.lnd.server import NodeServer
+from quittance.sandbox.strike import kinds as strike_kinds
+from quittance.sandbox.strike.rail import StrikeRail
 
 __all__ = ["LndCoordinates", "SandboxBusy", "SandboxCoordinates", "SandboxNode", "SandboxRails", "SandboxRefused"]
 
 _SWEEP_S: Final = 0.5
 _WAIT_S: Final = 60.0
-_FEE_MSAT_MIN: Final = 10_000
 _FILES: Final = {BITCOIN: "lnd.sqlite3", LITECOIN: "lnd-ltc.sqlite3"}
 _MACAROONS: Final = {
     "admin.macaroon": permissions.ADMIN,
@@ -68,6 +68,7 @@ class SandboxRails:
         self._directory = directory
         self._servers: dict[str, NodeServer] = {}
         self._cln: ClnRail | None = None
+        self._strike: StrikeRail | None = None
         self._prices = LoopbackServer(prices.PriceSource(clock=clock, faults=faults).app())
         bitcoin = next(network for network in networks if network.chain is BITCOIN)
         self._payees = payees.PayeeServer(network=bitcoin, faults=faults)
@@ -120,13 +121,23 @@ class SandboxRails:
         return self._cln.coordinates
 
     @property
+    def strike(self) -> StrikeCoordinates:
+        assert self._strike is not None, "rails that were started have it"
+        return self._strike.coordinates
+
+    @property
     def prices_url(self) -> str:
         return f"http://127.0.0.1:{self._prices.port}{prices.ROOT}"
 
     @property
     def coordinates(self) -> SandboxCoordinates:
         return SandboxCoordinates(
-            pid=os.getpid(), lnd=self.lnd, lnd_ltc=self.lnd_ltc, cln=self.cln, prices_url=self.prices_url
+            pid=os.getpid(),
+            lnd=self.lnd,
+            lnd_ltc=self.lnd_ltc,
+            cln=self.cln,
+            strike=self.strike,
+            prices_url=self.prices_url,
         )
 
     def network_of(self, node: str) -> Network:
@@ -168,7 +179,7 @@ class SandboxRails:
         payer = network.nodes[node or network.chain.payers[0]]
         try:
             paying.check_network(paying.read_invoice(payment_request), network.chain)
-            sent = _payment(payment_request, amount_msat=amount_msat)
+            sent = sending.payment_of(payment_request, amount_msat=amount_msat)
             order = paying.order_from(sent, chain=network.chain, now_s=network.now_s())
             payment = paying.start(network, payer, order)
             final = await paying.outcome(payer, payment.payment_hash, wait_s=wait_s)
@@ -177,7 +188,7 @@ class SandboxRails:
         if final is None:
             raise SandboxRefused("the payment is in flight", pending=True)
         if final.status != ln.Payment.SUCCEEDED:
-            raise SandboxRefused(_why(network, order, final.failure_reason))
+            raise SandboxRefused(sending.why_failed(network, order, final.failure_reason))
         return final.preimage
 
     def new_invoice(self, node: str, *, amount_msat: int | None, expiry_s: int = 3_600, memo: str = "") -> str:
@@ -212,20 +223,34 @@ class SandboxRails:
     def status(self) -> dict[str, object]:
         """Return what GET /sandbox says."""
         return {
-            "rails": [*(network.chain.rail for network in self._networks), cln_kinds.RAIL, payees.RAIL, prices.RAIL],
-            "nodes": [
-                {
-                    "name": node.name,
-                    "currency": node.chain.currency,
-                    "pubkey": node.pubkey,
-                    "balanceMsat": node.balance_msat,
-                    "lightningAddress": self.address_of(node.name),
-                }
-                for node in self.nodes.values()
+            "rails": [
+                *(network.chain.rail for network in self._networks),
+                cln_kinds.RAIL,
+                strike_kinds.RAIL,
+                payees.RAIL,
+                prices.RAIL,
             ],
+            "nodes": [self._status_of(node) for node in self.nodes.values()],
             "clock": {"now": self.clock.now().isoformat(), "offsetSeconds": self.clock.offset_s},
             "faults": self.faults.describe(),
         }
+
+    def _status_of(self, node: SandboxNode) -> dict[str, object]:
+        """Return one node; where a Strike account is at it, its balances are the account's."""
+        status: dict[str, object] = {
+            "name": node.name,
+            "currency": node.chain.currency,
+            "pubkey": node.pubkey,
+            "balanceMsat": node.balance_msat,
+            "lightningAddress": self.address_of(node.name),
+        }
+        if self._strike is not None and node.name == node.chain.strike:
+            status |= {"balanceMsat": self._strike.balance_msat, "balances": self._strike.balances}
+        return status
+
+    def strike_deliveries(self) -> list[dict[str, Any]]:
+        """Return the newest webhooks of the Strike account, sent and to be sent."""
+        return self._strike.deliveries() if self._strike is not None else []
 
     def address_of(self, node: str) -> str | None:
         """Return the Lightning Address of a node; the merchant's has none, the server answers for it."""
@@ -242,7 +267,7 @@ class SandboxRails:
         for network in self._networks:
             self._offer_faults(network)
             for node in network.nodes.values():
-                server = self._serve(network, node) if node.name != network.chain.cln else self._serve_cln(network)
+                server = self._server_of(network, node)
                 await server.start(earlier.get(node.name, 0))
                 stack.push_async_callback(server.stop)
             stack.callback(self.clock.on_advance(network.sweep))
@@ -254,12 +279,22 @@ class SandboxRails:
         ports = {name: server.port for name, server in self._servers.items()}
         ports |= {name: listener.port for name, listener in self._listeners().items()}
         ports[cln_kinds.RAIL] = self._cln.port if self._cln is not None else 0
+        ports[strike_kinds.RAIL] = self._strike.port if self._strike is not None else 0
         write_private(self._directory / "ports.json", json.dumps(ports).encode())
         self.coordinates.save(self._directory)
         stack.callback(SandboxCoordinates.forget, self._directory)
 
     def _listeners(self) -> Mapping[str, LoopbackServer]:
         return {prices.RAIL: self._prices, payees.RAIL: self._addresses}
+
+    def _server_of(self, network: Network, node: SandboxNode) -> NodeServer | ClnRail | StrikeRail:
+        if node.name == network.chain.cln:
+            self._cln = ClnRail(network, home=self._directory / "cln")
+            return self._cln
+        if node.name == network.chain.strike:
+            self._strike = StrikeRail(network, home=self._directory / "strike")
+            return self._strike
+        return self._serve(network, node)
 
     def _serve(self, network: Network, node: SandboxNode) -> NodeServer:
         home = self._home_of(node.name)
@@ -272,10 +307,6 @@ class SandboxRails:
         server = NodeServer(network=network, node=node, certificate=certificate, key=key)
         self._servers[node.name] = server
         return server
-
-    def _serve_cln(self, network: Network) -> ClnRail:
-        self._cln = ClnRail(network, home=self._directory / "cln")
-        return self._cln
 
     def _offer_faults(self, network: Network) -> None:
         rail, merchant = network.chain.rail, network.merchant
@@ -328,36 +359,6 @@ class SandboxRails:
 
     def _home_of(self, node: str) -> Path:
         return self._directory / "lnd" / node
-
-
-def _why(network: Network, order: paying.PaymentOrder, reason: int) -> str:
-    """Return why the payee sent money back, where the sandbox can see more than a payer could."""
-    payee = network.node_at(order.destination)
-    invoice = payee.invoices.get(order.payment_hash) if payee is not None else None
-    if reason == ln.FAILURE_REASON_INCORRECT_PAYMENT_DETAILS and invoice is not None:
-        if invoice.state == ln.Invoice.SETTLED:
-            return "invoice is already paid"
-        if invoice.state == ln.Invoice.CANCELED:
-            return "invoice is canceled"
-    return ln.PaymentFailureReason.Name(ln.PaymentFailureReason.ValueType(reason))
-
-
-def _payment(payment_request: str, *, amount_msat: int | None) -> router.SendPaymentRequest:
-    """Return what a wallet would send: by invoice, or by its parts when the payer wants another amount."""
-    invoice = paying.read_invoice(payment_request)
-    value_msat = amount_msat if amount_msat is not None else invoice.amount_msat or 0
-    fee_limit_msat = max(_FEE_MSAT_MIN, value_msat // 100)
-    if amount_msat is None or invoice.amount_msat is None:
-        return router.SendPaymentRequest(
-            payment_request=payment_request, amt_msat=amount_msat or 0, fee_limit_msat=fee_limit_msat
-        )
-    return router.SendPaymentRequest(
-        dest=bytes.fromhex(invoice.payee),
-        payment_hash=bytes.fromhex(invoice.payment_hash),
-        payment_addr=bytes.fromhex(invoice.payment_secret or ""),
-        amt_msat=value_msat,
-        fee_limit_msat=fee_limit_msat,
-    )
 
 
 def _made(directory: Path) -> Path:

@@ -108,9 +108,9 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
     async with AsyncExitStack() as stack:
         clock, sandbox, coordinates = await _open_sandbox(settings, stack)
         database = await _open_database(settings, stack, now=clock)
-        rails = _open_rails(settings, coordinates, stack)
+        rails = _open_rails(settings, coordinates, stack, database=database, now=clock)
         await _check_networks(rails.receiving)
-        sources = RateSourcesOnDemand(settings, coordinates, now=clock)
+        sources = RateSourcesOnDemand(settings, coordinates, now=clock, more=rails.rate_sources)
         stack.push_async_callback(sources.aclose)
         services = Services(
             database=database,
@@ -122,18 +122,11 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
             limiter=_limiter(settings),
             public_url=settings.base_url,
             rules=_rules(settings),
-            transfers=TransferRules(
-                fee=FeeRule(ppm=settings.transfer_fee_ppm, msat_min=settings.transfer_fee_msat_min),
-                payout_msat_min=settings.payout_msat_min,
-                reader_open_max=settings.reader_payouts_open_max,
-                merchant_open_max=settings.merchant_transfers_open_max,
-                refunds_of_payment_max=settings.refunds_of_payment_max,
-                withdrawal_s_default=settings.withdrawal_s_default,
-                withdrawal_s_max=settings.withdrawal_s_max,
-            ),
+            transfers=_transfer_rules(settings),
             readers=ReaderRules(challenge_s=settings.login_challenge_s, session_s=settings.session_s),
             payers=rails.paying,
             callbacks=_callbacks(settings),
+            callback_tools=rails.callback_tools,
         )
         with telling_of_the_database():
             await _check_secret_key(services)
@@ -247,16 +240,24 @@ async def _release_claims_if_alone(database: Database, lock: IO[str]) -> None:
     fcntl.flock(lock, fcntl.LOCK_SH)
 
 
-def _open_rails(settings: Settings, coordinates: SandboxCoordinates | None, stack: AsyncExitStack) -> Rails:
+def _open_rails(
+    settings: Settings,
+    coordinates: SandboxCoordinates | None,
+    stack: AsyncExitStack,
+    *,
+    database: Database,
+    now: Callable[[], datetime],
+) -> Rails:
     try:
-        rails = open_rails(settings, coordinates, stack)
+        rails = open_rails(settings, coordinates, stack, database=database, now=now)
     except ProviderMisconfigured as error:
         raise StartRefused(error.message) from None
     except OSError as error:
         raise StartRefused(f"{error.filename}: {error.strerror}") from None
     if not rails.receiving:
         raise StartRefused(
-            "no rail is set: set QUITTANCE_LND_ADDRESS or QUITTANCE_CLN_URL, or QUITTANCE_SANDBOX=true to try it out"
+            "no rail is set: set QUITTANCE_LND_ADDRESS, QUITTANCE_CLN_URL or QUITTANCE_STRIKE_API_KEY, or "
+            "QUITTANCE_SANDBOX=true to try it out"
         )
     return rails
 
@@ -322,6 +323,7 @@ def _rules(settings: Settings) -> PaymentRules:
     return PaymentRules(
         amount_msat_max=settings.amount_msat_max,
         amount_litoshi_max=settings.amount_litoshi_max,
+        amount_minor_max=settings.amount_minor_max,
         upvote_msat_min=settings.upvote_msat_min,
         payee_msat_min=settings.payee_msat_min,
         payee_expires_in_s=settings.payee_expires_in_s,
@@ -331,6 +333,18 @@ def _rules(settings: Settings) -> PaymentRules:
         refund_address_check=settings.refund_address_check,
         claim_s=3 * int(settings.lnd_timeout_s) + 5,  # making an invoice takes three calls at most
         wait_for_invoice_s=3 * int(settings.lnd_timeout_s) + 10,
+    )
+
+
+def _transfer_rules(settings: Settings) -> TransferRules:
+    return TransferRules(
+        fee=FeeRule(ppm=settings.transfer_fee_ppm, msat_min=settings.transfer_fee_msat_min),
+        payout_msat_min=settings.payout_msat_min,
+        reader_open_max=settings.reader_payouts_open_max,
+        merchant_open_max=settings.merchant_transfers_open_max,
+        refunds_of_payment_max=settings.refunds_of_payment_max,
+        withdrawal_s_default=settings.withdrawal_s_default,
+        withdrawal_s_max=settings.withdrawal_s_max,
     )
 
 

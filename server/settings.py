@@ -16,6 +16,7 @@ PREFIX = "QUITTANCE_"
 Network = Literal["mainnet", "testnet", "testnet4", "signet", "simnet", "regtest"]
 LitecoinNetwork = Literal["mainnet", "testnet", "regtest"]
 ClnNetwork = Literal["mainnet", "testnet", "testnet4", "signet", "regtest"]
+StrikeCurrency = Literal["BTC", "USD", "EUR", "GBP", "AUD", "USDT"]
 RateSourceName = Literal["coingecko", "kraken", "coinbase"]
 _RATE_SOURCES: tuple[RateSourceName, ...] = ("coingecko", "kraken", "coinbase")
 LNPAY: Final = "lnpay"
@@ -100,6 +101,21 @@ class Settings(BaseSettings):
     )
     lnd_ltc_network: LitecoinNetwork = Field("mainnet", description="The network that node must be on.")
 
+    strike_url: str | None = Field(None, description="Where Strike's API is; its production address unless set.")
+    strike_api_key: SecretStr | None = Field(
+        None, description="A key of a Strike account that may receive: its scopes stand in docs/strike.md."
+    )
+    strike_spend_api_key: SecretStr | None = Field(
+        None, description="A key of the same account that may pay, to pay refunds and payouts with. Without it nothing "
+        "is ever paid from there."
+    )  # fmt: skip
+    strike_webhook_secret: SecretStr | None = Field(
+        None, min_length=10, max_length=50, description="What Strike signs its notices to /callbacks/strike with, for "
+        "a subscription that was made by hand."
+    )  # fmt: skip
+    strike_currency: StrikeCurrency = Field("BTC", description="What invoices of that account are made in.")
+    strike_network: Network = Field("mainnet", description="The network that its invoices must be of.")
+    strike_poll_s: float = Field(5.0, ge=1, le=600, description="How often Strike is asked what its notices missed.")
     # prices in national currencies
     rates_sources: Annotated[list[RateSourceName], NoDecode] = Field(
         default_factory=lambda: list(_RATE_SOURCES), description="Who is asked for exchange rates, "
@@ -123,6 +139,9 @@ class Settings(BaseSettings):
     amount_msat_max: Positive = Field(100_000_000_000, description="The largest payment, in millisatoshi.")
     amount_litoshi_max: Positive = Field(
         10_000_000_000, le=10**16, description="The largest payment in Litecoin, in its smallest unit: 10^-8 LTC."
+    )
+    amount_minor_max: Positive = Field(
+        10_000_000, description="The largest payment on a rail that takes a national currency, in its minor unit."
     )
     payee_msat_min: Positive = Field(1_000, description="The smallest payment to a Lightning Address, in millisatoshi.")
     payee_expires_in_s: Positive = Field(600, description="How long an invoice of a Lightning Address can be paid.")
@@ -279,7 +298,8 @@ class Settings(BaseSettings):
         if self.workers > 1 and sqlite_path(self.database_url) is not None:
             raise ValueError("workers: more than one needs PostgreSQL; set QUITTANCE_DATABASE_URL=postgresql://…")
         if self.sandbox is None:
-            self.sandbox = all(getattr(self, address) is None for address, _, _ in _NODES)
+            real = [self.strike_api_key, *(getattr(self, address) for address, _, _ in _NODES)]
+            self.sandbox = all(one is None for one in real)
         self._check_rails()
         self._check_doors()
         return self
@@ -298,11 +318,21 @@ class Settings(BaseSettings):
                 raise ValueError(f"{rail}_address: must be host:port, such as localhost:10009")
         if self.cln_url is not None and not self.cln_url.startswith("https://"):
             raise ValueError("cln_url: must begin with https://, such as https://localhost:3010")
+        self._check_strike()
         for address, needed, optional in _NODES:
             if getattr(self, address) is not None and self.sandbox:
                 raise ValueError("sandbox: its clock and its key do not go with a real node; unset one of both")
             for name in (*needed, *optional):
                 self._check_file(name, goes_with=address, needed=name in needed)
+
+    def _check_strike(self) -> None:
+        if self.strike_api_key is None:
+            for name in ("strike_url", "strike_spend_api_key", "strike_webhook_secret"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name}: goes with strike_api_key; the sandbox has its own")
+            return
+        if self.sandbox:
+            raise ValueError("sandbox: its clock and its key do not go with a real account; unset one of both")
 
     def _check_file(self, name: str, *, goes_with: str, needed: bool) -> None:
         path: Path | None = getattr(self, name)
@@ -318,7 +348,12 @@ class Settings(BaseSettings):
     @property
     def default_rail(self) -> str:
         """The rail of merchants that name none: the first that is set, or the sandbox's first."""
-        names = (("lnd", self.lnd_address), ("cln", self.cln_url), ("lnd-ltc", self.lnd_ltc_address))
+        names = (
+            ("lnd", self.lnd_address),
+            ("cln", self.cln_url),
+            ("strike", self.strike_api_key),
+            ("lnd-ltc", self.lnd_ltc_address),
+        )
         return next((name for name, address in names if address is not None), "lnd")
 
     @property

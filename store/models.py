@@ -173,6 +173,7 @@ class PaymentOptionRow(Row, table=True):
     created_at_us: int = Field(sa_type=BigInteger)
     expires_at_us: int = Field(sa_type=BigInteger)
     claimed_until_us: int = Field(sa_type=BigInteger)
+    payable_until_us: int | None = Field(default=None, sa_type=BigInteger, nullable=True)
 
 
 class SettlementRow(Row, table=True):

@@ -186,6 +186,17 @@ class ProviderCallbackBodyRow(Row, table=True):
     body: bytes = Field(sa_type=LargeBinary)
 
 
+class PayerNoteRow(Row, table=True):
+    """What the adapter of a rail must know of an outgoing payment after a crash, in its own words."""
+
+    __tablename__: ClassVar[str | declared_attr[str]] = "payer_note"
+
+    provider: str = Field(sa_type=Text, primary_key=True)
+    reference: str = Field(sa_type=Text, primary_key=True)
+    note: str = Field(sa_type=Text)
+    noted_at_us: int = Field(sa_type=BigInteger)
+
+
 class InstanceRow(Row, table=True):
     """Facts of this installation, such as the fingerprint of the secret key it was made with."""
 

@@ -63,8 +63,16 @@ _OPEN = Statement(
             state=OptionState.OPEN.value,
             payment_request=bindparam("payment_request"),
             expires_at_us=bindparam("expires_at_us"),
+            payable_until_us=bindparam("payable_until_us"),
             claimed_until_us=0,
         )
+    )
+)
+_RENEW = Statement(
+    lambda _: (
+        update(_OPTION)
+        .where(_OPTION.c.id == bindparam("option_id"), _OPTION.c.state == OptionState.OPEN.value)
+        .values(payment_request=bindparam("payment_request"), payable_until_us=bindparam("payable_until_us"))
     )
 )
 _LET_GO = Statement(
@@ -112,6 +120,7 @@ def insert_option(
             "created_at_us": to_us(option.created_at),
             "expires_at_us": to_us(option.expires_at),
             "claimed_until_us": to_us(claimed_until),
+            "payable_until_us": _us_or_none(option.payable_until),
         },
     )
     checks.plan_check(transaction, option, at=check_at)
@@ -151,12 +160,23 @@ def open_option(transaction: Transaction, opened: PaymentOption, *, check_at: da
         "option_id": opened.id,
         "payment_request": opened.payment_request,
         "expires_at_us": to_us(opened.expires_at),
+        "payable_until_us": _us_or_none(opened.payable_until),
     }
     if transaction.execute(_OPEN, parameters) != 1:
         return False
     if check_at is not None:
         checks.plan_check(transaction, opened, at=check_at)
     return True
+
+
+def renew_option(transaction: Transaction, renewed: PaymentOption) -> bool:
+    """Hand out another invoice on an attempt that is still open; False when it no longer is."""
+    parameters = {
+        "option_id": renewed.id,
+        "payment_request": renewed.payment_request,
+        "payable_until_us": _us_or_none(renewed.payable_until),
+    }
+    return transaction.execute(_RENEW, parameters) == 1
 
 
 def decide_option(
@@ -195,7 +215,7 @@ def option_by_id(transaction: Transaction, option_id: OptionId) -> PaymentOption
 
 
 def _to_domain(row: Any) -> PaymentOption:
-    id_, payment_id, provider, state, reference, amount, code, scale, request, created, expires, _ = row
+    id_, payment_id, provider, state, reference, amount, code, scale, request, created, expires, _, payable = row
     return PaymentOption(
         id=OptionId(id_),
         payment_id=PaymentId(payment_id),
@@ -206,4 +226,9 @@ def _to_domain(row: Any) -> PaymentOption:
         payment_request=request,
         created_at=from_us(created),
         expires_at=from_us(expires),
+        payable_until=None if payable is None else from_us(payable),
     )
+
+
+def _us_or_none(at: datetime | None) -> int | None:
+    return None if at is None else to_us(at)

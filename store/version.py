@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from quittance.store.database import sqlite_path
 
-SCHEMA_VERSION = "0017"
+SCHEMA_VERSION = "0019"
 _ASKED = "SELECT version_num FROM alembic_version"
 
 

@@ -55,7 +55,9 @@ class PaymentOption:
 @strawberry.type(description="A Lightning invoice.")
 class LightningOption(PaymentOption):
     payment_request: str | None = strawberry.field(description="The BOLT11 invoice; null until the node has made it.")
-    payment_hash: str = strawberry.field(description="The payment hash in hex.")
+    payment_hash: str | None = strawberry.field(
+        description="The payment hash in hex; null until it is known, which some rails tell in the invoice alone."
+    )
 
     @staticmethod
     def from_domain(option: payment.PaymentOption) -> "LightningOption":
@@ -66,7 +68,7 @@ class LightningOption(PaymentOption):
             amount=Money.from_domain(option.amount),
             expires_at=option.expires_at,
             payment_request=option.payment_request,
-            payment_hash=option.reference,
+            payment_hash=option.payment_hash,
         )
 
 
@@ -160,7 +162,9 @@ class Payment(Node):
 
     @strawberry.field(description="The newest invoice's payment hash, in hex.")
     def payment_hash(self, info: QuittanceInfo) -> str | None:
-        return info.context.loaders.options.then(self.subject.id, lambda found: found[-1].reference if found else None)
+        return info.context.loaders.options.then(
+            self.subject.id, lambda found: found[-1].payment_hash if found else None
+        )
 
     @strawberry.field(description="The newest invoice as a QR code: a data: URI.")
     async def qr_code(

@@ -27,6 +27,7 @@ class ProviderCapability(StrEnum):
     SETTLEMENT_FEED = "SETTLEMENT_FEED"
     HOLD = "HOLD"
     SEND = "SEND"
+    WEBHOOKS = "WEBHOOKS"
 
 
 @strawberry.type(description="Who calls, as the server understands it.")

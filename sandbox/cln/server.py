@@ -11,7 +11,6 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from quittance.sandbox.cln import runes
 from quittance.sandbox.cln.kinds import RAIL
@@ -19,7 +18,7 @@ from quittance.sandbox.cln.parameters import Parameters, check_names, text
 from quittance.sandbox.cln.paying import Paying
 from quittance.sandbox.cln.receiving import Receiving
 from quittance.sandbox.cln.refusals import NO_SUCH_CALL, PLUGIN, Refused
-from quittance.sandbox.http import LoopbackServer
+from quittance.sandbox.http import CutOff, LoopbackServer
 from quittance.sandbox.lnd import refusals as lnd
 from quittance.sandbox.lnd.network import Network
 from quittance.sandbox.lnd.node import SandboxNode
@@ -38,15 +37,6 @@ _KNOWN: Final[Mapping[str, frozenset[str]]] = {
     "listpays": frozenset({"payment_hash"}),
     "signmessage": frozenset({"message"}),
 }
-
-
-class _CutOff(Response):
-    """An answer that breaks off: the caller learns nothing of what was done."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's
-        headers = [(b"content-length", b"2"), (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": _CREATED, "headers": headers})
-        await send({"type": "http.response.body", "body": b"{", "more_body": True})
 
 
 class ClnServer:
@@ -117,7 +107,7 @@ class ClnServer:
             body = {"code": refusal.code, "message": refusal.text, "data": None}
             return JSONResponse(body, status_code=refusal.status)
         if answer is None or self._faults.take(RAIL, "lost_answer", method=method):
-            return _CutOff()
+            return CutOff(status_code=_CREATED)
         return JSONResponse(answer, status_code=_CREATED)
 
     async def _admit(self, rune: str | None, method: str) -> None:

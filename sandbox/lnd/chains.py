@@ -12,7 +12,8 @@ NETWORK: Final = "regtest"
 class Chain:
     """``name`` is what GetInfo says, ``rail`` what faults are armed by; ``merchant`` earns and ``payers`` pay.
 
-    ``cln`` earns too; it speaks Core Lightning's protocol. ``begun_code`` is how a node of this version refuses to
+    ``cln`` earns too; it speaks Core Lightning's protocol. ``strike`` is the node by which a Strike account is paid and
+    pays, and nobody reaches it but by that account. ``begun_code`` is how a node of this version refuses to
     begin a payment twice.
     """
 
@@ -24,11 +25,13 @@ class Chain:
     payers: tuple[str, ...]
     version: str
     cln: str | None = None
+    strike: str | None = None
     begun_code: grpc.StatusCode = grpc.StatusCode.ALREADY_EXISTS
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        return self.merchant, *self.payers, *([self.cln] if self.cln is not None else [])
+        others = (name for name in (self.cln, self.strike) if name is not None)
+        return self.merchant, *self.payers, *others
 
 
 BITCOIN: Final = Chain(
@@ -40,6 +43,7 @@ BITCOIN: Final = Chain(
     payers=("alice", "bob", "carol"),
     version="0.21.2-beta commit=v0.21.2-beta",
     cln="cln",
+    strike="strike",
 )
 LITECOIN: Final = Chain(
     name="litecoin",

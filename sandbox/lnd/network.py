@@ -204,7 +204,7 @@ class Network:
 
 
 def _new_node(name: str, chain: Chain) -> NodeRecord:
-    balance_msat = _START_MSAT if name in chain.payers else 0
+    balance_msat = _START_MSAT if name in {*chain.payers, chain.strike} else 0
     return NodeRecord(name=name, secret=_new_secret(), root_key=os.urandom(_KEY_BYTES), balance_msat=balance_msat)
 
 

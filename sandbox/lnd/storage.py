@@ -9,15 +9,17 @@ from typing import Any, TypeVar
 
 from quittance.sandbox.cln.records import LabelRecord
 from quittance.sandbox.lnd.records import InvoiceRecord, NodeRecord, PaymentRecord
+from quittance.sandbox.strike.records import StrikeRecord
 
-Record = NodeRecord | InvoiceRecord | PaymentRecord | LabelRecord
-Kept = TypeVar("Kept", NodeRecord, InvoiceRecord, PaymentRecord, LabelRecord)
+Record = NodeRecord | InvoiceRecord | PaymentRecord | LabelRecord | StrikeRecord
+Kept = TypeVar("Kept", NodeRecord, InvoiceRecord, PaymentRecord, LabelRecord, StrikeRecord)
 
 _TABLES: dict[type[Record], tuple[str, str]] = {
     NodeRecord: ("node", "name"),
     InvoiceRecord: ("invoice", "node, add_index"),
     PaymentRecord: ("payment", "node, payment_hash"),
     LabelRecord: ("label", "node, created_index"),
+    StrikeRecord: ("strike", "kind, id"),
 }
 _FLAGS = frozenset({"private", "hold", "unheard", "stuck", "deleted"})
 

@@ -37,13 +37,14 @@ async def test_the_status_names_rails_nodes_clock_and_faults(rails: SandboxRails
     body = (await control.get("/sandbox")).json()
 
     assert body.keys() == {"rails", "nodes", "clock", "faults"}
-    assert body["rails"] == ["lnd", "lnd-ltc", "cln", "payees", "prices"]
+    assert body["rails"] == ["lnd", "lnd-ltc", "cln", "strike", "payees", "prices"]
     assert [(node["name"], node["currency"]) for node in body["nodes"]] == [
         ("merchant", "BTC"),
         ("alice", "BTC"),
         ("bob", "BTC"),
         ("carol", "BTC"),
         ("cln", "BTC"),
+        ("strike", "BTC"),
         ("merchant-ltc", "LTC"),
         ("dave", "LTC"),
     ]
@@ -56,6 +57,19 @@ async def test_the_status_names_rails_nodes_clock_and_faults(rails: SandboxRails
     }
     assert body["nodes"][0]["lightningAddress"] is None
     assert {"delay", "lost_answer", "silent_stream", "restart"} <= {fault["fault"] for fault in body["faults"]}
+
+
+async def test_webhooks_of_the_strike_account_are_listed(rails: SandboxRails, control: httpx.AsyncClient) -> None:
+    key = rails.strike.api_key_path.read_text()
+    terms = {"webhookUrl": "http://127.0.0.1:9/", "webhookVersion": "v1", "secret": "x" * 10, "enabled": True}
+    async with httpx.AsyncClient(base_url=rails.strike.url, headers={"Authorization": f"Bearer {key}"}) as strike:
+        await strike.post("/v1/subscriptions", json=terms | {"eventTypes": ["invoice.created"]})
+        await strike.post("/v1/invoices", json={"amount": {"amount": "1.00", "currency": "USD"}})
+
+    [row] = (await control.get("/sandbox/strike/deliveries")).json()["deliveries"]
+
+    assert (row["eventType"], row["webhookUrl"], row["delivered"]) == ("invoice.created", "http://127.0.0.1:9/", False)
+    assert row["attempts"] in {0, 1}
 
 
 async def test_a_payment_answers_its_preimage(merchant: Any, control: httpx.AsyncClient) -> None:
@@ -87,6 +101,7 @@ async def test_an_invoice_is_paid_by_a_node_of_its_chain(
         "bob": 10**12,
         "carol": 10**12,
         "cln": 0,
+        "strike": 10**12,
         "merchant-ltc": 6_000,
         "dave": 10**12 - 6_000 - 1_000,
     }
@@ -124,7 +139,7 @@ async def test_the_nodes_say_which_chain_they_are_on(connect: Any) -> None:
     facts = [await client.lightning.GetInfo(ln.GetInfoRequest(), metadata=client.auth) for client in _nodes(connect)]
 
     assert [(one.chains[0].chain, one.chains[0].network, one.num_peers, one.version[:6]) for one in facts] == [
-        ("bitcoin", "regtest", 4, "0.21.2"),
+        ("bitcoin", "regtest", 5, "0.21.2"),
         ("litecoin", "regtest", 1, "0.17.3"),
         ("litecoin", "regtest", 1, "0.17.3"),
     ]
@@ -257,6 +272,6 @@ async def test_the_sandbox_runs_in_a_process_of_its_own(tmp_path: Any) -> None:
         answer = await client.get(line["control_url"])
     process.terminate()
 
-    assert answer.json()["rails"] == ["lnd", "lnd-ltc", "cln", "payees", "prices"]
+    assert answer.json()["rails"] == ["lnd", "lnd-ltc", "cln", "strike", "payees", "prices"]
     assert SandboxCoordinates.load(tmp_path).pid == line["pid"] == process.pid
     assert await asyncio.wait_for(process.wait(), 10) == 0

@@ -215,7 +215,10 @@ def test_server_without_a_rail_does_not_start(new_server: NewServer) -> None:
 
     assert refused.returncode == 1
     assert refused.stdout == ""
-    said = "no rail is set: set QUITTANCE_LND_ADDRESS or QUITTANCE_CLN_URL, or QUITTANCE_SANDBOX=true to try it out"
+    said = (
+        "no rail is set: set QUITTANCE_LND_ADDRESS, QUITTANCE_CLN_URL or QUITTANCE_STRIKE_API_KEY, or "
+        "QUITTANCE_SANDBOX=true to try it out"
+    )
     assert refused.stderr.splitlines() == [f"quittance: {said}"]
 
 
@@ -301,7 +304,7 @@ def test_sandbox_is_controlled_from_a_terminal(server: Any) -> None:
     assert unknown.exit_code == 1
     assert "GET /sandbox lists them" in unknown.stderr
     names = [node["name"] for node in json.loads(status.stdout)["nodes"]]
-    assert names == ["merchant", "alice", "bob", "carol", "cln", "merchant-ltc", "dave"]
+    assert names == ["merchant", "alice", "bob", "carol", "cln", "strike", "merchant-ltc", "dave"]
 
 
 def test_doctor_and_migrate_agree_about_the_database(new_server: NewServer) -> None:

@@ -14,11 +14,10 @@ from tests.integration.pricing import CountedSource, PricedTill, fiat, with_rule
 from tests.integration.test_migrated_rows import go_back, told
 from tests.integration.test_refunds import address
 
-from quittance.domain.money import Asset, Money, msat
+from quittance.domain.money import Asset, msat
 from quittance.domain.rate import RateRules
 from quittance.providers.base import Invoice, InvoiceRequest
 from quittance.providers.lnd.provider import LndProvider
-from quittance.resolvers.services import PaymentRules
 from quittance.store.migrate import differences, upgrade
 
 PAYMENT = """
@@ -335,8 +334,7 @@ async def test_a_rail_that_takes_the_currency_is_asked_for_it_without_a_rate(
     priced: PricedTill, lnd: LndProvider
 ) -> None:
     services = priced.till.services
-    rules = DollarRules(claim_s=3, wait_for_invoice_s=6)
-    till = priced.till.on(replace(services, rails={**services.rails, "dollars": DollarRail(lnd)}, rules=rules))
+    till = priced.till.on(replace(services, rails={**services.rails, "dollars": DollarRail(lnd)}))
     shop = PricedTill(till, priced.board, priced.sources)
 
     made = await shop.payment(fiat("12.34"), provider="dollars")
@@ -344,11 +342,6 @@ async def test_a_rail_that_takes_the_currency_is_asked_for_it_without_a_rate(
     assert made["amount"] == {"value": "1234", "assetCode": "USD", "assetScale": 2}
     assert (made["fiatAmount"]["value"], made["rate"]) == ("1234", None)
     assert priced.calls == 0
-
-
-class DollarRules(PaymentRules):
-    def amount_max(self, asset_code: str) -> Money | None:
-        return Money(10**9, DOLLARS) if asset_code == "USD" else super().amount_max(asset_code)
 
 
 async def test_what_a_version_without_rates_reads_is_the_amount_that_was_asked(

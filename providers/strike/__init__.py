@@ -1,0 +1,1 @@
+"""Receives into a Strike account, pays out of it, and reads its rates."""
