@@ -1,6 +1,6 @@
 """Orders of LNPay shops: an amount in the shop's currency, the invoice for it, and the one notice once it is paid."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from quittance.domain.access import Principal, Scope
@@ -23,7 +23,7 @@ class ShopTerms:
     """
 
     currency: str
-    notice_url: str
+    notice_url: str = field(repr=False)
     expires_in_s: int
 
 

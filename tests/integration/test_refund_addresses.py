@@ -14,10 +14,13 @@ from starlette.routing import Route
 from tests.integration.buying import buy, reader
 from tests.integration.litecoin import litoshi
 from tests.integration.outgoing_money import found, refund
+from tests.integration.racing import Wrapped
 from tests.integration.test_isolation import new_article
 
 from quittance.domain.access import ANONYMOUS
-from quittance.domain.money import msat
+from quittance.domain.errors import InvoiceRejected
+from quittance.domain.money import Asset, msat
+from quittance.providers.base import Invoice, InvoiceRequest
 from quittance.providers.lnurl.directory import LnurlDirectory
 from quittance.providers.outgoing import LOOPBACK, OutgoingClient, OutgoingRules
 from quittance.sandbox.clock import SandboxClock
@@ -63,6 +66,15 @@ class Payee:
         if self.gate is not None:
             await self.gate.wait()
         return Response(self.answer, status_code=self.status, headers=self.headers, media_type="application/json")
+
+
+class InDollars(Wrapped):
+    """A rail that takes dollars, and makes no invoice."""
+
+    asset = Asset("USD", 2)
+
+    async def create_invoice(self, _request: InvoiceRequest) -> Invoice:
+        raise InvoiceRejected("lnd", "not today")
 
 
 @pytest.fixture
@@ -290,6 +302,30 @@ async def test_a_price_in_another_coin_goes_back_to_no_address(both: Any, payee:
 
     assert (answer["code"], answer["flaw"]) == ("INVALID_REFUND_ADDRESS", "UNSUPPORTED")
     assert payee.asked == []
+
+
+async def test_a_price_in_another_coin_goes_back_to_no_address_either_where_nothing_pays(
+    both: Any, payee: Payee
+) -> None:
+    both.services.payers = {}
+
+    answer = await generate(both, payee.address, provider="lnd-ltc", amount=litoshi(1_000))
+
+    assert (answer["code"], answer["flaw"]) == ("INVALID_REFUND_ADDRESS", "UNSUPPORTED")
+
+
+async def test_a_price_in_a_currency_that_its_rail_takes_needs_an_address_that_answers(till: Any, payee: Payee) -> None:
+    till.services.rails = {"lnd": InDollars(till.services.rails["lnd"])}
+    dollars = {"fiat": {"currency": "USD", "value": "5.00"}}
+    payee.offers(minSendable=1, maxSendable=1)
+    invoice = till.rails.new_invoice("bob", amount_msat=10**9)
+
+    nobody = await generate(till, "my wallet", amount=dollars)
+    tried = [await generate(till, said, amount=dollars) for said in (payee.address, invoice)]
+
+    assert nobody["code"] == "INVALID_REFUND_ADDRESS"
+    assert [one["code"] for one in tried] == ["INVOICE_REJECTED"] * 2  # the rail came to be asked
+    assert len(payee.asked) == 1
 
 
 async def test_an_article_s_price_counts_for_readers_and_strangers_too(till: Any, payee: Payee) -> None:
