@@ -125,3 +125,5 @@ class Principal:
 
 
 ANONYMOUS = Principal()
+COMMAND_LINE = Principal(merchant_id=BOOTSTRAP_MERCHANT, scopes=frozenset({Scope.ADMIN}))
+"""Who works at a terminal of the server: the operator, without a key."""

@@ -72,6 +72,33 @@ class IdempotencyConflict(QuittanceError):
         self.key = key
 
 
+class CorrelationIdTaken(QuittanceError):
+    """The merchant wants each correlation id used once, and another payment has this one; nothing was made."""
+
+    code = "CORRELATION_ID_TAKEN"
+
+    def __init__(self, correlation_id: str, payment_id: str) -> None:
+        super().__init__(
+            "another payment has this correlation id; retry that payment, or send an id that no payment has"
+        )
+        self.correlation_id = correlation_id
+        self.payment_id = payment_id
+
+
+class RefundAddressRefused(QuittanceError):
+    """Money of this payment could not go back to the refund address; nothing was made.
+
+    ``flaw`` is stable: MALFORMED, NETWORK, EXPIRED, AMOUNT, UNSUPPORTED, FORBIDDEN or PAYEE.
+    """
+
+    code = "INVALID_REFUND_ADDRESS"
+
+    def __init__(self, flaw: str, reason: str) -> None:
+        super().__init__(f"nothing can be sent back to this refund address: {reason}")
+        self.flaw = flaw
+        self.reason = reason
+
+
 class PaymentNotFound(QuittanceError):
     code = "PAYMENT_NOT_FOUND"
 

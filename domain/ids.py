@@ -16,6 +16,7 @@ EndpointId = NewType("EndpointId", str)
 DeliveryId = NewType("DeliveryId", str)
 AuditEntryId = NewType("AuditEntryId", str)
 CallbackId = NewType("CallbackId", str)
+ProviderWebhookId = NewType("ProviderWebhookId", str)
 AccountId = NewType("AccountId", str)
 SessionId = NewType("SessionId", str)
 LoginId = NewType("LoginId", str)
@@ -28,7 +29,7 @@ MERCHANT, API_KEY, ARTICLE, PAYMENT, OPTION, EVENT, SETTLEMENT, LEDGER_TRANSACTI
     "mer", "key", "art", "pay", "opt", "evt", "set", "ltx",
 )  # fmt: skip
 JOB, ENDPOINT, DELIVERY, AUDIT_ENTRY = "job", "whe", "whd", "aud"
-CALLBACK = "cbk"
+CALLBACK, PROVIDER_WEBHOOK = "cbk", "pwh"
 ACCOUNT, SESSION, LOGIN = "acc", "ses", "lgn"
 REFUND, PAYOUT = "rfd", "pot"
 WITHDRAWAL = "wdr"

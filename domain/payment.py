@@ -9,6 +9,7 @@ from quittance.domain.bolt11 import payment_hash_in
 from quittance.domain.errors import IllegalTransition
 from quittance.domain.ids import AccountId, ArticleId, MerchantId, OptionId, PaymentId
 from quittance.domain.money import Money
+from quittance.domain.rate import CombinedRate
 
 
 class PaymentStatus(StrEnum):
@@ -77,6 +78,13 @@ class OptionState(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
+class NoticeFormat(StrEnum):
+    """What is written to a payment's own address. LNPAY: the one notice that an LNPay shop reads, once it is paid."""
+
+    EVENTS = "EVENTS"
+    LNPAY = "LNPAY"
+
+
 class HoldOrder(StrEnum):
     """What is to become of held money. EXPIRE is our own order, when nobody gave one in time."""
 
@@ -125,9 +133,12 @@ class PaymentOption:
 class Payment:
     """Money asked for, and perhaps received. ``viewer`` is the principal whose access it buys.
 
-    ``notify_url`` is told of its events besides the merchant's endpoints, and may hold the merchant's own tokens.
+    ``notify_url`` is told of its events besides the merchant's endpoints, in the form of ``notify_format``, and may
+    hold the merchant's own tokens.
     With ``hold``, money that comes is not ours before it is captured; ``hold_expires_at`` is when we give it back by
     ourselves, unless ``hold_order`` says before what is to become of it; both mean nothing in any status but HELD.
+    ``fiat_amount`` is the price in the national currency that it was said in, and ``rate`` what turned it into
+    ``amount``; a rail that takes the currency itself needs none.
     ``described_by`` is the text whose hash its invoices carry instead of the description: what a payer was offered.
     """
 
@@ -154,6 +165,9 @@ class Payment:
     hold_expires_at: datetime | None = None
     hold_order: HoldOrder | None = None
     described_by: str | None = None
+    fiat_amount: Money | None = None
+    rate: CombinedRate | None = None
+    notify_format: NoticeFormat = NoticeFormat.EVENTS
 
     @property
     def account_id(self) -> AccountId | None:

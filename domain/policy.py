@@ -87,7 +87,10 @@ def check_name(name: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merchant:
-    """``notify_secret`` signs what is sent to the addresses that payments bring along."""
+    """``notify_secret`` signs what is sent to the addresses that payments bring along.
+
+    With ``unique_correlation_ids`` no two of its payments have the same correlation id.
+    """
 
     id: MerchantId
     name: str
@@ -95,6 +98,7 @@ class Merchant:
     policy: SettlementPolicy
     created_at: datetime
     notify_secret: SecretVersions = NEVER_SHOWN
+    unique_correlation_ids: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 A database dump holds no client secret, preimage or webhook secret: each is HMAC-SHA256 over a purpose and an id.
 """
 
+import base64
 import hashlib
 import hmac
 
@@ -15,6 +16,7 @@ from quittance.domain.ids import (
     OptionId,
     PaymentId,
     Preimage,
+    ProviderWebhookId,
     TransferId,
     prefix_of,
 )
@@ -97,6 +99,11 @@ class SecretDeriver:
     def notify_secret(self, merchant_id: MerchantId, version: int) -> bytes:
         """Return the 32 bytes that sign what is sent to the addresses of this merchant's payments."""
         return self._mac("notify", f"{merchant_id}\x00{version}")
+
+    def provider_webhook_secret(self, webhook_id: ProviderWebhookId, generation: int) -> str:
+        """Return what a provider signs with when it tells us: 32 bytes as 43 characters of unpadded base64url."""
+        secret = self._mac("provider-webhook", f"{webhook_id}\x00{generation}")
+        return base64.urlsafe_b64encode(secret).decode().rstrip("=")
 
     def _mac(self, purpose: str, subject: str) -> bytes:
         return hmac.digest(self._key, f"{purpose}\x00{subject}".encode(), hashlib.sha256)

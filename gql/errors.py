@@ -8,9 +8,9 @@ from typing import Any, Generic, TypeVar
 
 import strawberry
 
-from quittance.domain import errors, money, outgoing_errors
+from quittance.domain import errors, money, outgoing_errors, provider_webhook, rate
 from quittance.gql.scalars import BigInt
-from quittance.gql.types.enums import InvoiceFlaw, PaymentStatus
+from quittance.gql.types.enums import InvoiceFlaw, PaymentStatus, RateFlaw
 from quittance.gql.types.money import Money
 
 E = TypeVar("E", bound=errors.QuittanceError)
@@ -46,7 +46,8 @@ class InvalidArticleError(UserError):
 
 
 @strawberry.type(
-    description="The amount is zero, negative, above the limit, finer than the asset's smallest unit, or missing."
+    description="The amount is zero, negative, above the limit, finer than the asset's smallest unit, of a currency "
+    "that does not exist, or missing."
 )
 class InvalidAmountError(UserError):
     pass
@@ -60,6 +61,24 @@ class InvalidInputError(UserError):
 @strawberry.type(description="The idempotency key was used with another input; nothing was made.")
 class IdempotencyConflictError(UserError):
     key: str = strawberry.field(description="The key in question.")
+
+
+@strawberry.type(
+    description="The merchant wants each correlation id used once, and a payment has this one; nothing was made."
+)
+class CorrelationIdTakenError(UserError):
+    correlation_id: str = strawberry.field(description="The id in question.")
+    payment_id: strawberry.ID = strawberry.field(description="The payment that has it.")
+
+
+@strawberry.type(
+    description="Money of this payment could not go back to the refund address; the message says why. Nothing was made."
+)
+class InvalidRefundAddressError(UserError):
+    flaw: str = strawberry.field(
+        description="MALFORMED, NETWORK, EXPIRED, AMOUNT, UNSUPPORTED, FORBIDDEN or PAYEE: what its server says."
+    )
+    reason: str = strawberry.field(description="What is wrong with it.")
 
 
 @strawberry.type(description="There is no such payment that this caller may see.")
@@ -101,6 +120,15 @@ class ProviderUnavailableError(UserError):
 @strawberry.type(description="The provider refuses us; its operator must act.")
 class ProviderMisconfiguredError(UserError):
     provider: str = strawberry.field(description="The provider in question.")
+
+
+@strawberry.type(
+    description="There is no exchange rate that can be believed now; nothing was made, and the same call again is safe."
+)
+class RateUnavailableError(UserError):
+    base: str = strawberry.field(description="The asset that has no price.")
+    quote: str = strawberry.field(description="The currency that it has no price in.")
+    reason: RateFlaw = strawberry.field(description="Why.")
 
 
 @strawberry.type(description="The provider refused to make this invoice; nothing was made.")
@@ -274,6 +302,22 @@ class PayeeInvoiceMismatchError(UserError):
     reason: str = strawberry.field(description="The same in words.")
 
 
+@strawberry.type(description="The provider has no webhooks, or we have no means to manage them.")
+class CannotManageWebhooksError(UserError):
+    provider: str = strawberry.field(description="The provider in question.")
+
+
+@strawberry.type(description="The provider has no such webhook, or for its secret: none that is ours.")
+class ProviderWebhookNotFoundError(UserError):
+    webhook_id: strawberry.ID = strawberry.field(description="The id that was asked for.")
+
+
+@strawberry.type(description="The provider refused what was asked of its webhooks; nothing changed there.")
+class ProviderWebhookRejectedError(UserError):
+    provider: str = strawberry.field(description="The provider in question.")
+    reason: str = strawberry.field(description="The provider's code.")
+
+
 class _Handler(Generic[E]):
     """Turns one exception into its GraphQL type; ``extra`` names the members that both carry."""
 
@@ -300,6 +344,8 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.InvalidAmount, InvalidAmountError),
     _Handler(errors.InvalidInput, InvalidInputError, "field"),
     _Handler(errors.IdempotencyConflict, IdempotencyConflictError, "key"),
+    _Handler(errors.CorrelationIdTaken, CorrelationIdTakenError, "correlation_id", "payment_id"),
+    _Handler(errors.RefundAddressRefused, InvalidRefundAddressError, "flaw", "reason"),
     _Handler(errors.PaymentNotFound, PaymentNotFoundError, "payment_id"),
     _Handler(errors.PaymentNotPayable, PaymentNotPayableError, "payment_id", "status"),
     _Handler(errors.MerchantNotFound, MerchantNotFoundError, "merchant_id"),
@@ -309,6 +355,7 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(errors.ProviderUnavailable, ProviderUnavailableError, "provider"),
     _Handler(errors.ProviderMisconfigured, ProviderMisconfiguredError, "provider"),
     _Handler(errors.InvoiceRejected, InvoiceRejectedError, "provider"),
+    _Handler(rate.RateUnavailable, RateUnavailableError, "base", "quote", "reason"),
     _Handler(errors.OutcomeUnknown, OutcomeUnknownError, "provider"),
     _Handler(errors.HoldNotSupported, HoldNotSupportedError, "provider"),
     _Handler(errors.UnknownProvider, UnknownProviderError),
@@ -340,6 +387,9 @@ EXCEPTION_HANDLERS: tuple[_Handler[Any], ...] = (
     _Handler(outgoing_errors.PayeeRefused, PayeeRefusedError, "reason"),
     _Handler(outgoing_errors.AmountOutOfBounds, AmountOutOfBoundsError, "amount_msat_min", "amount_msat_max"),
     _Handler(outgoing_errors.PayeeInvoiceMismatch, PayeeInvoiceMismatchError, "flaw", "reason"),
+    _Handler(provider_webhook.CannotManageWebhooks, CannotManageWebhooksError, "provider"),
+    _Handler(provider_webhook.ProviderWebhookNotFound, ProviderWebhookNotFoundError, "webhook_id"),
+    _Handler(provider_webhook.ProviderWebhookRejected, ProviderWebhookRejectedError, "provider", "reason"),
 )
 
 

@@ -184,4 +184,5 @@ def _change(said: UpdateMerchantInput) -> MerchantChange:
         name=given(said.name, "name"),
         default_provider=given(said.default_provider, "defaultProvider"),
         policy=policy,
+        unique_correlation_ids=given(said.unique_correlation_ids, "uniqueCorrelationIds"),
     )

@@ -13,6 +13,7 @@ from quittance.gql.holds import HoldMutations
 from quittance.gql.lnurl_logins import LnurlLoginMutations
 from quittance.gql.merchants import MerchantMutations
 from quittance.gql.payees import PayeeMutations
+from quittance.gql.provider_webhooks import ProviderWebhookMutations
 from quittance.gql.purchases import PurchaseMutations
 from quittance.gql.readers import ReaderMutations
 from quittance.gql.results import (
@@ -52,6 +53,7 @@ class Mutation(
     HoldMutations,
     PayeeMutations,
     WithdrawalMutations,
+    ProviderWebhookMutations,
 ):
     @strawberry.mutation(description="Write an article; a visible one is published at once.")
     async def create_article(

@@ -19,21 +19,32 @@ from quittance.gql.context import QuittanceInfo
 from quittance.gql.lookahead import load_for_payments
 from quittance.gql.merchants import MerchantQueries, merchant_node
 from quittance.gql.pages import PAGE_DEFAULT, asked_page
+from quittance.gql.provider_webhooks import ProviderWebhookQueries
+from quittance.gql.rates import RateQueries
 from quittance.gql.reports import ReportQueries
 from quittance.gql.transfers import TransferQueries, transfer_node
 from quittance.gql.types.article import Article, ArticleConnection, ArticleEdge, opens_article
 from quittance.gql.types.node import Node
 from quittance.gql.types.payment import Payment, PaymentConnection, PaymentEdge, PaymentFilter
 from quittance.gql.types.reader import Account
-from quittance.gql.types.server import Provider, ProviderCapability, Rate, Viewer, ViewerKind
+from quittance.gql.types.server import Provider, ProviderCapability, Viewer, ViewerKind
 from quittance.gql.webhooks import WebhookQueries, webhook_delivery, webhook_endpoint
 from quittance.gql.withdrawals import WithdrawalQueries
-from quittance.resolvers import accounts, articles, payments, rails, rates
+from quittance.resolvers import accounts, articles, payments, provider_webhooks, rails
 from quittance.resolvers.services import Services
 
 
 @strawberry.type(description="Everything that can be asked.")
-class Query(MerchantQueries, ReportQueries, WebhookQueries, CallbackQueries, TransferQueries, WithdrawalQueries):
+class Query(
+    MerchantQueries,
+    ReportQueries,
+    WebhookQueries,
+    CallbackQueries,
+    ProviderWebhookQueries,
+    TransferQueries,
+    WithdrawalQueries,
+    RateQueries,
+):
     @strawberry.field(description="Find an article, a payment, a refund or whatever else has an id again.")
     async def node(self, info: QuittanceInfo, id: Id) -> Node | None:  # noqa: A002
         find = _FINDERS.get(ids.prefix_of(id))
@@ -130,20 +141,6 @@ class Query(MerchantQueries, ReportQueries, WebhookQueries, CallbackQueries, Tra
         found = await payments.find_by_idempotency_key(info.context.services, info.context.principal, key)
         return None if found is None else Payment.from_domain(found)
 
-    @strawberry.field(description="An exchange rate; null when no source knows the pair or answers.")
-    async def rate(
-        self,
-        info: QuittanceInfo,
-        base: Annotated[str, strawberry.argument(description="The asset to be priced, such as BTC.")],
-        quote: Annotated[str, strawberry.argument(description="The asset to price it in, such as USD.")],
-    ) -> Rate | None:
-        found = await rates.find_rate(info.context.services, base=base.upper(), quote=quote.upper())
-        if found is None:
-            return None
-        return Rate(
-            base=found.base, quote=found.quote, value=found.value, observed_at=found.observed_at, source=found.source
-        )
-
     @strawberry.field(description="The connected rails.")
     def providers(self, info: QuittanceInfo) -> list[Provider]:
         return [
@@ -163,6 +160,8 @@ def _capabilities(services: Services, name: str) -> list[ProviderCapability]:
         found.append(ProviderCapability.HOLD)
     if rails.may_pay(services, name):
         found.append(ProviderCapability.SEND)
+    if provider_webhooks.can_manage(services, name):
+        found.append(ProviderCapability.WEBHOOKS)
     return found
 
 

@@ -8,20 +8,24 @@ from quittance.gql.errors import (
     ArticleHiddenError,
     ArticleNotFoundError,
     ArticleRemovedError,
+    CorrelationIdTakenError,
     ForbiddenAddressError,
     HoldNotSupportedError,
     IdempotencyConflictError,
     InvalidAmountError,
     InvalidArticleError,
     InvalidInputError,
+    InvalidRefundAddressError,
     InvoiceRejectedError,
     LoginRequiredError,
+    PayeeUnavailableError,
     PaymentNotFoundError,
     PaymentNotPayableError,
     PermissionDeniedError,
     ProviderMisconfiguredError,
     ProviderUnavailableError,
     RateLimitedError,
+    RateUnavailableError,
     UnknownProviderError,
 )
 from quittance.gql.types.article import Article
@@ -94,9 +98,13 @@ GenerateInvoiceResult = Annotated[
     | ArticleNotFoundError
     | ArticleHiddenError
     | InvalidAmountError
+    | RateUnavailableError
     | InvalidInputError
     | ForbiddenAddressError
     | IdempotencyConflictError
+    | CorrelationIdTakenError
+    | InvalidRefundAddressError
+    | PayeeUnavailableError
     | UnknownProviderError
     | HoldNotSupportedError
     | ProviderUnavailableError

@@ -16,6 +16,7 @@ from quittance.domain.transfer import Transfer
 from quittance.gql.arguments import ClientSecret
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.lnurl_logins import LnurlLoginSubscription
+from quittance.gql.rates import RateSubscription
 from quittance.gql.streams import EventStream
 from quittance.gql.types.article import Article
 from quittance.gql.types.payment import Payment
@@ -118,7 +119,7 @@ async def _transfer(info: QuittanceInfo, subject: Event) -> Transfer:
 
 
 @strawberry.type(description="Everything that can be watched.")
-class Subscription(LnurlLoginSubscription):
+class Subscription(LnurlLoginSubscription, RateSubscription):
     @strawberry.subscription(
         description="Payments as they complete: the merchant's, the reader's, or a client secret's."
     )

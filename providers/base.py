@@ -128,6 +128,19 @@ class ReceivingProvider(Protocol):
 
 
 @runtime_checkable
+class CountsCoarser(Protocol):
+    """A rail that can neither ask for nor pay every amount of its asset."""
+
+    @property
+    def asset(self) -> Asset: ...
+
+    @property
+    def unit(self) -> Asset:
+        """The scale in which its amounts are whole numbers."""
+        ...
+
+
+@runtime_checkable
 class HoldsInvoices(Protocol):
     """A rail whose invoices can be held: the payer's money is locked until we take it or give it back."""
 

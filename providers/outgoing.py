@@ -25,6 +25,7 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 URL_LENGTH_MAX: Final = 2_048
 EXCERPT_S: Final = 2.0  # what a receiver of a message says beside its status is for people, and holds up nobody
 LOOPBACK: Final[tuple[Network, ...]] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+EVERYWHERE: Final[tuple[Network, ...]] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 
 _THIS_MACHINE: Final = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 _DEFAULT_PORTS: Final[Mapping[str, int]] = {"https": 443, "http": 80}

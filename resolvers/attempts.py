@@ -16,13 +16,16 @@ from quittance.domain.errors import ForbiddenAddress, InvalidDocument
 from quittance.domain.event import EVERYTHING, EventKind
 from quittance.domain.ids import DeliveryId, EndpointId
 from quittance.domain.job import CRASHED, Job, JobEnd, JobState
+from quittance.domain.lnpay import shop_notice
+from quittance.domain.payment import NoticeFormat, Payment
 from quittance.domain.webhook import payload, signature_headers
-from quittance.providers.base import OutgoingAnswer, OutgoingFailed
+from quittance.providers.base import Outgoing, OutgoingAnswer, OutgoingFailed
 from quittance.resolvers.jobs import JobRun
+from quittance.resolvers.notify import caller_of
 from quittance.resolvers.payloads import NotConcerned, PayloadUnavailable
 from quittance.resolvers.services import Services
 from quittance.resolvers.signing import SigningKeys, endpoint_keys, notify_keys
-from quittance.store import deliveries, endpoints, events, merchants
+from quittance.store import deliveries, endpoints, events, given_invoices, merchants, options, payments
 from quittance.store.transaction import EventDraft, Transaction
 
 SLOW_S = 5.0  # who takes longer has one place like those that do not answer
@@ -31,11 +34,16 @@ GIVEN_UP_MAX = 5  # deliveries given up in a row before an endpoint is taken for
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Recipient:
-    """Where a try goes, whose document shapes what it says, and what signs it."""
+    """Where a try goes, by which way, whose document shapes what it says, and what signs it.
+
+    ``notice`` is the whole body where there is no other.
+    """
 
     url: str = field(repr=False)
     document: str | None
     keys: SigningKeys
+    outgoing: Outgoing
+    notice: bytes | None = None
 
 
 async def deliver(services: Services, job: Job) -> JobRun:
@@ -99,7 +107,12 @@ def _endpoint_s(
     endpoint = endpoints.endpoints_by_id(transaction, [delivery.endpoint_id])[0]
     if endpoint is None or endpoint.deleted_at is not None or endpoint.status is not EndpointStatus.ENABLED:
         return None
-    return _Recipient(url=endpoint.url, document=endpoint.document, keys=endpoint_keys(services, endpoint, at=at))
+    return _Recipient(
+        url=endpoint.url,
+        document=endpoint.document,
+        keys=endpoint_keys(services, endpoint, at=at),
+        outgoing=services.webhooks.outgoing,
+    )
 
 
 def _payment_s_own(
@@ -108,19 +121,42 @@ def _payment_s_own(
     merchant = merchants.merchant_by_id(transaction, delivery.merchant_id)
     if merchant is None:
         raise RuntimeError(f"delivery {delivery.id} of an unknown merchant")
-    return _Recipient(url=url, document=None, keys=notify_keys(services, merchant, at=at))
+    payment = None if delivery.payment_id is None else payments.payments_by_id(transaction, [delivery.payment_id])[0]
+    if payment is None:
+        raise RuntimeError(f"delivery {delivery.id} is about no payment")
+    return _Recipient(
+        url=url,
+        document=None,
+        keys=notify_keys(services, merchant, at=at),
+        outgoing=caller_of(services, payment.notify_format),
+        notice=None if payment.notify_format is NoticeFormat.EVENTS else _shop_notice(transaction, payment),
+    )
+
+
+def _shop_notice(transaction: Transaction, payment: Payment) -> bytes:
+    """Return the notice with the invoice that the shop was given (S6).
+
+    A process that died before it gave any left one that nobody can pay, unless the merchant hands it out.
+    """
+    given = given_invoices.given_invoice(transaction, payment.id)
+    if given is None:
+        every = options.options_of_payments(transaction, [payment.id])[0]
+        given = next((option.payment_request for option in every if option.payment_request is not None), None)
+    if given is None:
+        raise RuntimeError(f"payment {payment.id} was settled without an invoice")
+    return shop_notice(given)
 
 
 async def _post(
     services: Services, delivery: WebhookDelivery, recipient: _Recipient, *, at: datetime
 ) -> OutgoingAnswer:
-    body = await _body(services, delivery, document=recipient.document)
+    body = recipient.notice or await _body(services, delivery, document=recipient.document)
     keys = recipient.keys
     signed = signature_headers(
         message_id=delivery.event_id, at=at, body=body, secrets=keys.secrets, ed25519=keys.ed25519
     )
     headers = {**signed, "content-type": "application/json", "user-agent": "Quittance-Webhooks"}
-    return await services.webhooks.outgoing.post(recipient.url, body=body, headers=headers)
+    return await recipient.outgoing.post(recipient.url, body=body, headers=headers)
 
 
 def _answered(

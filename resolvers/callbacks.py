@@ -21,6 +21,7 @@ from quittance.domain.job import CRASHED, Job, JobEnd, JobKind, JobState
 from quittance.domain.payment import UNDECIDED, OptionState, PaymentOption
 from quittance.domain.text import is_storable
 from quittance.providers.base import CallbackRefused, InvoiceStatus, NamesEntities, ProviderCallback, ReadsCallbacks
+from quittance.resolvers.callback_readers import callback_reader
 from quittance.resolvers.jobs import JobRun, new_job
 from quittance.resolvers.reconciliation import apply_lookup, reconcile_option
 from quittance.resolvers.services import Services
@@ -44,7 +45,7 @@ class Receipt(StrEnum):
 
 
 def reads_callbacks(services: Services, provider: str) -> bool:
-    return provider in services.callbacks
+    return provider in services.callbacks or provider in services.callback_tools
 
 
 async def receive(
@@ -59,14 +60,32 @@ async def receive(
         UnknownProvider: none of this name reads callbacks.
         CallbackRefused: it proves nothing, or says nothing that can be read. Nothing is stored.
     """
-    reader = services.callbacks.get(provider)
-    if reader is None:
-        raise UnknownProvider(provider)
+    reader = await callback_reader(services, provider)
     said = _read(services, reader, headers=headers, body=body)
     receipt = await services.database.write(lambda t: _store(t, services, said, provider=provider, body=body))
     if receipt is Receipt.STORED:
         services.wake_jobs()
     return said, receipt
+
+
+async def take_in(services: Services, *, provider: str, told: Sequence[ProviderCallback]) -> list[Receipt]:
+    """Remember what the provider itself lists, each as if it had come to our door; a receipt for each, in order.
+
+    The provider was asked, so there is no signature to prove and no raw body to keep. What is no text that can be
+    stored is left out, and its receipt says REPEATED: nothing changed.
+    """
+
+    def unit(transaction: Transaction) -> list[Receipt]:
+        return [
+            _store(transaction, services, _nameable(said), provider=provider, body=None)
+            if _is_name(said.event_id) and _is_name(said.kind)
+            else Receipt.REPEATED
+            for said in told
+        ]
+
+    receipts = await services.database.write(unit)
+    services.wake_jobs()
+    return receipts
 
 
 def _read(services: Services, reader: ReadsCallbacks, *, headers: Mapping[str, str], body: bytes) -> ProviderCallback:
@@ -79,9 +98,14 @@ def _read(services: Services, reader: ReadsCallbacks, *, headers: Mapping[str, s
     for text in (said.event_id, said.kind):
         if not _is_name(text):
             raise CallbackRefused("its event id or its type is no text that can be stored")
+    return _nameable(said)
+
+
+def _nameable(said: ProviderCallback) -> ProviderCallback:
+    """Return it without a name that cannot be stored: that names nothing of ours."""
     named = said.reference or said.entity
     known = named is not None and _is_name(named)
-    return said if known else replace(said, reference=None, entity=None)  # what cannot be stored names nothing of ours
+    return said if known else replace(said, reference=None, entity=None)
 
 
 def _is_name(text: str) -> bool:
@@ -89,7 +113,7 @@ def _is_name(text: str) -> bool:
 
 
 def _store(
-    transaction: Transaction, services: Services, said: ProviderCallback, *, provider: str, body: bytes
+    transaction: Transaction, services: Services, said: ProviderCallback, *, provider: str, body: bytes | None
 ) -> Receipt:
     now = services.now()
     named = said.reference or said.entity
@@ -108,7 +132,7 @@ def _store(
     )
     if not callbacks.insert_callback(transaction, callback, body=body):
         first = callbacks.body_of_event(transaction, provider=provider, event_id=said.event_id)
-        return Receipt.REPEATED if first in (None, body) else Receipt.DIFFERS
+        return Receipt.REPEATED if body is None or first in (None, body) else Receipt.DIFFERS
     oldest = new_id(CALLBACK, at=now - timedelta(days=BODY_KEPT_DAYS), entropy=bytes(10))
     callbacks.forget_bodies(transaction, before_id=CallbackId(oldest), limit=FORGOTTEN_AT_ONCE)
     if concerns:

@@ -26,6 +26,7 @@ from quittance.domain.errors import DeliveryNotFound, InvalidInput
 from quittance.domain.event import EVERYTHING, Event, EventKind, EventSelector
 from quittance.domain.ids import DELIVERY, EVENT, DeliveryId, EndpointId, EventId, MerchantId, PaymentId
 from quittance.domain.job import Job, JobKind
+from quittance.domain.payment import NoticeFormat
 from quittance.domain.webhook import payload
 from quittance.resolvers import audit
 from quittance.resolvers.attempts import test_payload
@@ -34,6 +35,7 @@ from quittance.resolvers.jobs import new_job
 from quittance.resolvers.payloads import NotConcerned
 from quittance.resolvers.services import Services
 from quittance.store import deliveries, endpoints, events, jobs, notify, settlements
+from quittance.store.notify import OwnAddress
 from quittance.store.transaction import Transaction
 
 FEED = "webhooks"
@@ -90,18 +92,18 @@ async def _interests(services: Services, page: Sequence[Event]) -> _Interests:
     return interests
 
 
-async def _addresses(services: Services, page: Sequence[Event]) -> Mapping[PaymentId, str]:
+async def _addresses(services: Services, page: Sequence[Event]) -> Mapping[PaymentId, OwnAddress]:
     payment_ids = {event.payment_id for event in page if event.payment_id is not None}
-    return await services.database.scan(lambda t: notify.notify_urls(t, sorted(payment_ids)))
+    return await services.database.scan(lambda t: notify.own_addresses(t, sorted(payment_ids)))
 
 
-def _targets(event: Event, interests: _Interests, addresses: Mapping[PaymentId, str]) -> Sequence[Target]:
+def _targets(event: Event, interests: _Interests, addresses: Mapping[PaymentId, OwnAddress]) -> Sequence[Target]:
     """Return who is told of an event; an endpoint is not of what was before it."""
     wanting = interests.get((event.merchant_id, event.kind), ())
     targets = [endpoint.target for endpoint in wanting if event.occurred_at >= endpoint.created_at]
     address = None if event.payment_id is None else addresses.get(event.payment_id)
-    if address is not None:
-        targets.append(notify_target(event.merchant_id, address))
+    if address is not None and (address.written_as is NoticeFormat.EVENTS or event.kind is EventKind.PAYMENT_SETTLED):
+        targets.append(notify_target(event.merchant_id, address.url))
     return targets
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from quittance.domain.access import Principal, Scope
 from quittance.domain.errors import (
+    CorrelationIdTaken,
     HoldNotSupported,
     IdempotencyConflict,
     InvoiceRejected,
@@ -25,13 +26,16 @@ from quittance.domain.payment import (
     Standing,
     may_advance,
 )
+from quittance.domain.policy import Merchant
 from quittance.providers.base import HoldsInvoices, Invoice, InvoiceRequest, ReceivingProvider
 from quittance.resolvers.invoice_outcomes import changed, fail_option, mark_unknown, record_invoice
 from quittance.resolvers.notify import check_notify_url
 from quittance.resolvers.orders import InvoiceOrder, article_of, check_order, payment_of, rails_of
 from quittance.resolvers.pace import next_check
+from quittance.resolvers.rates import read_priced, write_priced
+from quittance.resolvers.refund_addresses import check_refund_address
 from quittance.resolvers.services import Services
-from quittance.store import idempotency, merchants, options, payments, settlements
+from quittance.store import correlations, idempotency, merchants, options, payments, settlements
 from quittance.store.transaction import Transaction
 
 _POLL_S = 0.02
@@ -67,23 +71,41 @@ async def generate_invoice(services: Services, principal: Principal, order: Invo
     Raises:
         PermissionDenied: the key may not create payments.
         ArticleNotFound, ArticleHidden, InvalidAmount, InvalidInput, UnknownProvider, IdempotencyConflict,
-        ForbiddenAddress, HoldNotSupported: nothing made.
+        CorrelationIdTaken, RefundAddressRefused, PayeeUnavailable, ForbiddenAddress, HoldNotSupported,
+        RateUnavailable: nothing made.
         ProviderUnavailable: nobody was charged; the same key again is safe.
         InvoiceRejected, ProviderMisconfigured: the payment is in ERROR and can be retried.
         RateLimited: later.
     """
     merchant_id = principal.require(Scope.PAYMENTS_WRITE)
     check_order(order, services.rules)
-    check_notify_url(services, order.notify_url)
+    check_notify_url(services, order.notify_url, written_as=order.notify_format)
     await services.admit_mutation(principal)
+    if order.refund_address is not None:
+        await _check_refund_address(services, merchant_id, order)
     return await make_payment(services, merchant_id, order)
+
+
+async def _check_refund_address(services: Services, merchant_id: MerchantId, order: InvoiceOrder) -> None:
+    """Try the refund address of what would be a new payment; its owner is not asked again for one that stands."""
+
+    def query(transaction: Transaction) -> Payment | None:
+        key = order.idempotency_key
+        if key is not None and idempotency.OF_MERCHANTS.find(transaction, owner=merchant_id, key=key) is not None:
+            return None
+        return _draft(transaction, services, order, merchant_id, PaymentId(services.new_id(PAYMENT)))[0]
+
+    draft = await read_priced(services, query)
+    if draft is not None:
+        await check_refund_address(services, draft)
 
 
 async def make_payment(services: Services, merchant_id: MerchantId, order: InvoiceOrder) -> GeneratedInvoice:
     """Create a payment of an order that was checked; as ``generate_invoice``, for callers who have no key."""
     payment_id = PaymentId(services.new_id(PAYMENT))
-    plan = await services.database.write(
-        lambda transaction: _plan(transaction, services, order, merchant_id=merchant_id, payment_id=payment_id)
+    plan = await write_priced(
+        services,
+        lambda transaction: _plan(transaction, services, order, merchant_id=merchant_id, payment_id=payment_id),
     )
     standing = await finish(services, plan)
     return GeneratedInvoice(
@@ -96,6 +118,8 @@ async def make_payment(services: Services, merchant_id: MerchantId, order: Invoi
 
 async def retry_payment(services: Services, principal: Principal, payment_id: PaymentId) -> Payment:
     """Give a payment that failed or expired a new invoice; the old one stays as history and may still be paid.
+
+    It asks for the same amount as before: a price in a national currency was converted once, when it was first asked.
 
     Raises:
         PermissionDenied, PaymentNotFound, UnknownProvider, RateLimited: nothing changed.
@@ -129,13 +153,36 @@ def _plan(
             raise IdempotencyConflict(order.idempotency_key)
         if first.payment_id != payment_id:
             return Plan(payment_id=first.payment_id)
+    payment, rails, merchant = _draft(transaction, services, order, merchant_id, payment_id)
+    if payment.correlation_id is not None:
+        _claim_correlation_id(transaction, payment, payment.correlation_id, once=merchant.unique_correlation_ids)
+    return begin(transaction, services, payment, rails=rails)
+
+
+def _draft(
+    transaction: Transaction, services: Services, order: InvoiceOrder, merchant_id: MerchantId, payment_id: PaymentId
+) -> tuple[Payment, Sequence[ReceivingProvider], Merchant]:
+    """Return the payment that an order comes to, not stored yet, its rails, and whose it is."""
     merchant = merchants.merchant_by_id(transaction, merchant_id)
     if merchant is None:
         raise RuntimeError(f"key of an unknown merchant {merchant_id}")
     article = None if order.article_id is None else article_of(transaction, order.article_id, merchant_id)
     rails = rails_of(services, order, merchant)
     payment = payment_of(services, order, merchant=merchant, article=article, payment_id=payment_id, rails=rails)
-    return begin(transaction, services, payment, rails=rails)
+    return payment, rails, merchant
+
+
+def _claim_correlation_id(transaction: Transaction, payment: Payment, correlation_id: str, *, once: bool) -> None:
+    """Remember who had the id first, also where it may be used again: its merchant may change its mind.
+
+    Raises:
+        CorrelationIdTaken: another payment has it, and it is to be used ``once``.
+    """
+    first = correlations.claim_correlation_id(
+        transaction, merchant_id=payment.merchant_id, correlation_id=correlation_id, payment_id=payment.id
+    )
+    if once and first != payment.id:
+        raise CorrelationIdTaken(correlation_id, first)
 
 
 def begin(

@@ -62,6 +62,7 @@ class MerchantChange:
     name: str | None = None
     default_provider: str | None = None
     policy: PolicyChange = field(default_factory=PolicyChange)
+    unique_correlation_ids: bool | None = None
 
 
 async def ensure_bootstrap(services: Services, *, name: str, secret: str) -> ApiKey:
@@ -145,11 +146,13 @@ async def update_merchant(
         before = merchants.lock_merchant(transaction, merchant_id)
         if before is None:
             raise MerchantNotFound(merchant_id)
+        once = change.unique_correlation_ids
         after = replace(
             before,
             name=before.name if change.name is None else change.name,
             default_provider=change.default_provider or before.default_provider,
             policy=change.policy.of(before.policy),
+            unique_correlation_ids=before.unique_correlation_ids if once is None else once,
         )
         if after != before:
             merchants.update_merchant(transaction, after)
@@ -243,5 +246,6 @@ def _difference(before: Merchant, after: Merchant) -> str:
         ("under", before.policy.under, after.policy.under),
         ("underTolerancePpm", before.policy.under_tolerance_ppm, after.policy.under_tolerance_ppm),
         ("over", before.policy.over, after.policy.over),
+        ("uniqueCorrelationIds", before.unique_correlation_ids, after.unique_correlation_ids),
     ]
     return "; ".join(f"{name}: {old} -> {new}" for name, old, new in changes if old != new)

@@ -4,23 +4,34 @@ from dataclasses import replace
 
 from quittance.domain.access import Principal, Scope
 from quittance.domain.audit import AuditAction
+from quittance.domain.payment import NoticeFormat
 from quittance.domain.policy import Merchant
 from quittance.domain.secrets import check_overlap
 from quittance.domain.webhook import shown_secret
+from quittance.providers.base import Outgoing
 from quittance.resolvers import audit
 from quittance.resolvers.services import Services
 from quittance.store import merchants
 from quittance.store.transaction import Transaction
 
 
-def check_notify_url(services: Services, url: str | None) -> None:
+def check_notify_url(services: Services, url: str | None, *, written_as: NoticeFormat = NoticeFormat.EVENTS) -> None:
     """Accept no address, or the form of one that may be called.
 
     Raises:
         ForbiddenAddress: it says what to give instead.
     """
     if url is not None:
-        services.webhooks.outgoing.check(url)
+        caller_of(services, written_as).check(url)
+
+
+def caller_of(services: Services, written_as: NoticeFormat) -> Outgoing:
+    """Return what calls an address: the operator's own shop may live where no merchant's address may lead."""
+    if written_as is NoticeFormat.EVENTS:
+        return services.webhooks.outgoing
+    if services.webhooks.shop is None:
+        raise RuntimeError("this process was not given what calls a shop")
+    return services.webhooks.shop
 
 
 async def rotate_notify_secret(services: Services, principal: Principal, *, overlap_s: int) -> str:

@@ -5,13 +5,16 @@ import json
 from dataclasses import dataclass, field
 
 from quittance.domain.article import Article, ArticleStatus
+from quittance.domain.currency import is_currency
 from quittance.domain.errors import ArticleHidden, ArticleNotFound, HoldNotSupported, InvalidAmount, InvalidInput
 from quittance.domain.ids import ArticleId, MerchantId, PaymentId
-from quittance.domain.money import BTC_MSAT, COIN_SCALE, Money, msat
-from quittance.domain.payment import Payment, PaymentPurpose, PaymentStatus
+from quittance.domain.money import BTC_MSAT, COIN_SCALE, Asset, Money, msat
+from quittance.domain.payment import NoticeFormat, Payment, PaymentPurpose, PaymentStatus
 from quittance.domain.policy import Merchant
+from quittance.domain.rate import CombinedRate, convert
 from quittance.domain.text import is_storable
-from quittance.providers.base import HoldsInvoices, ReceivingProvider
+from quittance.providers.base import CountsCoarser, HoldsInvoices, ReceivingProvider
+from quittance.resolvers.rates import checked_fiat
 from quittance.resolvers.services import PaymentRules, Services
 from quittance.store import articles
 from quittance.store.transaction import Transaction
@@ -21,7 +24,9 @@ from quittance.store.transaction import Transaction
 class InvoiceOrder:
     """What the caller of ``generateInvoice`` asks for; None means that our default applies.
 
-    ``described_by`` is ours: the text that the invoice is bound to by its hash. No caller says it.
+    ``described_by`` is ours: the text that the invoice is bound to by its hash. So are ``notify_format``, what is
+    written to ``notify_url``, and ``converted_scale_max``: how many places a price may have that is converted. No
+    caller says them.
     """
 
     article_id: ArticleId | None = None
@@ -37,6 +42,8 @@ class InvoiceOrder:
     notify_url: str | None = field(default=None, repr=False)
     hold: bool = False
     described_by: str | None = None
+    notify_format: NoticeFormat = NoticeFormat.EVENTS
+    converted_scale_max: int | None = None
 
     def fingerprint(self) -> bytes:
         """Return a digest of everything but the key: equal for equal input."""
@@ -57,6 +64,8 @@ class InvoiceOrder:
             said.append({"notifyUrl": self.notify_url})
         if self.hold:
             said.append({"hold": True})
+        if self.notify_format is not NoticeFormat.EVENTS:
+            said.append({"notifyFormat": self.notify_format})
         return hashlib.sha256(json.dumps(said).encode()).digest()
 
 
@@ -134,8 +143,15 @@ def payment_of(
     payment_id: PaymentId,
     rails: list[ReceivingProvider],
 ) -> Payment:
+    """Return the payment that an order comes to; a price in a national currency is converted here, once.
+
+    Raises:
+        InvalidAmount: the price cannot be asked for on these rails.
+        RateUnavailable: it needs a rate, and none is known.
+    """
     now = services.now()
     purpose = order.purpose or (PaymentPurpose.ORDER if article is None else PaymentPurpose.VIEW)
+    price = _price(services, order, article=article, purpose=purpose, rails=rails)
     by_stranger = article is not None and order.described_by is not None  # at the article's address: they may claim it
     return Payment(
         id=payment_id,
@@ -145,7 +161,9 @@ def payment_of(
         status_reason=None,
         purpose=purpose,
         provider=rails[0].name,
-        amount=_price(services, order, article=article, purpose=purpose, rail=rails[0]),
+        amount=price.amount,
+        fiat_amount=price.fiat_amount,
+        rate=price.rate,
         received=None,
         article_id=None if article is None else article.id,
         description=order.description or (None if article is None else _cut(article.title, services.rules)),
@@ -159,6 +177,7 @@ def payment_of(
         notify_url=order.notify_url,
         hold=order.hold,
         described_by=order.described_by,
+        notify_format=order.notify_format,
     )
 
 
@@ -167,28 +186,61 @@ def _cut(title: str, rules: PaymentRules) -> str:
     return title.encode()[: rules.description_max].decode(errors="ignore")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Price:
+    """What a rail asks for; and what was meant by it, when that was said in a national currency."""
+
+    amount: Money
+    fiat_amount: Money | None = None
+    rate: CombinedRate | None = None
+
+
 def _price(
     services: Services,
     order: InvoiceOrder,
     *,
     article: Article | None,
     purpose: PaymentPurpose,
-    rail: ReceivingProvider,
-) -> Money:
+    rails: list[ReceivingProvider],
+) -> _Price:
     amount, upvote_min = order.amount, msat(services.rules.upvote_msat_min)
     if amount is None and article is not None:
         amount = upvote_min if purpose is PaymentPurpose.UPVOTE else article.price
     if amount is None:
         raise InvalidAmount("an amount is required when no article gives the price")
+    price = _on_rails(services, order, amount, rails)
+    if purpose is PaymentPurpose.UPVOTE:
+        if price.amount.asset.code != upvote_min.asset.code:
+            raise InvalidAmount(f"an upvote is paid in {upvote_min.asset.code}")
+        if price.amount.rescaled_exactly(upvote_min.asset).value < upvote_min.value:
+            raise InvalidAmount(f"an upvote pays at least {upvote_min.formatted}")
+    return price
+
+
+def _on_rails(services: Services, order: InvoiceOrder, amount: Money, rails: list[ReceivingProvider]) -> _Price:
+    """Return what the rails ask for: a currency that they take as it is, another one converted to what they take."""
+    rail, fiat, rate = rails[0], None, None
+    if is_currency(amount.asset.code):
+        fiat = amount = checked_fiat(amount)
+        if amount.asset.code != rail.asset.code and services.rates is not None:
+            rate = services.rates.current(rail.asset.code, amount.asset.code)
+            amount = convert(amount, rate, _finest(rails, order.converted_scale_max))
     if amount.asset.code != rail.asset.code:
         raise InvalidAmount(_needs_a_rate(amount, rail, said=order.amount is not None))
-    amount = check_amount(services, amount).rescaled_exactly(rail.asset)
-    if purpose is PaymentPurpose.UPVOTE:
-        if amount.asset.code != upvote_min.asset.code:
-            raise InvalidAmount(f"an upvote is paid in {upvote_min.asset.code}")
-        if amount.rescaled_exactly(upvote_min.asset).value < upvote_min.value:
-            raise InvalidAmount(f"an upvote pays at least {upvote_min.formatted}")
-    return amount
+    asked = check_amount(services, amount).rescaled_exactly(rail.asset)
+    for each in rails:
+        asked.rescaled_exactly(_unit_of(each))
+    return _Price(amount=asked, fiat_amount=fiat, rate=rate)
+
+
+def _finest(rails: list[ReceivingProvider], scale_max: int | None) -> Asset:
+    """Return the smallest unit that every rail can ask for, or a larger one where fewer places are wanted."""
+    coarsest = min((_unit_of(rail) for rail in rails), key=lambda unit: unit.scale)
+    return coarsest if scale_max is None else Asset(coarsest.code, min(coarsest.scale, scale_max))
+
+
+def _unit_of(rail: ReceivingProvider) -> Asset:
+    return rail.unit if isinstance(rail, CountsCoarser) else rail.asset
 
 
 def _needs_a_rate(amount: Money, rail: ReceivingProvider, *, said: bool) -> str:
@@ -209,7 +261,9 @@ def check_amount(services: Services, amount: Money) -> Money:
     """
     code = amount.asset.code
     rail = next((rail for rail in services.rails.values() if rail.asset.code == code), None)
-    most = services.rules.amount_max(code)
+    if rail is None and services.rates is not None and is_currency(code):
+        return checked_fiat(amount)  # its limit is that of the rail that it is converted for
+    most = None if rail is None else services.rules.amount_max(rail.asset)
     if rail is None or most is None:
         taken = " and ".join(sorted({rail.asset.code for rail in services.rails.values()}))
         raise InvalidAmount(

@@ -1,5 +1,6 @@
 """What readers and strangers buy: the view of an article, once each, and upvotes; and another try at either."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from quittance.domain.access import Principal, Scope
@@ -10,10 +11,13 @@ from quittance.domain.money import msat
 from quittance.domain.payment import Payment, PaymentPurpose, PaymentStatus
 from quittance.domain.policy import Merchant
 from quittance.domain.reader import Account
+from quittance.providers.base import ReceivingProvider
 from quittance.resolvers import invoices
 from quittance.resolvers.invoices import GeneratedInvoice, Plan
 from quittance.resolvers.orders import InvoiceOrder, article_of, check_order, payment_of, rails_of
 from quittance.resolvers.payments import is_payers
+from quittance.resolvers.rates import read_priced, write_priced
+from quittance.resolvers.refund_addresses import check_refund_address
 from quittance.resolvers.services import Services
 from quittance.store import idempotency, merchants, payments, readers
 from quittance.store.transaction import Transaction
@@ -39,6 +43,8 @@ async def generate_invoice(services: Services, principal: Principal, order: Invo
     await services.admit_asking(principal)
     payment_id = PaymentId(services.new_id(PAYMENT))
     article_id, account_id = order.article_id, principal.account_id
+    if order.refund_address is not None:
+        await _check_refund_address(services, order, account_id)
 
     def unit(transaction: Transaction) -> Plan:
         if account_id is None:
@@ -56,7 +62,7 @@ async def generate_invoice(services: Services, principal: Principal, order: Invo
             return Plan(payment_id=first)
         return _begin(transaction, services, order, account=account, payment_id=payment_id)
 
-    plan = await services.database.write(unit)
+    plan = await write_priced(services, unit)
     standing = await invoices.finish(services, plan)
     return GeneratedInvoice(
         payment=standing.payment,
@@ -95,6 +101,23 @@ async def retry_payment(
         return plan
 
     return (await invoices.finish(services, await services.database.write(unit))).payment
+
+
+async def _check_refund_address(services: Services, order: InvoiceOrder, account_id: AccountId | None) -> None:
+    """Try the refund address of what would be a new payment; its owner is not asked again for one that stands."""
+
+    def query(transaction: Transaction) -> Payment | None:
+        article_id, key = order.article_id or ArticleId(""), order.idempotency_key
+        if account_id is not None:
+            if order.purpose is not PaymentPurpose.UPVOTE and own_view_id(transaction, article_id, account_id):
+                return None
+            if key is not None and idempotency.OF_READERS.find(transaction, owner=account_id, key=key) is not None:
+                return None
+        return _draft(transaction, services, order, PaymentId(services.new_id(PAYMENT)))[0]
+
+    draft = await read_priced(services, query)
+    if draft is not None:
+        await check_refund_address(services, draft)
 
 
 def own_view(transaction: Transaction, article_id: ArticleId, account_id: AccountId) -> Payment | None:
@@ -155,6 +178,19 @@ def _begin(
     account: Account | None,
     payment_id: PaymentId,
 ) -> Plan:
+    payment, rails = _draft(transaction, services, order, payment_id)
+    if account is None:
+        payment = replace(payment, viewer=payment_id)
+    else:
+        memo = f"User '{account.username}' | ArticleId {payment.article_id}"
+        payment = replace(payment, viewer=account.id, description=memo)
+    return invoices.begin(transaction, services, payment, rails=rails)
+
+
+def _draft(
+    transaction: Transaction, services: Services, order: InvoiceOrder, payment_id: PaymentId
+) -> tuple[Payment, Sequence[ReceivingProvider]]:
+    """Return the payment that an order comes to, not stored yet and for nobody in particular, and its rails."""
     article = article_of(transaction, order.article_id or ArticleId(""), None)
     merchant = _merchant(transaction, article.merchant_id)
     chosen = _rail(services, order, merchant=merchant, article=article)
@@ -162,12 +198,7 @@ def _begin(
         raise InvalidInput("provider", f"this article is sold on {chosen!r}; leave the provider out")
     rails = rails_of(services, replace(order, provider=chosen), merchant)
     payment = payment_of(services, order, merchant=merchant, article=article, payment_id=payment_id, rails=rails)
-    if account is None:
-        payment = replace(payment, viewer=payment_id)
-    else:
-        memo = f"User '{account.username}' | ArticleId {article.id}"
-        payment = replace(payment, viewer=account.id, description=memo)
-    return invoices.begin(transaction, services, payment, rails=rails)
+    return payment, rails
 
 
 def _rail(services: Services, order: InvoiceOrder, *, merchant: Merchant, article: Article) -> str:

@@ -27,7 +27,7 @@ from quittance.domain.transfer import (
 )
 from quittance.providers.base import SendingProvider
 from quittance.resolvers.audit import record
-from quittance.resolvers.payees import check_reachable, checked, named_amount
+from quittance.resolvers.payees import check_reachable, checked, named_amount, whole_units
 from quittance.resolvers.services import Services
 from quittance.resolvers.transfer_requests import begin_transfer
 from quittance.resolvers.transfers import KeyUse, TransferOrder, check_texts, found_again, set_aside
@@ -109,16 +109,18 @@ def begin_refund(
     first = found_again(transaction, use)
     if first is not None:
         return first, False
-    payer = _paying_rail(services, payment)
+    payer = refunding_rail(services, payment)
+    if payer is None:
+        raise CannotPayFrom(payment.provider)
     destination = read_destination(order.destination or payment.refund_address or "")
     check_reachable(payer, destination)
     refund_totals.owe_back(transaction, payment.id, received=_received(payment).value, more=0)
     total = refund_totals.totals_of(transaction, [payment.id])[0]
     wanted = _wanted(payer, order, destination)
     share = (
-        _share(services, payment, total, wanted, fee_from_amount=order.fee_from_amount)
+        _share(services, payer, payment, total, wanted, fee_from_amount=order.fee_from_amount)
         if reason is RefundReason.REQUESTED
-        else _owed_share(services, payment, total, wanted)
+        else _owed_share(services, payer, payment, total, wanted)
     )
     asked = TransferOrder(
         id=TransferId(services.new_id(REFUND)),
@@ -145,19 +147,13 @@ def _received(payment: Payment) -> Money:
     return payment.received or Money(0, payment.amount.asset)
 
 
-def _paying_rail(services: Services, payment: Payment) -> SendingProvider:
-    """Return what pays a refund: the rail of the payment, else another that pays the same asset.
-
-    Raises:
-        CannotPayFrom: there is none.
-    """
+def refunding_rail(services: Services, payment: Payment) -> SendingProvider | None:
+    """Return what pays a refund: the rail of the payment, else another that pays the same asset; None without any."""
     own = services.payers.get(payment.provider)
     if own is not None:
         return own
-    others = [payer for payer in services.payers.values() if payer.asset == payment.amount.asset]
-    if not others:
-        raise CannotPayFrom(payment.provider)
-    return others[0]
+    others = (payer for payer in services.payers.values() if payer.asset == payment.amount.asset)
+    return next(others, None)
 
 
 def _wanted(payer: SendingProvider, order: RefundOrder, destination: Destination) -> Money | None:
@@ -173,7 +169,13 @@ def _wanted(payer: SendingProvider, order: RefundOrder, destination: Destination
 
 
 def _share(
-    services: Services, payment: Payment, total: RefundTotal, wanted: Money | None, *, fee_from_amount: bool
+    services: Services,
+    payer: SendingProvider,
+    payment: Payment,
+    total: RefundTotal,
+    wanted: Money | None,
+    *,
+    fee_from_amount: bool,
 ) -> _Share:
     """Make up a refund that the merchant asks for.
 
@@ -182,12 +184,12 @@ def _share(
     """
     asset, rule = payment.amount.asset, services.transfers.fee
     left = _received(payment).value - total.refunded
-    gross = left if wanted is None else wanted.value
+    gross = whole_units(payer, left) if wanted is None else wanted.value
     if left <= 0:
         raise NothingToRefund
     if gross > left:
         raise RefundTooLarge(Money(left, asset))
-    amount = most_payable(gross, rule) if fee_from_amount else gross
+    amount = whole_units(payer, most_payable(gross, rule)) if fee_from_amount else gross
     if amount <= 0:
         raise InvalidAmount("the way would cost more than the refund is worth")
     fee_max = fee_max_of(amount, rule)
@@ -195,7 +197,9 @@ def _share(
     return _Share(amount=Money(amount, asset), fee_max=Money(fee_max, asset), from_refundable=Money(owed, asset))
 
 
-def _owed_share(services: Services, payment: Payment, total: RefundTotal, wanted: Money | None) -> _Share:
+def _owed_share(
+    services: Services, payer: SendingProvider, payment: Payment, total: RefundTotal, wanted: Money | None
+) -> _Share:
     """Make up a refund of what is owed to the payer. The way is paid out of it: who pays too much on purpose, or
     claims it in crumbs, does so at their own cost.
 
@@ -205,7 +209,7 @@ def _owed_share(services: Services, payment: Payment, total: RefundTotal, wanted
     asset, rule = payment.amount.asset, services.transfers.fee
     if total.refundable <= 0:
         raise NothingToRefund
-    amount = most_payable(total.refundable, rule) if wanted is None else wanted.value
+    amount = whole_units(payer, most_payable(total.refundable, rule)) if wanted is None else wanted.value
     if amount < services.transfers.payout_msat_min:
         raise InvalidAmount("what is owed is no more than the way may cost; it stays owed")
     fee_max = fee_max_of(amount, rule)

@@ -2,22 +2,24 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from quittance.domain.access import Principal
+from quittance.domain.currency import is_currency
 from quittance.domain.errors import UnknownProvider
 from quittance.domain.ids import ENTROPY_BYTES, IdSequence, PaymentId
-from quittance.domain.money import BTC_MSAT, LTC_LITOSHI, Money, msat
+from quittance.domain.money import BTC_MSAT, LTC_LITOSHI, Asset, Money, msat
 from quittance.domain.outgoing_errors import CannotPayFrom
 from quittance.domain.payment import Standing
 from quittance.domain.secrets import SecretDeriver
 from quittance.domain.transfer import FeeRule
 from quittance.providers.base import Outgoing, ProviderHealth, ReadsCallbacks, ReceivingProvider, SendingProvider
 from quittance.providers.payees import PayeeDirectory
-from quittance.providers.rates.base import RateSource
+from quittance.providers.rates.board import RateBoard
+from quittance.providers.subscriptions import ManagesCallbacks
 from quittance.resolvers.payloads import PayloadRenderer
 from quittance.store.database import Database
 
@@ -28,6 +30,7 @@ class PaymentRules:
 
     amount_msat_max: int = 100_000_000_000
     amount_litoshi_max: int = 10_000_000_000
+    amount_minor_max: int = 10_000_000
     upvote_msat_min: int = 1_000_000
     expires_in_s_default: int = 3_600
     expires_in_s_max: int = 30 * 86_400
@@ -42,14 +45,17 @@ class PaymentRules:
     hold_check_s: int = 5
     hold_s_max: int = 3_600
     job_claim_s: int = 60
+    refund_address_check: bool = True
 
-    def amount_max(self, asset_code: str) -> Money | None:
+    def amount_max(self, asset: Asset) -> Money | None:
         """Return the largest payment in an asset; None for one that nothing may be asked in."""
+        if is_currency(asset.code):
+            return Money(self.amount_minor_max, asset)
         of_asset = {
             BTC_MSAT.code: msat(self.amount_msat_max),
             LTC_LITOSHI.code: Money(self.amount_litoshi_max, LTC_LITOSHI),
         }
-        return of_asset.get(asset_code)
+        return of_asset.get(asset.code)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +81,23 @@ class TransferRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookTools:
-    """What telling merchants takes."""
+    """What telling merchants takes. ``shop`` calls the one address that the operator set for the shop's door."""
 
     outgoing: Outgoing
     payloads: PayloadRenderer
+    shop: Outgoing | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackTools:
+    """What a provider takes whose webhooks we manage. ``reader`` makes what reads its callbacks with these secrets.
+
+    ``secrets`` are those that the operator set: accepted beside ours.
+    """
+
+    manager: ManagesCallbacks
+    reader: Callable[[Sequence[bytes]], ReadsCallbacks]
+    secrets: Sequence[bytes] = field(default=(), repr=False)
 
 
 MUTATION_BUDGET = "mutations"
@@ -103,12 +122,15 @@ class Limiter(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Services:
-    """The store, the rails, the clock and the rules. ``wake_jobs`` says that a job may have fallen due."""
+    """The store, the rails, the clock and the rules. ``wake_jobs`` says that a job may have fallen due.
+
+    Without ``rates`` nothing can be priced in a national currency, but on a rail that takes it.
+    """
 
     database: Database
     rails: Mapping[str, ReceivingProvider]
     default_provider: str
-    rates: RateSource | None
+    rates: RateBoard | None
     now: Callable[[], datetime]
     derive: SecretDeriver
     limiter: Limiter
@@ -118,6 +140,7 @@ class Services:
     transfers: TransferRules = field(default_factory=TransferRules)
     payers: Mapping[str, SendingProvider] = field(default_factory=dict)
     callbacks: Mapping[str, ReadsCallbacks] = field(default_factory=dict)
+    callback_tools: Mapping[str, CallbackTools] = field(default_factory=dict)
     webhook_tools: WebhookTools | None = None
     payee_directory: PayeeDirectory | None = None
     wake_jobs: Callable[[], None] = lambda: None
@@ -148,6 +171,10 @@ class Services:
         """Return the page on which a person pays, and reads what was bought; without the secret it opens nothing."""
         page = f"{self.public_url}/pay/{payment_id}"
         return page if client_secret is None else f"{page}?client_secret={client_secret}"
+
+    def callback_url(self, provider: str) -> str:
+        """Return our door for what this provider tells."""
+        return f"{self.public_url}/callbacks/{provider}"
 
     async def admit_mutation(self, principal: Principal) -> None:
         """Count one mutation of this caller.

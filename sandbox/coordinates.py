@@ -8,6 +8,7 @@ from typing import Final
 
 from quittance.sandbox.files import write_private
 
+PRICES_PATH: Final = "/api/v3"
 _FILE: Final = "rails.json"
 
 
@@ -74,6 +75,11 @@ class SandboxCoordinates:
     lnd_ltc: LndCoordinates
     strike: StrikeCoordinates
     prices_url: str
+
+    @property
+    def prices_root(self) -> str:
+        """Where every price source listens; the address in ``prices_url`` is CoinGecko's, with its path."""
+        return self.prices_url.removesuffix(PRICES_PATH)
 
     @classmethod
     def load(cls, directory: Path) -> "SandboxCoordinates":

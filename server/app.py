@@ -18,14 +18,16 @@ from quittance.gql.execution import Executor
 from quittance.gql.hub import Hub
 from quittance.gql.limits import DocumentLimits, TransportLimits
 from quittance.gql.schema import core_schema, schema
+from quittance.resolvers.shop_orders import ShopTerms
 from quittance.server import demo
 from quittance.server.greeting import greet
 from quittance.server.http.addresses import client_address_behind
-from quittance.server.http.callbacks import callback_routes
+from quittance.server.http.callbacks import CallbackDoor, callback_door, callback_routes
 from quittance.server.http.checkout import checkout_routes
 from quittance.server.http.door import DoorSettings
 from quittance.server.http.graphql import graphql_routes
 from quittance.server.http.health import health_routes
+from quittance.server.http.lnpay import LnpayDoor, lnpay_routes
 from quittance.server.http.lnurl_auth import lnurl_auth_routes
 from quittance.server.http.observed import Observed
 from quittance.server.http.pages import asset_routes
@@ -34,8 +36,8 @@ from quittance.server.http.playground import playground
 from quittance.server.http.withdrawals import withdrawal_routes
 from quittance.server.logs import configure_logs
 from quittance.server.metrics import EventMetrics
-from quittance.server.runtime import StartRefused, open_runtime
-from quittance.server.settings import Settings, load_settings
+from quittance.server.runtime import Runtime, StartRefused, open_runtime
+from quittance.server.settings import LNPAY, Settings, load_settings
 from quittance.server.trusted import load_trusted_documents
 
 SWITCH_INTERVAL_S = 0.0005
@@ -65,12 +67,14 @@ def create_app(settings: Settings) -> FastAPI:
             door = _door_settings(settings, prepared, limits)
             graphql = graphql_routes(executor=executor, hub=hub, access=runtime.access, settings=door)
             app.state.doors = {route.path: route.endpoint for route in graphql if isinstance(route, Route)}
+            callbacks = callback_door(runtime.services, door, registry)
             app.router.routes.extend(
                 [
                     *graphql,
                     *checkout_routes(runtime.services, door.client_address),
                     *payee_routes(runtime.services, door.client_address),
-                    *callback_routes(runtime.services, door, registry),
+                    *callback_routes(callbacks),
+                    *_lnpay_routes(runtime, door, callbacks),
                     *lnurl_auth_routes(runtime.services, door.client_address),
                     *withdrawal_routes(runtime.services, door.client_address),
                     *asset_routes(),
@@ -136,6 +140,27 @@ def tune_interpreter() -> None:
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+
+
+def _lnpay_routes(runtime: Runtime, door: DoorSettings, callbacks: CallbackDoor) -> list[Route]:
+    settings = runtime.settings
+    if LNPAY not in settings.doors:
+        return []
+    terms = ShopTerms(
+        currency=settings.lnpay_currency,
+        notice_url=settings.lnpay_shop_url,
+        expires_in_s=settings.lnpay_expires_in_s,
+    )
+    return lnpay_routes(
+        LnpayDoor(
+            services=runtime.services,
+            settings=door,
+            access=runtime.access,
+            callbacks=callbacks,
+            terms=terms,
+            requires_key=settings.lnpay_require_key,
+        )
+    )
 
 
 def _executor(settings: Settings) -> Executor:

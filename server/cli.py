@@ -11,6 +11,7 @@ import typer
 from quittance.server.cli_jobs import jobs_app
 from quittance.server.cli_merchants import keys_app, merchants_app
 from quittance.server.cli_offline import EXIT_FAILED, DatabaseUrl, fail
+from quittance.server.cli_provider_webhooks import provider_webhooks_app
 from quittance.server.cli_reports import add_reports
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ sandbox_app = typer.Typer(help="Remote control of a running server's sandbox rai
 app.add_typer(merchants_app, name="merchants")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(keys_app, name="keys")
+app.add_typer(provider_webhooks_app, name="provider-webhooks")
 app.add_typer(schema_app, name="schema")
 app.add_typer(sandbox_app, name="sandbox")
 add_reports(app)

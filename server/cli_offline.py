@@ -35,3 +35,16 @@ def offline(database_url: str | None, use_case: "Callable[[Services], Awaitable[
         return asyncio.run(with_services(load_settings(database_url=database_url), use_case))
     except (QuittanceError, StartRefused) as error:
         fail(str(error))
+
+
+def with_rails(database_url: str | None, use_case: "Callable[[Services], Awaitable[T]]") -> T:
+    """Run a use case on the database and the rails that are set; an expected error ends the command."""
+    from quittance.domain.errors import QuittanceError
+    from quittance.server.offline import with_runtime
+    from quittance.server.runtime import StartRefused
+    from quittance.server.settings import load_settings
+
+    try:
+        return asyncio.run(with_runtime(load_settings(database_url=database_url), use_case))
+    except (QuittanceError, StartRefused) as error:
+        fail(str(error))

@@ -1,4 +1,4 @@
-"""Use cases for commands that need the database and nothing else."""
+"""Use cases for commands: on the database and nothing else, or with the rails."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from quittance.domain.ids import EVENT, new_id
+from quittance.resolvers.merchants import ensure_first_merchant
 from quittance.resolvers.services import Services
 from quittance.sandbox.clock import SandboxClock
 from quittance.server.limiter import MinuteLimiter
-from quittance.server.runtime import telling_of_the_database
+from quittance.server.runtime import open_runtime, telling_of_the_database
 from quittance.server.secret_key import load_deriver
 from quittance.server.settings import Settings
 from quittance.store.database import open_database
@@ -41,6 +42,15 @@ async def with_services(settings: Settings, use_case: Callable[[Services], Await
         )
     finally:
         await database.close()
+
+
+async def with_runtime(settings: Settings, use_case: Callable[[Services], Awaitable[T]]) -> T:
+    """Run one use case with the rails too, as the operator: there is a first merchant, whose log tells of it."""
+    with telling_of_the_database():
+        await upgrade_from_loop(settings.database_url)
+    async with open_runtime(settings, loops=False) as runtime:
+        await ensure_first_merchant(runtime.services, name=settings.merchant_name)
+        return await use_case(runtime.services)
 
 
 def _clock(settings: Settings) -> Callable[[], datetime]:

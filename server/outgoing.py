@@ -16,16 +16,20 @@ _CONNECT_TIMEOUT_S_MAX: Final = 5.0
 
 
 class OutgoingOnDemand:
-    """Implements ``quittance.providers.base.Outgoing``; its HTTP library is loaded when an address is first given."""
+    """Implements ``quittance.providers.base.Outgoing``; its HTTP library is loaded when an address is first given.
 
-    def __init__(self, settings: Settings) -> None:
+    ``anywhere``: private networks and plain HTTP too. Only for addresses that the operator set, never a user's.
+    """
+
+    def __init__(self, settings: Settings, *, anywhere: bool = False) -> None:
         self._settings = settings
+        self._anywhere = anywhere
         self._client: OutgoingClient | None = None
 
     def check(self, url: str) -> None:
         from quittance.providers.outgoing import check_url
 
-        check_url(url, rules=outgoing_rules(self._settings))
+        check_url(url, rules=self._rules())
 
     async def get(self, url: str, *, headers: Mapping[str, str], body_bytes_max: int | None = None) -> OutgoingAnswer:
         return await self._opened().get(url, headers=headers, body_bytes_max=body_bytes_max)
@@ -37,8 +41,11 @@ class OutgoingOnDemand:
         if self._client is None:
             from quittance.providers.outgoing import OutgoingClient
 
-            self._client = OutgoingClient(outgoing_rules(self._settings))
+            self._client = OutgoingClient(self._rules())
         return self._client
+
+    def _rules(self) -> "OutgoingRules":
+        return outgoing_rules(self._settings, anywhere=self._anywhere)
 
     async def aclose(self) -> None:
         if self._client is not None:
@@ -53,11 +60,13 @@ def payee_directory(
     return LnurlDirectory(outgoing, prefix=BITCOIN.prefixes[network], now=now, timeout_s=timeout_s)
 
 
-def outgoing_rules(settings: Settings) -> "OutgoingRules":
+def outgoing_rules(settings: Settings, *, anywhere: bool = False) -> "OutgoingRules":
     """Return the rules that the settings make; in sandbox mode receivers may listen on this machine."""
-    from quittance.providers.outgoing import LOOPBACK, OutgoingRules
+    from quittance.providers.outgoing import EVERYWHERE, LOOPBACK, OutgoingRules
 
     networks = (*settings.outgoing_private_networks, *(LOOPBACK if settings.sandbox else ()))
+    if anywhere:
+        networks = EVERYWHERE
     return OutgoingRules(
         private_networks=networks,
         plain_http=bool(networks),

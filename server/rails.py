@@ -1,8 +1,9 @@
 """The rails of one process: which nodes are set, or the sandbox's, and what opens each kind."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +15,21 @@ from quittance.providers.lnd.channel import LndConnection, open_channel
 from quittance.providers.lnd.currencies import BITCOIN, LITECOIN, Currency
 from quittance.providers.lnd.payer import LndPayer
 from quittance.providers.lnd.provider import LndProvider
+from quittance.providers.rates.base import RateSource
+from quittance.resolvers.services import CallbackTools
 from quittance.sandbox.coordinates import ClnCoordinates, LndCoordinates, SandboxCoordinates
 from quittance.server.settings import Settings
+from quittance.store.database import Database
 
 if TYPE_CHECKING:
     import httpx
 
+    from quittance.server.strike import StrikeRail
+
 LND = "lnd"
 LND_LTC = "lnd-ltc"
 CLN = "cln"
+STRIKE = "strike"
 CURRENCIES: Mapping[str, Currency] = {LND: BITCOIN, LND_LTC: LITECOIN}
 
 
@@ -31,12 +38,21 @@ class Rails:
     """What is open, by the rail's name. Only what may pay holds a credential that spends."""
 
     receiving: dict[str, ReceivingProvider] = field(default_factory=dict)
+    callback_tools: dict[str, CallbackTools] = field(default_factory=dict)
+    rate_sources: list[RateSource] = field(default_factory=list)
     feeds: dict[str, SettlementFeed] = field(default_factory=dict)
     paying: dict[str, SendingProvider] = field(default_factory=dict)
 
 
-def open_rails(settings: Settings, coordinates: SandboxCoordinates | None, stack: AsyncExitStack) -> Rails:
-    """Open every node that is set, or those of the sandbox; ``stack`` closes them.
+def open_rails(
+    settings: Settings,
+    coordinates: SandboxCoordinates | None,
+    stack: AsyncExitStack,
+    *,
+    database: Database,
+    now: Callable[[], datetime],
+) -> Rails:
+    """Open every node and account that is set, or those of the sandbox; ``stack`` closes them.
 
     Raises:
         ProviderMisconfigured, OSError: what is set cannot be used.
@@ -45,7 +61,19 @@ def open_rails(settings: Settings, coordinates: SandboxCoordinates | None, stack
     _open_lnd(rails, LND, _lnd(settings, coordinates), settings, stack)
     _open_lnd(rails, LND_LTC, _lnd_ltc(settings, coordinates), settings, stack)
     _open_cln(rails, _cln(settings, coordinates), settings, stack)
+    if settings.strike_api_key is not None or coordinates is not None:
+        from quittance.server.strike import open_strike
+
+        _add_strike(rails, open_strike(settings, coordinates, stack, database=database, now=now))
     return rails
+
+
+def _add_strike(rails: Rails, strike: "StrikeRail") -> None:
+    rails.receiving[STRIKE] = rails.feeds[STRIKE] = strike.provider
+    rails.callback_tools[STRIKE] = strike.callback_tools
+    rails.rate_sources.append(strike.ticker)
+    if strike.payer is not None:
+        rails.paying[STRIKE] = strike.payer
 
 
 def bitcoin_network(settings: Settings, coordinates: SandboxCoordinates | None) -> str:

@@ -22,7 +22,6 @@ from quittance.domain.webhook import read_secrets
 from quittance.gql.limits import DocumentLimits
 from quittance.providers.base import ProviderHealth, ReadsCallbacks, ReceivingProvider, SettlementFeed
 from quittance.providers.hints import SignedHints
-from quittance.providers.rates.base import RateSource
 from quittance.resolvers.services import (
     ACCOUNT_BUDGET,
     ACCOUNTS_BY_CALLER_BUDGET,
@@ -44,6 +43,7 @@ from quittance.server.limiter import MinuteLimiter
 from quittance.server.outgoing import OutgoingOnDemand, payee_directory
 from quittance.server.payloads import GraphQLPayloads
 from quittance.server.rails import LND, Rails, bitcoin_network, open_rails
+from quittance.server.rates import RateSourcesOnDemand, rate_board
 from quittance.server.secret_key import SecretKeyDamaged, load_deriver
 from quittance.server.settings import PREFIX, Settings
 from quittance.store import instance, jobs, leases, merchants, options, readers
@@ -61,7 +61,6 @@ log = structlog.get_logger("quittance.runtime")
 
 KEY_USE_FLUSH_S = 30.0
 NETWORK_CHECK_S = 3.0
-HTTP_TIMEOUT_S = 10.0
 
 
 class StartRefused(Exception):
@@ -109,30 +108,25 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
     async with AsyncExitStack() as stack:
         clock, sandbox, coordinates = await _open_sandbox(settings, stack)
         database = await _open_database(settings, stack, now=clock)
-        rails = _open_rails(settings, coordinates, stack)
+        rails = _open_rails(settings, coordinates, stack, database=database, now=clock)
         await _check_networks(rails.receiving)
+        sources = RateSourcesOnDemand(settings, coordinates, now=clock, more=rails.rate_sources)
+        stack.push_async_callback(sources.aclose)
         services = Services(
             database=database,
             rails=rails.receiving,
             default_provider=settings.default_rail,
-            rates=await _open_rates(stack, coordinates),
+            rates=rate_board(sources, settings, now=clock),
             now=clock,
             derive=_deriver(settings),
             limiter=_limiter(settings),
             public_url=settings.base_url,
             rules=_rules(settings),
-            transfers=TransferRules(
-                fee=FeeRule(ppm=settings.transfer_fee_ppm, msat_min=settings.transfer_fee_msat_min),
-                payout_msat_min=settings.payout_msat_min,
-                reader_open_max=settings.reader_payouts_open_max,
-                merchant_open_max=settings.merchant_transfers_open_max,
-                refunds_of_payment_max=settings.refunds_of_payment_max,
-                withdrawal_s_default=settings.withdrawal_s_default,
-                withdrawal_s_max=settings.withdrawal_s_max,
-            ),
+            transfers=_transfer_rules(settings),
             readers=ReaderRules(challenge_s=settings.login_challenge_s, session_s=settings.session_s),
             payers=rails.paying,
             callbacks=_callbacks(settings),
+            callback_tools=rails.callback_tools,
         )
         with telling_of_the_database():
             await _check_secret_key(services)
@@ -140,8 +134,9 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
         await broker.start()
         stack.push_async_callback(broker.stop)
         access = ServerAccess(services, broker, key_used=(uses := _KeyUses(services)).add)
-        outgoing = OutgoingOnDemand(settings)
+        outgoing, to_shop = OutgoingOnDemand(settings), OutgoingOnDemand(settings, anywhere=True)
         stack.push_async_callback(outgoing.aclose)
+        stack.push_async_callback(to_shop.aclose)
         working = runners(services, webhooks_per_second=settings.webhooks_per_second)
 
         def wake_jobs() -> None:
@@ -152,6 +147,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
         services.webhook_tools = WebhookTools(
             outgoing=outgoing,
             payloads=GraphQLPayloads(access, limits=DocumentLimits()),
+            shop=to_shop,
         )
         network = bitcoin_network(settings, coordinates)
         services.payee_directory = payee_directory(outgoing, settings, network=network, now=clock)
@@ -167,6 +163,8 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
         )
         broker.listen(lambda _: runtime.fan_out.wake.set())
         own = [for_ever("key_uses", uses.flush)]
+        if services.rates is not None:
+            own.append(for_ever("rates", services.rates.run))
         if sandbox is not None:
             own.append(for_ever("sandbox", sandbox.take_over))
         await stack.enter_async_context(_running(own))
@@ -242,16 +240,24 @@ async def _release_claims_if_alone(database: Database, lock: IO[str]) -> None:
     fcntl.flock(lock, fcntl.LOCK_SH)
 
 
-def _open_rails(settings: Settings, coordinates: SandboxCoordinates | None, stack: AsyncExitStack) -> Rails:
+def _open_rails(
+    settings: Settings,
+    coordinates: SandboxCoordinates | None,
+    stack: AsyncExitStack,
+    *,
+    database: Database,
+    now: Callable[[], datetime],
+) -> Rails:
     try:
-        rails = open_rails(settings, coordinates, stack)
+        rails = open_rails(settings, coordinates, stack, database=database, now=now)
     except ProviderMisconfigured as error:
         raise StartRefused(error.message) from None
     except OSError as error:
         raise StartRefused(f"{error.filename}: {error.strerror}") from None
     if not rails.receiving:
         raise StartRefused(
-            "no rail is set: set QUITTANCE_LND_ADDRESS or QUITTANCE_CLN_URL, or QUITTANCE_SANDBOX=true to try it out"
+            "no rail is set: set QUITTANCE_LND_ADDRESS, QUITTANCE_CLN_URL or QUITTANCE_STRIKE_API_KEY, or "
+            "QUITTANCE_SANDBOX=true to try it out"
         )
     return rails
 
@@ -287,18 +293,6 @@ async def _health_in_time(rail: ReceivingProvider) -> ProviderHealth | None:
         return None
 
 
-async def _open_rates(stack: AsyncExitStack, coordinates: SandboxCoordinates | None) -> RateSource | None:
-    if coordinates is None:
-        return None
-    import httpx
-
-    from quittance.providers.rates.coingecko import CoinGecko
-
-    client = httpx.AsyncClient(base_url=coordinates.prices_url, timeout=HTTP_TIMEOUT_S, trust_env=False)
-    await stack.enter_async_context(client)
-    return CoinGecko(client)
-
-
 async def _check_secret_key(services: Services) -> None:
     """Refuse a secret key other than the one this database's client secrets were made with."""
     fingerprint = services.derive.fingerprint()
@@ -329,14 +323,28 @@ def _rules(settings: Settings) -> PaymentRules:
     return PaymentRules(
         amount_msat_max=settings.amount_msat_max,
         amount_litoshi_max=settings.amount_litoshi_max,
+        amount_minor_max=settings.amount_minor_max,
         upvote_msat_min=settings.upvote_msat_min,
         payee_msat_min=settings.payee_msat_min,
         payee_expires_in_s=settings.payee_expires_in_s,
         expires_in_s_default=settings.expires_in_s_default,
         expires_in_s_max=settings.expires_in_s_max,
         hold_s_max=settings.hold_s_max,
+        refund_address_check=settings.refund_address_check,
         claim_s=3 * int(settings.lnd_timeout_s) + 5,  # making an invoice takes three calls at most
         wait_for_invoice_s=3 * int(settings.lnd_timeout_s) + 10,
+    )
+
+
+def _transfer_rules(settings: Settings) -> TransferRules:
+    return TransferRules(
+        fee=FeeRule(ppm=settings.transfer_fee_ppm, msat_min=settings.transfer_fee_msat_min),
+        payout_msat_min=settings.payout_msat_min,
+        reader_open_max=settings.reader_payouts_open_max,
+        merchant_open_max=settings.merchant_transfers_open_max,
+        refunds_of_payment_max=settings.refunds_of_payment_max,
+        withdrawal_s_default=settings.withdrawal_s_default,
+        withdrawal_s_max=settings.withdrawal_s_max,
     )
 
 

@@ -1,11 +1,12 @@
 """Settings: read once from ``QUITTANCE_…`` variables or ``.env``, checked, and handed down."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from quittance.domain.currency import is_currency
 from quittance.domain.secrets import SECRET_KEY_BYTES_MIN
 from quittance.domain.webhook import read_secrets
 from quittance.resolvers.merchants import KEY_LENGTH_MIN
@@ -16,7 +17,10 @@ Network = Literal["mainnet", "testnet", "testnet4", "signet", "simnet", "regtest
 LitecoinNetwork = Literal["mainnet", "testnet", "regtest"]
 ClnNetwork = Literal["mainnet", "testnet", "testnet4", "signet", "regtest"]
 StrikeCurrency = Literal["BTC", "USD", "EUR", "GBP", "AUD", "USDT"]
-STRIKE_URL = "https://api.strike.me"
+RateSourceName = Literal["coingecko", "kraken", "coinbase"]
+_RATE_SOURCES: tuple[RateSourceName, ...] = ("coingecko", "kraken", "coinbase")
+LNPAY: Final = "lnpay"
+_DOORS: Final = frozenset({LNPAY})
 Positive = Annotated[int, Field(gt=0)]
 _NODES = (  # where a node is found, the files that it needs, and those that add to it
     ("lnd_address", ("lnd_tls_cert_path", "lnd_macaroon_path"), ("lnd_spend_macaroon_path",)),
@@ -112,11 +116,32 @@ class Settings(BaseSettings):
     strike_currency: StrikeCurrency = Field("BTC", description="What invoices of that account are made in.")
     strike_network: Network = Field("mainnet", description="The network that its invoices must be of.")
     strike_poll_s: float = Field(5.0, ge=1, le=600, description="How often Strike is asked what its notices missed.")
+    # prices in national currencies
+    rates_sources: Annotated[list[RateSourceName], NoDecode] = Field(
+        default_factory=lambda: list(_RATE_SOURCES), description="Who is asked for exchange rates, "
+        "comma separated, once a price in a national currency was asked for; empty refuses such prices. The sandbox "
+        "has its own."
+    )  # fmt: skip
+    rates_sources_min: Positive = Field(2, description="How many of them must agree on a rate.")
+    rates_age_s_max: int = Field(
+        300, ge=60, le=86_400, description="How old a price may be, at its source, in seconds; without a younger one "
+        "prices in that currency are refused."
+    )  # fmt: skip
+    rates_spread_ppm: int = Field(
+        0, ge=0, le=500_000, description="What is taken off every rate for the merchant, in millionths."
+    )
+    coingecko_url: str = Field("https://api.coingecko.com/api/v3", description="The root of CoinGecko's API.")
+    coingecko_api_key: SecretStr | None = Field(
+        None, description="A key for it: a demo key, or a paid one at its root."
+    )
 
     # what may be asked
     amount_msat_max: Positive = Field(100_000_000_000, description="The largest payment, in millisatoshi.")
     amount_litoshi_max: Positive = Field(
         10_000_000_000, le=10**16, description="The largest payment in Litecoin, in its smallest unit: 10^-8 LTC."
+    )
+    amount_minor_max: Positive = Field(
+        10_000_000, description="The largest payment on a rail that takes a national currency, in its minor unit."
     )
     payee_msat_min: Positive = Field(1_000, description="The smallest payment to a Lightning Address, in millisatoshi.")
     payee_expires_in_s: Positive = Field(600, description="How long an invoice of a Lightning Address can be paid.")
@@ -155,9 +180,22 @@ class Settings(BaseSettings):
         default_factory=list, description="Networks that may be called although they are private, such as "
         "`10.0.0.0/8`, comma separated; the sandbox adds this machine."
     )  # fmt: skip
+    refund_address_check: bool = Field(True, description="Whether the refund address of a payment is asked what it "
+        "takes before the payment is made.")  # fmt: skip
     outgoing_timeout_s: float = Field(15.0, gt=0, le=60, description="How long one such call may take.")
     outgoing_answer_bytes_max: Positive = Field(65_536, description="Bytes that are read of the answer to one.")
     webhooks_per_second: Positive = Field(50, description="Messages a second to one endpoint.")
+
+    # doors for clients of other servers
+    doors: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, description="Doors that are open besides GraphQL, comma separated: `lnpay`."
+    )
+    lnpay_shop_url: str = Field("http://localhost:8000/webhook", description="Where the LNPay shop is told that it was "
+        "paid. It may be on this machine or in a private network.")  # fmt: skip
+    lnpay_require_key: bool = Field(True, description="Whether the LNPay door wants an API key; without one it acts "
+        "for the first merchant. Off in sandbox mode only.")  # fmt: skip
+    lnpay_currency: str = Field("USD", description="The currency of the LNPay shop's amounts.")
+    lnpay_expires_in_s: Positive = Field(120, description="How long the LNPay shop's customers can pay in time.")
 
     # GraphQL
     introspection: bool = Field(True, description="Whether clients may read the schema through GraphQL.")
@@ -191,17 +229,41 @@ class Settings(BaseSettings):
     migrate_on_start: bool = Field(True, description="Whether `serve` and `worker` bring the schema up to date.")
     in_process_worker: bool = Field(True, description="Whether `serve` runs the worker loops too.")
 
-    @field_validator("allowed_origins", "outgoing_private_networks", "trusted_proxies", mode="before")
+    @field_validator(
+        "allowed_origins", "doors", "outgoing_private_networks", "rates_sources", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @field_validator("public_url")
+    @field_validator("coingecko_url")
+    @classmethod
+    def _is_secure(cls, value: str) -> str:
+        if not value.startswith("https://"):
+            raise ValueError("must begin with https://")
+        return value.rstrip("/")
+
+    @field_validator("public_url", "lnpay_shop_url")
     @classmethod
     def _is_http(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
         return value.rstrip("/") if value else value
+
+    @field_validator("doors")
+    @classmethod
+    def _are_known(cls, value: list[str]) -> list[str]:
+        if not _DOORS.issuperset(value):
+            raise ValueError(f"knows {', '.join(sorted(_DOORS))}")
+        return value
+
+    @field_validator("lnpay_currency")
+    @classmethod
+    def _is_currency(cls, value: str) -> str:
+        code = value.upper()
+        if not is_currency(code):
+            raise ValueError("must be a currency of ISO 4217, such as USD")
+        return code
 
     @field_validator("bootstrap_api_key")
     @classmethod
@@ -239,7 +301,14 @@ class Settings(BaseSettings):
             real = [self.strike_api_key, *(getattr(self, address) for address, _, _ in _NODES)]
             self.sandbox = all(one is None for one in real)
         self._check_rails()
+        self._check_doors()
         return self
+
+    def _check_doors(self) -> None:
+        if not self.lnpay_require_key and not self.sandbox:
+            raise ValueError("lnpay_require_key: may be false in sandbox mode only; give the shop a key")
+        if self.lnpay_expires_in_s > self.expires_in_s_max:
+            raise ValueError("lnpay_expires_in_s: is above QUITTANCE_EXPIRES_IN_S_MAX")
 
     def _check_rails(self) -> None:
         """Refuse a node's address without its files, files without an address, and both beside the sandbox."""
@@ -264,9 +333,6 @@ class Settings(BaseSettings):
             return
         if self.sandbox:
             raise ValueError("sandbox: its clock and its key do not go with a real account; unset one of both")
-        url = self.strike_url or STRIKE_URL
-        if not url.startswith("https://"):
-            raise ValueError("strike_url: must begin with https://; the key goes with every call")
 
     def _check_file(self, name: str, *, goes_with: str, needed: bool) -> None:
         path: Path | None = getattr(self, name)

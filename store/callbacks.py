@@ -11,7 +11,7 @@ from quittance.domain.ids import CallbackId, PaymentId
 from quittance.store.listing import Listing
 from quittance.store.models import table_of
 from quittance.store.models_operations import ProviderCallbackBodyRow, ProviderCallbackRow
-from quittance.store.statement import Statement, every_column
+from quittance.store.statement import BatchStatement, Statement, every_column
 from quittance.store.transaction import Transaction, from_us, from_us_or_none, to_us
 
 _CALLBACK = table_of(ProviderCallbackRow)
@@ -31,6 +31,11 @@ _BY_EVENT = Statement(
         select(_CALLBACK.c.id, _BODY.c.body)
         .select_from(_CALLBACK.outerjoin(_BODY, _BODY.c.callback_id == _CALLBACK.c.id))
         .where(_CALLBACK.c.provider == bindparam("provider"), _CALLBACK.c.event_id == bindparam("event_id"))
+    )
+)
+_BY_EVENTS = BatchStatement(
+    lambda _, keys: select(_CALLBACK.c.event_id, *_CALLBACK.c).where(
+        _CALLBACK.c.provider == bindparam("provider"), _CALLBACK.c.event_id.in_(keys)
     )
 )
 _MOVE = Statement(
@@ -61,8 +66,8 @@ _FORGET_BODIES = Statement(_forget)
 _LISTING = Listing(_CALLBACK)
 
 
-def insert_callback(transaction: Transaction, callback: Callback, *, body: bytes) -> bool:
-    """Remember a callback and its raw body; False, and nothing changed, when its event is known."""
+def insert_callback(transaction: Transaction, callback: Callback, *, body: bytes | None) -> bool:
+    """Remember a callback and its raw body, if it has one; False, and nothing changed, when its event is known."""
     added = transaction.execute(
         _INSERT,
         {
@@ -78,7 +83,7 @@ def insert_callback(transaction: Transaction, callback: Callback, *, body: bytes
             "processed_at_us": None if callback.processed_at is None else to_us(callback.processed_at),
         },
     )
-    if added:
+    if added and body is not None:
         transaction.execute(_INSERT_BODY, {"callback_id": callback.id, "body": body})
     return added == 1
 
@@ -92,6 +97,15 @@ def body_of_event(transaction: Transaction, *, provider: str, event_id: str) -> 
 def callback_by_id(transaction: Transaction, callback_id: CallbackId) -> Callback | None:
     row = transaction.first(_BY_ID, {"id": callback_id})
     return None if row is None else _to_domain(row)
+
+
+def callbacks_of_events(transaction: Transaction, *, provider: str, event_ids: Sequence[str]) -> dict[str, Callback]:
+    """Return what is known of a provider's events, by their ids; none for one that was never told."""
+    if not event_ids:
+        return {}
+    statement, parameters = _BY_EVENTS.sized(event_ids)
+    rows = transaction.all(statement, {**parameters, "provider": provider})
+    return {str(event_id): _to_domain(row) for event_id, *row in rows}
 
 
 def move_callback(transaction: Transaction, before: Callback, after: Callback) -> bool:

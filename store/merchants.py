@@ -101,6 +101,7 @@ def _changeable(merchant: Merchant) -> dict[str, object]:
         "over_policy": policy.over.value,
         "notify_secret_version": merchant.notify_secret.newest,
         "notify_previous_secret_until_us": None if notify_until is None else to_us(notify_until),
+        "unique_correlation_ids": int(merchant.unique_correlation_ids),
     }
 
 
@@ -209,7 +210,10 @@ def _scopes(stored: str) -> frozenset[Scope]:
 
 
 def _merchant_to_domain(row: Any) -> Merchant:
-    id_, name, default_provider, late, late_grace_s, under, under_ppm, over, created_at_us, version, until_us = row
+    (
+        id_, name, default_provider, late, late_grace_s, under, under_ppm, over, created_at_us, version, until_us,
+        unique_correlation_ids,
+    ) = row  # fmt: skip
     return Merchant(
         id=MerchantId(id_),
         name=name,
@@ -223,6 +227,7 @@ def _merchant_to_domain(row: Any) -> Merchant:
         ),
         created_at=from_us(created_at_us),
         notify_secret=SecretVersions(newest=version, previous_until=from_us_or_none(until_us)),
+        unique_correlation_ids=bool(unique_correlation_ids),
     )
 
 

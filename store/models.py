@@ -46,6 +46,7 @@ class MerchantRow(Row, table=True):
     created_at_us: int = Field(sa_type=BigInteger)
     notify_secret_version: int = Field(sa_type=BigInteger)
     notify_previous_secret_until_us: int | None = Field(sa_type=BigInteger, nullable=True)
+    unique_correlation_ids: int = Field(sa_type=BigInteger)
 
 
 class ApiKeyRow(Row, table=True):
@@ -122,6 +123,33 @@ class PaymentRow(Row, table=True):
     hold_expires_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
     described_by: str | None = Field(sa_type=Text, nullable=True)
     hold_order: str | None = Field(sa_type=Text, nullable=True)
+    fiat_code: str | None = Field(sa_type=Text, nullable=True)
+    fiat_scale: int | None = Field(sa_type=BigInteger, nullable=True)
+    fiat_value: int | None = Field(sa_type=BigInteger, nullable=True)
+    rate_value: str | None = Field(sa_type=Text, nullable=True)
+    rate_spread_ppm: int | None = Field(sa_type=BigInteger, nullable=True)
+    rate_sources: str | None = Field(sa_type=Text, nullable=True)
+    rate_observed_at_us: int | None = Field(sa_type=BigInteger, nullable=True)
+    notify_format: str = Field(sa_type=Text)
+
+
+class CorrelationIdRow(Row, table=True):
+    """Which payment of a merchant had a correlation id first."""
+
+    __tablename__: ClassVar[str | declared_attr[str]] = "correlation_id"
+
+    merchant_id: str = Field(sa_type=Text, primary_key=True, foreign_key="merchant.id")
+    correlation_id: str = Field(sa_type=Text, primary_key=True)
+    payment_id: str = Field(sa_type=Text)
+
+
+class GivenInvoiceRow(Row, table=True):
+    """The invoice that a shop was given of a payment, by which it knows the payment."""
+
+    __tablename__: ClassVar[str | declared_attr[str]] = "given_invoice"
+
+    payment_id: str = Field(sa_type=Text, primary_key=True, foreign_key="payment.id")
+    payment_request: str = Field(sa_type=Text)
 
 
 class PaymentOptionRow(Row, table=True):

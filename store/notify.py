@@ -1,11 +1,12 @@
 """Payments that brought an address of their own: whether the log has news of one, and which address it is."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import bindparam, exists, select
 
 from quittance.domain.ids import PaymentId
+from quittance.domain.payment import NoticeFormat
 from quittance.store.events import HEAD_ID
 from quittance.store.models import EventHeadRow, EventRow, PaymentRow, table_of
 from quittance.store.statement import BatchStatement, Statement
@@ -27,8 +28,8 @@ _AHEAD = Statement(
         ),
     ).where(_HEAD.c.id == HEAD_ID)
 )
-_NOTIFY_URLS = BatchStatement(
-    lambda _, keys: select(_PAYMENT.c.id, _PAYMENT.c.notify_url).where(
+_ADDRESSES = BatchStatement(
+    lambda _, keys: select(_PAYMENT.c.id, _PAYMENT.c.notify_url, _PAYMENT.c.notify_format).where(
         _PAYMENT.c.id.in_(keys), _PAYMENT.c.notify_url.is_not(None)
     )
 )
@@ -42,6 +43,14 @@ class LogAhead:
     notifies: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnAddress:
+    """Where a payment's events go besides the merchant's endpoints, and what is written there."""
+
+    url: str = field(repr=False)
+    written_as: NoticeFormat
+
+
 def look_ahead(transaction: Transaction, *, after: int, events_max: int) -> LogAhead:
     """Look at most at so many events behind ``after``."""
     row = transaction.first(_AHEAD, {"after": after, "up_to": after + events_max})
@@ -51,9 +60,12 @@ def look_ahead(transaction: Transaction, *, after: int, events_max: int) -> LogA
     return LogAhead(up_to=max(after, min(newest, after + events_max)), notifies=bool(notifies))
 
 
-def notify_urls(transaction: Transaction, payment_ids: Sequence[PaymentId]) -> dict[PaymentId, str]:
+def own_addresses(transaction: Transaction, payment_ids: Sequence[PaymentId]) -> dict[PaymentId, OwnAddress]:
     """Return the addresses of those payments that brought one."""
     if not payment_ids:
         return {}
-    statement, parameters = _NOTIFY_URLS.sized(payment_ids)
-    return dict(transaction.all(statement, parameters))
+    statement, parameters = _ADDRESSES.sized(payment_ids)
+    return {
+        PaymentId(id_): OwnAddress(url=url, written_as=NoticeFormat(written_as))
+        for id_, url, written_as in transaction.all(statement, parameters)
+    }

@@ -9,9 +9,18 @@ from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
 
 from quittance.domain.ids import AccountId, ArticleId, MerchantId, PaymentId
 from quittance.domain.money import Asset, Money
-from quittance.domain.payment import HoldOrder, Payment, PaymentFilter, PaymentOption, PaymentPurpose, PaymentStatus
+from quittance.domain.payment import (
+    HoldOrder,
+    NoticeFormat,
+    Payment,
+    PaymentFilter,
+    PaymentOption,
+    PaymentPurpose,
+    PaymentStatus,
+)
 from quittance.domain.text import is_storable
 from quittance.store.by_key import one_by_id
+from quittance.store.fiat import fiat_columns, fiat_of
 from quittance.store.listing import Listing, Narrowing
 from quittance.store.models import PaymentRow, table_of
 from quittance.store.statement import BatchStatement, Statement, every_column
@@ -119,6 +128,8 @@ def insert_payment(transaction: Transaction, payment: Payment) -> None:
             "hold_expires_at_us": None if payment.hold_expires_at is None else to_us(payment.hold_expires_at),
             "described_by": payment.described_by,
             "hold_order": payment.hold_order and payment.hold_order.value,
+            **fiat_columns(payment),
+            "notify_format": payment.notify_format.value,
         },
     )
 
@@ -241,9 +252,10 @@ def _to_domain(row: Any) -> Payment:
     (
         id_, merchant_id, viewer, article_id, status, status_reason, purpose, provider, amount, code, scale,
         received, description, correlation_id, refund_address, expires_in_s, created, modified, expires, settled,
-        notify_url, hold, hold_expires, described_by, hold_order,
+        notify_url, hold, hold_expires, described_by, hold_order, *fiat, notify_format,
     ) = row  # fmt: skip
     asset = Asset(code, scale)
+    fiat_amount, rate = fiat_of(fiat, base=code)
     return Payment(
         id=PaymentId(id_),
         merchant_id=MerchantId(merchant_id),
@@ -268,4 +280,7 @@ def _to_domain(row: Any) -> Payment:
         hold_expires_at=from_us_or_none(hold_expires),
         described_by=described_by,
         hold_order=None if hold_order is None else HoldOrder(hold_order),
+        fiat_amount=fiat_amount,
+        rate=rate,
+        notify_format=NoticeFormat(notify_format),
     )

@@ -57,6 +57,9 @@ class Merchant(Node):
     default_provider: str = strawberry.field(description="The rail of payments that name none.")
     policy: SettlementPolicy = strawberry.field(description="What is done with money that does not come as asked.")
     created_at: datetime = strawberry.field(description="When it was made.")
+    unique_correlation_ids: bool = strawberry.field(
+        description="Whether a payment with the `correlationId` of another one is refused."
+    )
 
     @strawberry.field(description="Where anybody can pay it, such as shop@example.com; null without a name.")
     async def lightning_address(self, info: QuittanceInfo) -> str | None:
@@ -91,6 +94,7 @@ class Merchant(Node):
             default_provider=subject.default_provider,
             policy=SettlementPolicy.from_domain(subject.policy),
             created_at=subject.created_at,
+            unique_correlation_ids=subject.unique_correlation_ids,
         )
 
 
@@ -236,6 +240,11 @@ class UpdateMerchantInput:
     )
     policy: SettlementPolicyInput | None = strawberry.field(
         default=strawberry.UNSET, description="The policy, from the next settlement on; cannot be null."
+    )
+    unique_correlation_ids: bool | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="Whether a payment with the `correlationId` of an earlier one, however old, is refused from now "
+        "on; cannot be null.",
     )
 
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 import strawberry
 
 from quittance.domain import money
+from quittance.domain.currency import currency_asset
 from quittance.domain.errors import InvalidAmount
 from quittance.domain.money import BTC_MSAT, BTC_SAT, Asset
 from quittance.gql.scalars import BigInt
@@ -34,10 +35,15 @@ class Money:
         return Money(value=BigInt(amount.value), asset_code=amount.asset.code, asset_scale=amount.asset.scale)
 
 
-@strawberry.input(description="An amount of a national currency, to be converted at the current rate.")
+@strawberry.input(
+    description="An amount of a national currency. Where money is asked for it is converted at the current rate, "
+    "unless the rail takes the currency itself; see `Payment.rate`."
+)
 class FiatInput:
     currency: str = strawberry.field(description="An ISO 4217 code, such as USD.")
-    value: Decimal = strawberry.field(description="The amount in whole units, such as `12.34`.")
+    value: Decimal = strawberry.field(
+        description="The amount in whole units, such as `12.34`; not finer than the currency's minor unit."
+    )
 
 
 @strawberry.input(description="An amount as an integer count of an asset's smallest unit.")
@@ -51,16 +57,18 @@ class AssetAmountInput:
 class AmountInput:
     sat: BigInt | None = strawberry.field(default=strawberry.UNSET, description="Satoshi, for rails of Bitcoin.")
     msat: BigInt | None = strawberry.field(default=strawberry.UNSET, description="Millisatoshi, for rails of Bitcoin.")
-    fiat: FiatInput | None = strawberry.field(default=strawberry.UNSET, description="A national currency.")
+    fiat: FiatInput | None = strawberry.field(
+        default=strawberry.UNSET, description="A national currency; not for money that goes out."
+    )
     asset: AssetAmountInput | None = strawberry.field(
         default=strawberry.UNSET, description="Any asset, in its smallest unit."
     )
 
     def to_domain(self) -> money.Money:
-        """Return the amount.
+        """Return the amount; one of a national currency in its minor unit, not converted yet.
 
         Raises:
-            InvalidAmount: a national currency, which needs a rate source that no connected rail has.
+            InvalidAmount: there is no such currency, or it is not counted as finely.
         """
         if self.sat is not None and self.sat is not strawberry.UNSET:
             return money.Money(self.sat, BTC_SAT)
@@ -68,4 +76,6 @@ class AmountInput:
             return money.Money(self.msat, BTC_MSAT)
         if isinstance(self.asset, AssetAmountInput):
             return money.Money(self.asset.value, Asset(self.asset.asset_code, self.asset.asset_scale))
-        raise InvalidAmount("a price in a national currency is not accepted on this rail; use sat, msat or asset")
+        if isinstance(self.fiat, FiatInput):
+            return money.money_from_decimal(self.fiat.value, currency_asset(self.fiat.currency))
+        raise InvalidAmount("an amount is said as sat, msat, fiat or asset")

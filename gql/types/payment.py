@@ -20,6 +20,7 @@ from quittance.gql.types.enums import OptionState, PaymentPurpose, PaymentStatus
 from quittance.gql.types.money import AmountInput, Money
 from quittance.gql.types.node import Node, PageInfo
 from quittance.gql.types.qr import QrFormat, qr_data_uri
+from quittance.gql.types.rate import Rate
 from quittance.gql.types.upvote import Upvote
 from quittance.gql.types.webhook import may_see_deliveries
 from quittance.resolvers.payments import may_act
@@ -113,6 +114,9 @@ class Payment(Node):
     amount: Money = strawberry.field(description="What was asked.")
     received: Money | None = strawberry.field(description="What came in so far, over all options; null before.")
     fiat_amount: Money | None = strawberry.field(description="The price in a national currency, if asked in one.")
+    rate: Rate | None = strawberry.field(
+        description="The rate that turned `fiatAmount` into `amount`, once, when it was asked for; null without one."
+    )
     description: str | None = strawberry.field(description="What the payer is shown.")
     correlation_id: str | None = strawberry.field(description="The merchant's own reference.")
     refund_address: str | None = strawberry.field(description="Where money that must go back is sent.")
@@ -259,7 +263,8 @@ class Payment(Node):
             provider=subject.provider,
             amount=Money.from_domain(subject.amount),
             received=None if subject.received is None else Money.from_domain(subject.received),
-            fiat_amount=None,
+            fiat_amount=None if subject.fiat_amount is None else Money.from_domain(subject.fiat_amount),
+            rate=None if subject.rate is None else Rate.from_domain(subject.rate),
             description=subject.description,
             correlation_id=subject.correlation_id,
             refund_address=subject.refund_address,
@@ -318,8 +323,15 @@ class GenerateInvoiceInput:
         default=None, description="Further rails to offer the same price on; they must take its asset."
     )
     description: str | None = strawberry.field(default=None, description="What the payer is shown.")
-    correlation_id: str | None = strawberry.field(default=None, description="The merchant's own reference.")
-    refund_address: str | None = strawberry.field(default=None, description="Where money that must go back is sent.")
+    correlation_id: str | None = strawberry.field(
+        default=None,
+        description="The merchant's own reference; with `uniqueCorrelationIds` of the merchant, no other payment's.",
+    )
+    refund_address: str | None = strawberry.field(
+        default=None,
+        description="Where money that must go back is sent: a Lightning Address, an LNURL, a BOLT11 invoice, or a "
+        "node's key. It is tried before anything is made: its owner must take the price.",
+    )
     expires_in: int | None = strawberry.field(default=None, description="Seconds until the invoice lapses.")
     idempotency_key: str | None = strawberry.field(
         default=None, description="Same key and same input: the same payment again. Another input: an error."

@@ -1,7 +1,5 @@
 """What a caller may know of the server and of itself."""
 
-from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
 
 import strawberry
@@ -29,6 +27,7 @@ class ProviderCapability(StrEnum):
     SETTLEMENT_FEED = "SETTLEMENT_FEED"
     HOLD = "HOLD"
     SEND = "SEND"
+    WEBHOOKS = "WEBHOOKS"
 
 
 @strawberry.type(description="Who calls, as the server understands it.")
@@ -63,12 +62,3 @@ class Provider:
         health = await rails.health(info.context.services, self.name)
         known = info.context.principal.merchant_id is not None
         return ProviderHealth(ready=health.ready, detail=health.detail if known else None)
-
-
-@strawberry.type(description="How much of `quote` one whole unit of `base` is worth.")
-class Rate:
-    base: str = strawberry.field(description="The asset that is priced, such as BTC.")
-    quote: str = strawberry.field(description="The asset it is priced in, such as USD.")
-    value: Decimal = strawberry.field(description="Units of `quote` for one unit of `base`.")
-    observed_at: datetime = strawberry.field(description="When the source observed it.")
-    source: str = strawberry.field(description="Who says so.")

@@ -12,7 +12,7 @@ class RateSource(Protocol):
     def name(self) -> str: ...
 
     async def rate(self, base: str, quote: str) -> Rate | None:
-        """Return the rate, or None for a pair this source does not know.
+        """Return the rate, or None for a pair this source does not know. It must end within a few seconds.
 
         Raises:
             ProviderUnavailable: no answer, or one that makes no sense.

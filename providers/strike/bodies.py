@@ -102,12 +102,26 @@ class EventEntity(Body):
 
 
 class EventBody(Body):
-    """Something that happened to an entity; in which state it is now, only the entity says."""
+    """Something that happened to an entity; in which state it is now, only the entity says.
+
+    ``delivery_success``: whether every webhook was told of it, None where none is to be told.
+    """
 
     id: Uuid
     event_type: Text
     created: AwareDatetime
     data: EventEntity = EventEntity()
+    delivery_success: bool | None = None
+
+
+class SubscriptionBody(Body):
+    """A webhook; its secret is never told."""
+
+    id: Uuid
+    webhook_url: Text
+    event_types: tuple[Text, ...]
+    enabled: bool
+    created: AwareDatetime
 
 
 class CallbackBody(Body):
@@ -190,16 +204,6 @@ class ExchangeBody(Body):
     source: MoneyBody
     target: MoneyBody
     fee: MoneyBody | None = None
-
-
-class SubscriptionBody(Body):
-    """Where events are sent; its secret is never told again."""
-
-    id: Uuid
-    webhook_url: Text
-    webhook_version: Text
-    enabled: bool
-    event_types: tuple[Text, ...]
 
 
 class ProfileCurrency(Body):

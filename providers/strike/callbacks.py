@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import SecretStr, ValidationError
 
 from quittance.providers.base import CallbackRefused, ProviderCallback
-from quittance.providers.strike.bodies import CallbackBody, is_uuid
+from quittance.providers.strike.bodies import CallbackBody, EventEntity, is_uuid
 
 SIGNATURE: Final = "x-webhook-signature"
 _SIGNATURE_BYTES: Final = 32
@@ -39,7 +39,7 @@ class StrikeCallbacks:
             event = CallbackBody.model_validate_json(body)
         except ValidationError as error:
             raise CallbackRefused("its body is no event of Strike's") from error
-        entity = event.data.entity_id if event.event_type.startswith(_TELLS_OF) else None
+        entity = entity_of(event.event_type, event.data)
         if entity is not None and not is_uuid(entity):
             raise CallbackRefused("its body is no event of Strike's: what it tells of has no id")
         return ProviderCallback(event_id=event.id, kind=event.event_type, reference=None, entity=entity)
@@ -48,6 +48,11 @@ class StrikeCallbacks:
         proofs = [hmac.compare_digest(hmac.digest(key, body, sha256), signature) for key in self._keys]
         if not any(proofs):
             raise CallbackRefused("its signature is not Strike's")
+
+
+def entity_of(event_type: str, data: EventEntity) -> str | None:
+    """Return Strike's id of the invoice that an event tells of; None where its type tells of none."""
+    return data.entity_id if event_type.startswith(_TELLS_OF) else None
 
 
 def _signature(headers: Mapping[str, str]) -> bytes:

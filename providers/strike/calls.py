@@ -111,12 +111,10 @@ EXECUTE_EXCHANGE: Final = Call(
 _WEBHOOKS: Final = "partner.webhooks.manage"
 CREATE_SUBSCRIPTION: Final = Call(method="POST", path="/v1/subscriptions", scope=_WEBHOOKS, statuses=_CREATED)
 LIST_SUBSCRIPTIONS: Final = Call(method="GET", path="/v1/subscriptions", scope=_WEBHOOKS)
-FIND_SUBSCRIPTION: Final = Call(method="GET", path="/v1/subscriptions/{id}", scope=_WEBHOOKS)
 UPDATE_SUBSCRIPTION: Final = Call(method="PATCH", path="/v1/subscriptions/{id}", scope=_WEBHOOKS)
 DELETE_SUBSCRIPTION: Final = Call(
     method="DELETE", path="/v1/subscriptions/{id}", scope=_WEBHOOKS, statuses=frozenset({204})
 )
-FIND_EVENT: Final = Call(method="GET", path="/v1/events/{id}", scope=_WEBHOOKS)
 
 PROFILE: Final = Call(method="GET", path="/v1/accounts/{id}/profile", scope="partner.account.profile.read")
 PROFILE_OF_HANDLE: Final = Call(

@@ -78,7 +78,8 @@ class StrikePayer:
     Amounts and fees are whole satoshi: an invoice for a part of one is refused.
     """
 
-    asset: Asset = BTC_SAT
+    asset: Asset = BTC_MSAT
+    unit: Asset = BTC_SAT
 
     def __init__(
         self,

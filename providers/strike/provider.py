@@ -22,7 +22,7 @@ from quittance.providers.strike.invoices import (
     to_invoice,
     verified,
 )
-from quittance.providers.strike.money import ASSETS, read
+from quittance.providers.strike.money import ASSETS, UNITS, read
 from quittance.providers.strike.networks import prefix_of
 
 POLL_S: Final = 5.0
@@ -57,7 +57,7 @@ class StrikeProvider:
         if currency not in ASSETS:
             raise ValueError(f"{currency!r} is not one of {', '.join(ASSETS)}")
         self.name = client.name
-        self.asset = ASSETS[currency]
+        self.asset, self.unit = ASSETS[currency], UNITS[currency]
         self._prefix = prefix_of(network)
         self._set_to = f"bitcoin {network}"
         self._client = client
@@ -83,7 +83,9 @@ class StrikeProvider:
             InvoiceRejected: Strike refuses the terms, or holds another amount for the same preimage.
             ProviderMisconfigured: the operator must act; no invoice of such an account is handed out.
         """
-        asked = Money(asked_amount(request, provider=self.name, asset=self.asset), self.asset)
+        asked = Money(asked_amount(request, provider=self.name, asset=self.unit), self.unit).rescaled_exactly(
+            self.asset
+        )
         reference = name_of(request.preimage)
         try:
             invoice = await self._made(asked, request, reference=reference)
@@ -91,9 +93,7 @@ class StrikeProvider:
             if refusal.meaning is Meaning.REFUSED:
                 raise InvoiceRejected(self.name, refusal.said) from refusal
             raise
-        ends_at = self._now() + timedelta(seconds=request.expires_in_s)
-        until = invoice.payable_until
-        return invoice if until is None else replace(invoice, expires_at=min(ends_at, until))
+        return replace(invoice, expires_at=self._now() + timedelta(seconds=request.expires_in_s))
 
     async def _made(self, asked: Money, request: InvoiceRequest, *, reference: str) -> Invoice:
         try:
@@ -140,7 +140,7 @@ class StrikeProvider:
     async def requote(self, reference: str) -> Invoice:
         """Make a new payment request for an open invoice; others are returned as they stand.
 
-        ``payable_until`` and ``expires_at`` are the new quote's own end. The request carries the invoice's description,
+        ``payable_until`` is the new quote's own end. The request carries the invoice's description,
         also where the first one was bound to a text by its hash: Strike does not remember that.
 
         Raises:
@@ -150,8 +150,7 @@ class StrikeProvider:
         body = await self._find(reference)
         if body is None:
             return missing(reference)
-        invoice = await self._quoted(body, hash_=None)
-        return replace(invoice, expires_at=invoice.payable_until)
+        return await self._quoted(body, hash_=None)
 
     async def lookup_invoice(self, reference: str) -> Invoice:
         """Return what Strike holds, without a payment request: none is made by looking.

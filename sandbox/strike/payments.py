@@ -53,12 +53,13 @@ class Payments:
         """End what has ended: at the other node, on the chain by time, or because a fault lets it go."""
         now = self._account.now()
         for payment in [self._payment(payment_id) for payment_id in self._open]:
-            if payment.due is not None and not payment.held and (release or payment.due <= now):
-                self._complete(payment, transaction_id=self._book.new_id().replace("-", "") * 2)
-            elif payment.due is None and payment.held and release:
-                self._send(replace(payment, held=False), self._quote(payment))
-            elif payment.due is None and not payment.held:
+            if payment.due is not None:
+                if release or (not payment.held and payment.due <= now):
+                    self._complete(payment, transaction_id=self._book.new_id().replace("-", "") * 2)
+            elif not payment.held:
                 self._follow(payment)
+            elif release:
+                self._send(replace(payment, held=False), self._quote(payment))
 
     def give_up(self) -> None:
         """Let fail what is pending at Strike or on a chain; what is on its way over Lightning is not in its hands."""

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from quittance.domain.errors import RateLimited
 from quittance.gql.masking import problem_of, unexpected
-from quittance.providers.base import CallbackRefused
+from quittance.providers.base import CallbackRefused, ProviderCallback
 from quittance.resolvers.callbacks import ReaderFailed, Receipt, reads_callbacks, receive
 from quittance.resolvers.services import Services
 from quittance.server.access import ADDRESS_BUDGET
@@ -25,7 +25,9 @@ _STATUS = {Receipt.STORED: 202, Receipt.REPEATED: 200, Receipt.DIFFERS: 200}
 
 
 @dataclass(frozen=True, slots=True)
-class _Door:
+class CallbackDoor:
+    """Takes what providers tell us, whatever the address they tell it at."""
+
     services: Services
     settings: DoorSettings
     received: Counter
@@ -41,15 +43,23 @@ class _Door:
             return JSONResponse({"errors": [unexpected(error, log=log)]}, status_code=500)
 
     async def _receive(self, request: Request) -> Response:
+        _, receipt = await self.take(request, provider=request.path_params["provider"])
+        return JSONResponse({"status": receipt.value}, status_code=_STATUS[receipt])
+
+    async def take(self, request: Request, *, provider: str) -> tuple[ProviderCallback, Receipt]:
+        """Count, read, prove and store a callback.
+
+        Raises:
+            HttpRefusal: 401 for what proves nothing, 404 for a provider that tells us nothing, 413, 429, 431.
+            ClientDisconnect: nobody waits for an answer.
+        """
         await self._admit(request)
-        provider: str = request.path_params["provider"]
         if not reads_callbacks(self.services, provider):
             raise refusal(404, "not found", "NOT_FOUND")
         if sum(len(name) + len(value) for name, value in request.headers.raw) > HEADERS_BYTES_MAX:
             raise refusal(431, f"headers have at most {HEADERS_BYTES_MAX} bytes", "HEADERS_TOO_LARGE")
         body = await read_body(request, bytes_max=self.settings.limits.body_bytes_max)
-        receipt = await self._prove(request, provider, body)
-        return JSONResponse({"status": receipt.value}, status_code=_STATUS[receipt])
+        return await self._prove(request, provider, body)
 
     async def _admit(self, request: Request) -> None:
         """Count the caller before anything is read, so that guessing a signature is counted too.
@@ -62,7 +72,7 @@ class _Door:
         except RateLimited as error:
             raise HttpRefusal(429, problem_of(error), {"Retry-After": str(error.retry_after_s)}) from error
 
-    async def _prove(self, request: Request, provider: str, body: bytes) -> Receipt:
+    async def _prove(self, request: Request, provider: str, body: bytes) -> tuple[ProviderCallback, Receipt]:
         """Hand a request to the use case; who proves nothing is told nothing.
 
         Raises:
@@ -81,14 +91,17 @@ class _Door:
         told = log.warning if receipt is Receipt.DIFFERS else log.info
         told("callback", provider=provider, event_id=said.event_id, type=said.kind, receipt=receipt.value)
         self.received.labels(provider, receipt.value).inc()
-        return receipt
+        return said, receipt
 
 
-def callback_routes(services: Services, settings: DoorSettings, registry: CollectorRegistry) -> list[Route]:
-    """Return the door of every provider that tells us something: ``POST /callbacks/{provider}``."""
+def callback_door(services: Services, settings: DoorSettings, registry: CollectorRegistry) -> CallbackDoor:
     received = Counter(
         "quittance_provider_callbacks", "Callbacks of providers, by what was done with them.", ["provider", "receipt"],
         registry=registry,
     )  # fmt: skip
-    door = _Door(services, settings, received)
+    return CallbackDoor(services, settings, received)
+
+
+def callback_routes(door: CallbackDoor) -> list[Route]:
+    """Return the door of every provider that tells us something: ``POST /callbacks/{provider}``."""
     return [Route("/callbacks/{provider}", door.__call__, methods=["POST"], name="callback")]

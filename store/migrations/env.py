@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, Connection, LargeBinary, Text
 from quittance.store import (  # noqa: F401 - their tables join those of Row
     models_operations,
     models_payees,
+    models_provider_webhooks,
     models_readers,
     models_transfers,
     models_upvotes,

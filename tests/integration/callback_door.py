@@ -19,7 +19,7 @@ from quittance.gql.limits import TransportLimits
 from quittance.providers.base import ReadsCallbacks
 from quittance.providers.hints import SignedHints
 from quittance.resolvers.services import Services
-from quittance.server.http.callbacks import callback_routes
+from quittance.server.http.callbacks import callback_door, callback_routes
 from quittance.server.http.door import DoorSettings
 from quittance.workers.jobs import JobRunner
 
@@ -130,7 +130,7 @@ async def new_door(till: Any, post: Any, new_services: Callable[[], Services]) -
             services.wake_jobs = runner.wake.set
             registry = CollectorRegistry()
             settings = DoorSettings(limits=TransportLimits(body_bytes_max=BODY_BYTES_MAX))
-            app = Starlette(routes=callback_routes(services, settings, registry))
+            app = Starlette(routes=callback_routes(callback_door(services, settings, registry)))
             http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://shop.test")
             stack.push_async_callback(http.aclose)
             return CallbackDoor(till.on(services), app, http, runner, registry)

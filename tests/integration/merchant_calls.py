@@ -8,7 +8,8 @@ from quittance.gql.schema import schema
 from quittance.resolvers.access import authenticate
 
 MERCHANT = """
-  id name defaultProvider createdAt policy { late lateGraceSeconds under underTolerancePpm over }
+  id name defaultProvider createdAt uniqueCorrelationIds
+  policy { late lateGraceSeconds under underTolerancePpm over }
 """
 KEY = "id name prefix scopes createdAt lastUsedAt revokedAt active"
 ERROR = """

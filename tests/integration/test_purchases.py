@@ -36,7 +36,7 @@ async def test_lc_16_a_reader_buys_and_reads_for_good(till: Any, rails: SandboxR
     article_id, alice = await new_article(till), await reader(till)
     before = await article_of(till, article_id, as_=alice)
 
-    made = await buy(till, article_id, as_=alice, refundAddress="alice@example.com")
+    made = await buy(till, article_id, as_=alice, refundAddress=rails.address_of("alice"))
     waiting = await article_of(till, article_id, as_=alice)
     await till.report(await till.pay(made["payment"]["id"]))
     after = await article_of(till, article_id, as_=alice)
@@ -44,7 +44,7 @@ async def test_lc_16_a_reader_buys_and_reads_for_good(till: Any, rails: SandboxR
 
     payment = made["payment"]
     assert (made["replayed"], payment["status"], payment["purpose"]) == (False, "PENDING_PAYMENT", "VIEW")
-    assert (payment["amount"]["value"], payment["refundAddress"]) == ("5000", "alice@example.com")
+    assert (payment["amount"]["value"], payment["refundAddress"]) == ("5000", rails.address_of("alice"))
     assert (before["locked"], before["content"], before["payment"]) == (True, None, None)
     assert (waiting["locked"], waiting["content"]) == (True, None)
     assert waiting["payment"] == {"id": payment["id"], "status": "PENDING_PAYMENT"}

@@ -1,6 +1,7 @@
 """Money that a merchant's policy does not keep goes back by itself, or waits for its payer to say where to."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -179,6 +180,7 @@ async def test_money_that_cannot_be_sent_stays_owed_until_its_payer_claims_it(
     await till.sold(amount_msat=PRICE_MSAT)
     await till.set_policy(under=UnderPolicy.REFUND)
     fields: dict[str, Any] = {} if refund_address is None else {"refund_address": refund_address}
+    till.services.rules = replace(till.services.rules, refund_address_check=False)  # as before there was a check
     short = await till.order(amount=msat(PRICE_MSAT), **fields)
 
     await till.report(await till.money(short.payment.id, amount_msat=200_000))

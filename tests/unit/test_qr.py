@@ -8,7 +8,7 @@ import zlib
 import pytest
 import zxingcpp
 
-from quittance.web.qr import TEXT_LENGTH_MAX, qr_png, qr_svg
+from quittance.web.qr import TEXT_LENGTH_MAX, qr_png, qr_png_as_written, qr_svg
 
 INVOICE = "lnbcrt25u1p5hdxz4pp5q9hyj8rcaqa8kefd29r8nq2wvvlhunuxjtkwyxjj5ypl6ke5mnus" + "dqqcqzpgxqyz5vqsp5w6tyd2g2k" * 7
 WALLET_LINK = "https://Wallet.example/Pay?id=Ab1&name=caf\u00e9"
@@ -28,10 +28,11 @@ def read_png(png: bytes) -> memoryview:
     width, height, *form = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
     assert form == [1, 0, 0, 0, 0]
     rows = zlib.decompress(chunks[b"IDAT"])
-    stride = width // 8 + 1
+    stride = -(-width // 8) + 1
     assert len(rows) == stride * height
     assert {rows[row * stride] for row in range(height)} == {0}
-    bits = "".join(f"{byte:08b}" for row in range(height) for byte in rows[row * stride + 1 : (row + 1) * stride])
+    lines = ("".join(f"{byte:08b}" for byte in rows[row * stride + 1 : (row + 1) * stride]) for row in range(height))
+    bits = "".join(line[:width] for line in lines)
     return memoryview(bytes(255 * int(bit) for bit in bits)).cast("B", (height, width))
 
 
@@ -63,6 +64,29 @@ def test_an_invoice_is_drawn_in_capitals(text: str) -> None:
 def test_any_other_text_keeps_its_letters(text: str) -> None:
     assert decode(read_png(qr_png(text))).text == text
     assert decode(draw_svg(qr_svg(text))).text == text
+
+
+def test_l8_s5_as_written_it_keeps_its_letters_has_ten_pixels_a_module_and_stays_small() -> None:
+    text = INVOICE[:340]
+    png = qr_png_as_written(text)
+    image = read_png(png)
+    side = image.nbytes // len(image)
+
+    assert decode(image).text == text
+    assert side % 10 == 0
+    pixels = image.tobytes()
+    rows = [pixels[start : start + side] for start in range(0, len(pixels), side)]
+    assert set(b"".join(rows[:40])) == {255}
+    assert {row[:40] for row in rows} == {b"\xff" * 40}
+    assert rows[40][40] == 0
+    assert all(rows[n] == rows[n // 10 * 10] for n in range(side))
+    assert len(png) <= 2_400
+
+
+@pytest.mark.parametrize("text", ["", "x" * (TEXT_LENGTH_MAX + 1)])
+def test_as_written_too_what_no_symbol_can_hold_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="QR code"):
+        qr_png_as_written(text)
 
 
 def test_capitals_make_an_invoice_coarser_to_scan() -> None:

@@ -27,7 +27,7 @@ from tests.contract.strike.scripted import (
 )
 
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
-from quittance.domain.money import BTC_SAT, Money
+from quittance.domain.money import msat
 from quittance.providers.base import FeedPosition, Settlement
 from quittance.providers.strike.budget import Budget
 from quittance.providers.strike.provider import StrikeProvider
@@ -117,7 +117,7 @@ async def test_what_was_missed_is_told_the_oldest_first_and_then_the_news(accoun
     assert last == [
         Settlement(
             reference="order-4",
-            received=Money(21_000, BTC_SAT),
+            received=msat(21_000_000),
             settled_at=datetime(2026, 11, 25, 11, 59, 0, 123_456, tzinfo=UTC),
             position=position(seconds_ago=1),
         )

@@ -5,7 +5,6 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
 from tests.contract.strike.scripted import (
     HASH,
     INVOICE_ID,
@@ -15,7 +14,6 @@ from tests.contract.strike.scripted import (
     ScriptedStrike,
     ago,
     bolt11,
-    event,
     invoice,
     money,
     no,
@@ -30,11 +28,9 @@ from quittance.providers.strike.exchange import Exchange
 from quittance.providers.strike.profiles import Profiles
 from quittance.providers.strike.quotes import OnchainOrder, PaymentQuotes
 from quittance.providers.strike.receive_requests import ReceiveOrder, ReceiveRequests
-from quittance.providers.strike.subscriptions import Subscriptions
 
 ONE_SAT = Money(1, BTC_SAT)
 USD = Asset("USD", 2)
-SECRET = SecretStr("0123456789")
 KEY = "a-key"
 REQUEST = {
     "receiveRequestId": INVOICE_ID,
@@ -57,14 +53,6 @@ EXCHANGE = {
     "source": money("1.00", "USD"),
     "target": money("0.00001000"),
     "state": "NEW",
-}
-SUBSCRIPTION = {
-    "id": OTHER_ID,
-    "webhookUrl": "https://shop.example/callbacks/strike",
-    "webhookVersion": "v1",
-    "enabled": True,
-    "created": ago(1),
-    "eventTypes": ["invoice.updated"],
 }
 PROFILE = {
     "handle": "frank_test",
@@ -142,38 +130,11 @@ Ask = Callable[[ScriptedStrike], Awaitable[Any]]
             {"sell": "USD", "buy": "BTC", "amount": money("1.00", "USD") | {"feePolicy": "EXCLUSIVE"}},
         ),
         (
-            "POST /v1/subscriptions",
-            ok(SUBSCRIPTION, status=201),
-            lambda s: Subscriptions(s.client()).create(
-                url="https://shop.example/callbacks/strike", secret=SECRET, event_types=["invoice.updated"]
-            ),
-            {
-                "webhookUrl": "https://shop.example/callbacks/strike",
-                "webhookVersion": "v1",
-                "secret": "0123456789",
-                "enabled": True,
-                "eventTypes": ["invoice.updated"],
-            },
-        ),
-        (
-            "PATCH /v1/subscriptions/*",
-            ok(SUBSCRIPTION),
-            lambda s: Subscriptions(s.client()).change_secret(OTHER_ID, SECRET),
-            {"secret": "0123456789"},
-        ),
-        (
-            "PATCH /v1/subscriptions/*",
-            ok(SUBSCRIPTION | {"enabled": False}),
-            lambda s: Subscriptions(s.client()).enable(OTHER_ID, enabled=False),
-            {"enabled": False},
-        ),
-        (
             "PATCH /v1/currency-exchange-quotes/*/execute",
             httpx.Response(202),
             lambda s: Exchange(s.client()).execute(QUOTE_ID),
             None,
         ),
-        ("DELETE /v1/subscriptions/*", httpx.Response(204), lambda s: Subscriptions(s.client()).delete(OTHER_ID), None),
     ],
 )
 async def test_what_is_sent(strike: ScriptedStrike, call: str, answer: Any, ask: Ask, body: Any) -> None:
@@ -191,9 +152,6 @@ async def test_what_is_read(strike: ScriptedStrike) -> None:
     strike.answer("GET /v1/receive-requests/*", ok(REQUEST))
     strike.answer("GET /v1/receive-requests", page(REQUEST))
     strike.answer("GET /v1/currency-exchange-quotes/*", ok(EXCHANGE))
-    strike.answer("GET /v1/subscriptions", ok([SUBSCRIPTION]))
-    strike.answer("GET /v1/subscriptions/*", ok(SUBSCRIPTION))
-    strike.answer("GET /v1/events/*", ok(event(INVOICE_ID)))
     strike.answer("GET /v1/accounts/handle/frank_test/profile", ok(PROFILE))
 
     request = await ReceiveRequests(client).find(INVOICE_ID)
@@ -204,9 +162,6 @@ async def test_what_is_read(strike: ScriptedStrike) -> None:
     assert await ReceiveRequests(client).with_payment_hash(HASH) == (request,)
     assert strike.calls("GET /v1/receive-requests")[0].url.params["$paymentHash"] == HASH
     assert (await Exchange(client).find(QUOTE_ID)).state == "NEW"
-    assert [one.id for one in await Subscriptions(client).list()] == [OTHER_ID]
-    assert (await Subscriptions(client).find(OTHER_ID)).event_types == ("invoice.updated",)
-    assert (await Subscriptions(client).event(OTHER_ID)).data.entity_id == INVOICE_ID
     assert profile is not None
     assert [one.currency for one in profile.currencies if one.is_invoiceable] == ["EUR"]
 
@@ -252,13 +207,3 @@ async def test_invoice_for_another_customer_is_asked_by_handle(strike: ScriptedS
     made = await strike.client().issue_invoice(amount=ONE_SAT, description="", correlation_id="x", handle="frank_test")
 
     assert made.invoice_id == INVOICE_ID
-
-
-@pytest.mark.parametrize("secret", ["", "123456789", "x" * 51])
-async def test_secret_that_strike_would_not_take_is_not_sent(strike: ScriptedStrike, secret: str) -> None:
-    with pytest.raises(ValueError, match="10 to 50"):
-        await Subscriptions(strike.client()).create(url="https://a.example", secret=SecretStr(secret), event_types=[])
-    with pytest.raises(ValueError, match="10 to 50"):
-        await Subscriptions(strike.client()).change_secret(OTHER_ID, SecretStr(secret))
-
-    assert strike.asked == []

@@ -12,7 +12,7 @@ from tests.contract.strike.scripted import Memory
 
 from quittance.domain.bolt11 import decode
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
-from quittance.domain.money import BTC_SAT, Money
+from quittance.domain.money import BTC_SAT, Money, msat
 from quittance.providers.base import SendFailure, SendRequest, SentPayment, SentStatus
 from quittance.providers.lightning import signer
 from quittance.providers.strike.budget import Budget
@@ -98,7 +98,7 @@ async def test_whatever_call_is_lost_the_payee_is_paid_once(shop: Shop, arm: Arm
 
     sent = await shop.until_it_is_over()
 
-    assert (sent.amount, shop.received_sat()) == (Money(PRICE_SAT, BTC_SAT), PRICE_SAT)
+    assert (sent.amount, shop.received_sat()) == (msat(PRICE_SAT * 1_000), PRICE_SAT)
 
 
 @pytest.mark.parametrize("call", ["find_payment", "list_events"])
