@@ -204,10 +204,11 @@ class Payments:
             body["conversionRate"] = quote.rate.shown()
         if quote.bolt11 is not None:
             body["lightningNetworkFee"] = quote.fee.shown()
-            body["lightning"] = {"networkFee": quote.fee.shown()}
+            lightning: dict[str, Any] = {"networkFee": quote.fee.shown()}
             hidden = payment.preimage is None or self._account.fault("omit_preimage", method=call.operation)
             if not hidden:
-                body["lightning"]["preImage"] = payment.preimage
+                lightning["preImage"] = payment.preimage
+            body["lightning"] = lightning
         elif payment.transaction_id is not None:
             body["onchain"] = {"txnId": payment.transaction_id}
         return body
