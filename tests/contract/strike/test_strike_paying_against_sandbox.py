@@ -1,5 +1,6 @@
 """Payments out of the sandbox's Strike account: whatever is lost and whoever dies, the payee gets the money once."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -126,6 +127,15 @@ async def test_wherever_the_process_dies_the_payee_is_paid_once(
 
     assert first is None or write == 5 or fault == "lost_answer"
     assert (sent.status, shop.received_sat()) == (SentStatus.SUCCEEDED, PRICE_SAT)
+
+
+async def test_many_processes_that_are_asked_the_same_pay_it_once(shop: Shop) -> None:
+    answers = await asyncio.gather(*[shop.step(looking=False) for _ in range(10)])
+
+    sent = await shop.until_it_is_over()
+
+    assert {one.status for one in answers if one is not None} <= {SentStatus.SUCCEEDED, SentStatus.IN_FLIGHT}
+    assert (sent.amount, shop.received_sat()) == (msat(PRICE_SAT * 1_000), PRICE_SAT)
 
 
 async def test_two_equal_payments_whose_answers_were_lost_are_told_apart(
