@@ -20,6 +20,8 @@ from time import monotonic
 from typing import Final
 from weakref import WeakValueDictionary
 
+import structlog
+
 from quittance.domain.bolt11 import Bolt11, without_scheme
 from quittance.domain.errors import InvalidAmount, ProviderMisconfigured, QuittanceError
 from quittance.domain.money import BTC_MSAT, BTC_SAT, Asset, Money
@@ -42,6 +44,8 @@ from quittance.providers.strike.money import MSAT_PER_SAT
 from quittance.providers.strike.networks import prefix_of
 from quittance.providers.strike.notes import Note, key_of, owner_key, owner_of, read_note
 from quittance.providers.strike.payments import FAILURE, cost, failed, missing, stands
+
+log = structlog.get_logger("quittance.providers")
 
 BEGIN_WITHIN_S: Final = 15.0  # of being asked: a process that slept longer executes nothing
 SEARCH_S_MAX: Final = 30 * 86_400.0  # how far back a payment is looked for that we know nothing of
@@ -179,6 +183,7 @@ class StrikePayer:
             except StrikeRefusal as refusal:
                 if refusal.strike_code != _REPEATED:
                     return await self._refused(order, note, refusal)
+                log.warning("quote_left", provider=self.name, reference=order.reference, quote=refusal.original_id)
                 found = await self._unless_misconfigured(self._paid_before(order, note))
                 if found.status is not SentStatus.MISSING:
                     return found

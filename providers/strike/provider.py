@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, QuittanceError
+from quittance.domain.errors import InvalidAmount, InvoiceRejected, ProviderMisconfigured, QuittanceError
 from quittance.domain.ids import Preimage
 from quittance.domain.money import Money
 from quittance.providers.base import FeedPosition, Invoice, InvoiceRequest, ProviderHealth, Settlement
@@ -83,9 +83,7 @@ class StrikeProvider:
             InvoiceRejected: Strike refuses the terms, or holds another amount for the same preimage.
             ProviderMisconfigured: the operator must act; no invoice of such an account is handed out.
         """
-        asked = Money(asked_amount(request, provider=self.name, asset=self.unit), self.unit).rescaled_exactly(
-            self.asset
-        )
+        asked = self._asked(request)
         reference = name_of(request.preimage)
         try:
             invoice = await self._made(asked, request, reference=reference)
@@ -94,6 +92,13 @@ class StrikeProvider:
                 raise InvoiceRejected(self.name, refusal.said) from refusal
             raise
         return replace(invoice, expires_at=self._now() + timedelta(seconds=request.expires_in_s))
+
+    def _asked(self, request: InvoiceRequest) -> Money:
+        try:
+            value = asked_amount(request, provider=self.name, asset=self.unit)
+        except InvalidAmount as error:
+            raise InvoiceRejected(self.name, f"Strike does not ask for that: {error.message}") from error
+        return Money(value, self.unit).rescaled_exactly(self.asset)
 
     async def _made(self, asked: Money, request: InvoiceRequest, *, reference: str) -> Invoice:
         try:

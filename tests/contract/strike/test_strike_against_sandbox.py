@@ -17,7 +17,7 @@ from tests.contract.strike.conftest import Arm
 from quittance.domain.bolt11 import decode
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
 from quittance.domain.ids import Preimage
-from quittance.domain.money import BTC_SAT, Asset, Money
+from quittance.domain.money import Asset, Money, msat
 from quittance.providers.base import FeedPosition, InvoiceRequest, InvoiceStatus, ProviderCallback, Settlement
 from quittance.providers.lightning import signer
 from quittance.providers.strike.budget import Budget
@@ -32,7 +32,7 @@ from quittance.sandbox.rails import SandboxRails, SandboxRefused
 
 EUR = Asset("EUR", 2)
 PREIMAGE = Preimage(b"\x05" * 32)
-ORDER = InvoiceRequest(amount=Money(21_000, BTC_SAT), description="order 1", expires_in_s=600, preimage=PREIMAGE)
+ORDER = InvoiceRequest(amount=msat(21_000_000), description="order 1", expires_in_s=600, preimage=PREIMAGE)
 SECRET = SecretStr("0123456789abcdef")
 
 
@@ -56,7 +56,7 @@ def provider(rails: SandboxRails, client: StrikeClient) -> StrikeProvider:
 
 def numbered(number: int) -> InvoiceRequest:
     preimage = Preimage(bytes([number]) * 32)
-    return InvoiceRequest(amount=Money(1_000, BTC_SAT), description="", expires_in_s=600, preimage=preimage)
+    return InvoiceRequest(amount=msat(1_000_000), description="", expires_in_s=600, preimage=preimage)
 
 
 async def paid(provider: StrikeProvider, rails: SandboxRails, number: int) -> str:
@@ -88,7 +88,7 @@ async def test_invoice_is_made_paid_and_found(provider: StrikeProvider, rails: S
     assert (made.status, made.received) == (InvoiceStatus.OPEN, None)
     assert made.expires_at is not None
     assert 599 <= (made.expires_at - before).total_seconds() <= 602
-    assert (found.status, found.received) == (InvoiceStatus.SETTLED, Money(21_000, BTC_SAT))
+    assert (found.status, found.received) == (InvoiceStatus.SETTLED, msat(21_000_000))
     assert found.settled_at is not None
     assert abs((found.settled_at - before).total_seconds()) <= 5
 
@@ -181,7 +181,9 @@ async def test_invoice_in_euros_is_quoted_for_a_short_time_and_again(rails: Sand
     await rails.pay(quoted.payment_request)
     found = await provider.lookup_invoice(made.reference)
 
-    assert (made.expires_at, short_s < 60) == (made.payable_until, True)
+    assert short_s < 60
+    assert made.expires_at is not None
+    assert made.expires_at - made.payable_until > timedelta(seconds=500)
     assert (found.status, found.received) == (InvoiceStatus.SETTLED, Money(1_099, EUR))
 
 
@@ -195,7 +197,7 @@ async def test_payment_that_is_pending_is_no_money_yet(provider: StrikeProvider,
     last = await provider.lookup_invoice(reference)
 
     assert {one.status for one in (meanwhile, canceled)} == {InvoiceStatus.OPEN}
-    assert (last.status, last.received) == (InvoiceStatus.SETTLED, Money(1_000, BTC_SAT))
+    assert (last.status, last.received) == (InvoiceStatus.SETTLED, msat(1_000_000))
 
 
 async def test_late_money_is_found(provider: StrikeProvider, rails: SandboxRails) -> None:
@@ -221,7 +223,7 @@ async def test_feed_tells_what_was_missed_and_what_comes(provider: StrikeProvide
             first += await take(feed, 1)
 
     assert references(first) == known
-    assert {item.received for item in first if isinstance(item, Settlement)} == {Money(1_000, BTC_SAT)}
+    assert {item.received for item in first if isinstance(item, Settlement)} == {msat(1_000_000)}
 
 
 async def test_feed_ends_when_strike_goes_and_resumes_without_a_gap(
@@ -250,7 +252,7 @@ async def test_every_invoice_is_listed_the_oldest_first(provider: StrikeProvider
     listed = [one async for one in provider.invoices()]
 
     assert [one.reference for one in listed] == made
-    assert [one.received for one in listed] == [None] * 5 + [Money(1_000, BTC_SAT)]
+    assert [one.received for one in listed] == [None] * 5 + [msat(1_000_000)]
 
 
 async def test_delivery_leads_to_the_invoice_it_is_about(

@@ -1,5 +1,6 @@
 """Payments out of the sandbox's Strike account: whatever is lost and whoever dies, the payee gets the money once."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,7 +13,7 @@ from tests.contract.strike.scripted import Memory
 
 from quittance.domain.bolt11 import decode
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
-from quittance.domain.money import BTC_SAT, Money
+from quittance.domain.money import BTC_SAT, Money, msat
 from quittance.providers.base import SendFailure, SendRequest, SentPayment, SentStatus
 from quittance.providers.lightning import signer
 from quittance.providers.strike.budget import Budget
@@ -98,7 +99,7 @@ async def test_whatever_call_is_lost_the_payee_is_paid_once(shop: Shop, arm: Arm
 
     sent = await shop.until_it_is_over()
 
-    assert (sent.amount, shop.received_sat()) == (Money(PRICE_SAT, BTC_SAT), PRICE_SAT)
+    assert (sent.amount, shop.received_sat()) == (msat(PRICE_SAT * 1_000), PRICE_SAT)
 
 
 @pytest.mark.parametrize("call", ["find_payment", "list_events"])
@@ -126,6 +127,15 @@ async def test_wherever_the_process_dies_the_payee_is_paid_once(
 
     assert first is None or write == 5 or fault == "lost_answer"
     assert (sent.status, shop.received_sat()) == (SentStatus.SUCCEEDED, PRICE_SAT)
+
+
+async def test_many_processes_that_are_asked_the_same_pay_it_once(shop: Shop) -> None:
+    answers = await asyncio.gather(*[shop.step(looking=False) for _ in range(10)])
+
+    sent = await shop.until_it_is_over()
+
+    assert {one.status for one in answers if one is not None} <= {SentStatus.SUCCEEDED, SentStatus.IN_FLIGHT}
+    assert (sent.amount, shop.received_sat()) == (msat(PRICE_SAT * 1_000), PRICE_SAT)
 
 
 async def test_two_equal_payments_whose_answers_were_lost_are_told_apart(

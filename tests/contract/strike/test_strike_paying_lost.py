@@ -36,7 +36,7 @@ from tests.contract.strike.scripted import (
 )
 
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
-from quittance.domain.money import BTC_SAT, Money
+from quittance.domain.money import msat
 from quittance.domain.outgoing_errors import SendRefused
 from quittance.providers.base import SentStatus
 from quittance.providers.strike.notes import key_of, owner_key
@@ -286,7 +286,7 @@ async def test_success_without_a_proof_is_final_and_says_so(till: Till) -> None:
     sent = await till.payer.send(ORDER)
 
     assert (sent.status, sent.preimage, sent.unproved) == (SentStatus.SUCCEEDED, None, True)
-    assert (sent.amount, sent.fee) == (Money(21_000, BTC_SAT), Money(21, BTC_SAT))
+    assert (sent.amount, sent.fee) == (msat(21_000_000), msat(21_000))
     assert await till.restarted().send(ORDER) == sent
     assert till.executed() == [QUOTE_ID]
 
