@@ -14,6 +14,7 @@ from quittance.providers.lnd.channel import LndConnection, open_channel
 from quittance.providers.lnd.currencies import BITCOIN, LITECOIN, Currency
 from quittance.providers.lnd.payer import LndPayer
 from quittance.providers.lnd.provider import LndProvider
+from quittance.providers.rates.base import RateSource
 from quittance.sandbox.coordinates import ClnCoordinates, LndCoordinates, SandboxCoordinates
 from quittance.server.settings import Settings
 
@@ -28,11 +29,15 @@ CURRENCIES: Mapping[str, Currency] = {LND: BITCOIN, LND_LTC: LITECOIN}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rails:
-    """What is open, by the rail's name. Only what may pay holds a credential that spends."""
+    """What is open, by the rail's name. Only what may pay holds a credential that spends.
+
+    ``rates``: price sources that came with a rail, and are asked beside those that are set.
+    """
 
     receiving: dict[str, ReceivingProvider] = field(default_factory=dict)
     feeds: dict[str, SettlementFeed] = field(default_factory=dict)
     paying: dict[str, SendingProvider] = field(default_factory=dict)
+    rates: list[RateSource] = field(default_factory=list)
 
 
 def open_rails(settings: Settings, coordinates: SandboxCoordinates | None, stack: AsyncExitStack) -> Rails:
