@@ -35,13 +35,16 @@ CURRENCIES: Mapping[str, Currency] = {LND: BITCOIN, LND_LTC: LITECOIN}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rails:
-    """What is open, by the rail's name. Only what may pay holds a credential that spends."""
+    """What is open, by the rail's name. Only what may pay holds a credential that spends.
+
+    ``rates``: price sources that came with a rail, and are asked beside those that are set.
+    """
 
     receiving: dict[str, ReceivingProvider] = field(default_factory=dict)
     callback_tools: dict[str, CallbackTools] = field(default_factory=dict)
-    rate_sources: list[RateSource] = field(default_factory=list)
     feeds: dict[str, SettlementFeed] = field(default_factory=dict)
     paying: dict[str, SendingProvider] = field(default_factory=dict)
+    rates: list[RateSource] = field(default_factory=list)
 
 
 def open_rails(
@@ -71,7 +74,7 @@ def open_rails(
 def _add_strike(rails: Rails, strike: "StrikeRail") -> None:
     rails.receiving[STRIKE] = rails.feeds[STRIKE] = strike.provider
     rails.callback_tools[STRIKE] = strike.callback_tools
-    rails.rate_sources.append(strike.ticker)
+    rails.rates.append(strike.ticker)
     if strike.payer is not None:
         rails.paying[STRIKE] = strike.payer
 

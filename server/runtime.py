@@ -110,7 +110,7 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
         database = await _open_database(settings, stack, now=clock)
         rails = _open_rails(settings, coordinates, stack, database=database, now=clock)
         await _check_networks(rails.receiving)
-        sources = RateSourcesOnDemand(settings, coordinates, now=clock, more=rails.rate_sources)
+        sources = _rate_sources(settings, coordinates, rails, now=clock)
         stack.push_async_callback(sources.aclose)
         services = Services(
             database=database,
@@ -260,6 +260,18 @@ def _open_rails(
             "QUITTANCE_SANDBOX=true to try it out"
         )
     return rails
+
+
+def _rate_sources(
+    settings: Settings, coordinates: SandboxCoordinates | None, rails: Rails, *, now: Callable[[], datetime]
+) -> RateSourcesOnDemand:
+    sources = RateSourcesOnDemand(settings, coordinates, now=now, more=rails.rates)
+    if 0 < len(sources.names) < settings.rates_sources_min:
+        raise StartRefused(
+            f"{settings.rates_sources_min} price sources must agree, but there are only {len(sources.names)}: set more "
+            f"in {PREFIX}RATES_SOURCES, none to do without, or {PREFIX}RATES_SOURCES_MIN"
+        )
+    return sources
 
 
 def _callbacks(settings: Settings) -> dict[str, ReadsCallbacks]:

@@ -55,7 +55,8 @@ class Pair:
         dropped.update(found.dropped)
         if dropped != self._dropped:
             self._dropped = dropped
-            log.warning("rate_sources", base=self.base, quote=self.quote, not_believed=dropped)
+            say = log.warning if dropped else log.info
+            say("rate_sources", base=self.base, quote=self.quote, not_believed=dropped)
 
     def tell(self, *, now: datetime, rules: RateRules) -> None:
         """Wake who watches, if the pair stands otherwise than they were told."""

@@ -222,6 +222,16 @@ def test_server_without_a_rail_does_not_start(new_server: NewServer) -> None:
     assert refused.stderr.splitlines() == [f"quittance: {said}"]
 
 
+def test_server_whose_price_sources_can_never_agree_does_not_start(new_server: NewServer) -> None:
+    refused = new_server(environment={"QUITTANCE_RATES_SOURCES": "kraken"}).run("serve", "--port", "0")
+
+    assert refused.returncode == 1
+    said = (
+        "2 price sources must agree, but there are only 1: set more in QUITTANCE_RATES_SOURCES, none to do without, or"
+    )
+    assert refused.stderr.splitlines() == [f"quittance: {said} QUITTANCE_RATES_SOURCES_MIN"]
+
+
 def test_another_secret_key_than_the_databases_is_refused(server: Any) -> None:
     environment = {**server.environment, "QUITTANCE_SECRET_KEY": "another-key-than-the-one-of-this-database"}
     stranger = type(server)(state_dir=server.state_dir, port=0, environment=environment)
