@@ -22,6 +22,7 @@ from quittance.resolvers.invoices import retry_payment
 from quittance.resolvers.payments import cancel_payment
 from quittance.resolvers.services import Services
 from quittance.sandbox.clock import SandboxClock
+from quittance.store import options
 from quittance.store.migrate import upgrade
 
 
@@ -150,6 +151,22 @@ async def test_a_shop_hears_of_the_invoice_that_it_was_given_though_another_was_
     assert first.payment_request != second.payment_request
     assert [one.message["invoice"] for one in receiver.received] == [first.payment_request]
     assert first.payment_request == data["quote"]["lnInvoice"]
+
+
+async def test_a_shop_hears_of_the_invoice_that_it_was_given_though_its_rail_quoted_another(
+    lnpay: LnpayShop, receiver: Receiver
+) -> None:
+    data = await lnpay.ordered()
+    payment_id = PaymentId(data["invoice"]["invoiceId"])
+    paid = await lnpay.till.pay(payment_id)
+    (option,) = await lnpay.till.options(payment_id)
+    quoted = replace(option, payment_request=lnpay.till.rails.new_invoice("merchant", amount_msat=25_000_000))
+    assert await lnpay.till.services.database.write(lambda transaction: options.renew_option(transaction, quoted))
+
+    await lnpay.till.report(paid)
+    await lnpay.tell()
+
+    assert [one.message["invoice"] for one in receiver.received] == [data["quote"]["lnInvoice"]]
 
 
 async def test_localhost_that_leads_to_ipv6_first_reaches_a_shop_on_ipv4(lnpay: LnpayShop, receiver: Receiver) -> None:
