@@ -15,7 +15,7 @@ from tests.integration.webhook_receiver import Receiver
 from quittance.domain.delivery import ATTEMPTS_MAX
 from quittance.domain.errors import ForbiddenAddress
 from quittance.domain.ids import PaymentId
-from quittance.domain.payment import PaymentStatus
+from quittance.domain.payment import NoticeFormat, PaymentStatus
 from quittance.domain.policy import LatePolicy
 from quittance.providers.outgoing import EVERYWHERE, OutgoingClient, OutgoingRules
 from quittance.resolvers.invoices import retry_payment
@@ -167,6 +167,18 @@ async def test_a_shop_hears_of_the_invoice_that_it_was_given_though_its_rail_quo
     await lnpay.tell()
 
     assert [one.message["invoice"] for one in receiver.received] == [data["quote"]["lnInvoice"]]
+
+
+async def test_an_order_whose_process_died_before_it_answered_is_told_of_by_its_first_invoice(
+    lnpay: LnpayShop, receiver: Receiver
+) -> None:
+    made = await lnpay.till.order(notify_url=receiver.url, notify_format=NoticeFormat.LNPAY)  # and no more
+    await lnpay.till.report(await lnpay.till.pay(made.payment.id))
+
+    await lnpay.tell()
+
+    assert await lnpay.till.rows("given_invoice") == []
+    assert [one.message["invoice"] for one in receiver.received] == [made.options[0].payment_request]
 
 
 async def test_localhost_that_leads_to_ipv6_first_reaches_a_shop_on_ipv4(lnpay: LnpayShop, receiver: Receiver) -> None:
