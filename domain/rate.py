@@ -207,6 +207,6 @@ def _why_none(quotes: Sequence[Rate], dropped: Mapping[str, RateFlaw]) -> RateFl
     if not quotes:
         return RateFlaw.NO_ANSWER
     flaws = set(dropped.values())
-    if len(flaws) == 1 and dropped.keys() == {quote.source for quote in quotes}:
+    if len(flaws) == 1 and set(dropped) == {quote.source for quote in quotes}:
         return flaws.pop()
     return RateFlaw.TOO_FEW_SOURCES

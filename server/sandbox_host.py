@@ -75,7 +75,7 @@ class SandboxHost:
 
     def routes(self) -> list[Route]:
         """Return the remote control, which answers the same in every process."""
-        return [Route("/sandbox", self), Route("/sandbox/{command}", self)]
+        return [Route("/sandbox", self), Route("/sandbox/{command:path}", self)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request to the remote control here, or pass it to the process that runs the rails."""

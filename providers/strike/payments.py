@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from quittance.domain.errors import ProviderMisconfigured
-from quittance.domain.money import BTC_SAT, Money
+from quittance.domain.money import BTC_MSAT, BTC_SAT, Money
 from quittance.providers.base import SendFailure, SentPayment, SentStatus
 from quittance.providers.lightning_paying import proved
 from quittance.providers.strike.bodies import PaymentBody, PaymentQuoteBody
@@ -57,8 +57,8 @@ def stands(payment: PaymentBody, *, reference: str, provider: str) -> SentPaymen
         return SentPayment(reference=reference, status=SentStatus.IN_FLIGHT)
     if payment.state == "FAILED":
         return failed(reference, SendFailure.OTHER)
-    amount = read(payment.amount, asset=BTC_SAT, provider=provider)
-    fee = read(payment.total_amount, asset=BTC_SAT, provider=provider) - amount
+    amount = read(payment.amount, asset=BTC_MSAT, provider=provider)
+    fee = read(payment.total_amount, asset=BTC_MSAT, provider=provider) - amount
     if amount.value <= 0 or fee.value < 0:
         raise ProviderMisconfigured(provider, "Strike reports a payment of an impossible amount")
     shown = _shown(payment)

@@ -4,15 +4,14 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
-from uuid import UUID
 
-from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, QuittanceError
+from quittance.domain.errors import InvalidAmount, InvoiceRejected, ProviderMisconfigured, QuittanceError
 from quittance.domain.ids import Preimage
 from quittance.domain.money import Money
 from quittance.providers.base import FeedPosition, Invoice, InvoiceRequest, ProviderHealth, Settlement
 from quittance.providers.lightning import NodeUnavailable, asked_amount, description_hash, missing
 from quittance.providers.strike import feed
-from quittance.providers.strike.bodies import InvoiceBody
+from quittance.providers.strike.bodies import InvoiceBody, is_uuid
 from quittance.providers.strike.client import StrikeClient
 from quittance.providers.strike.errors import Meaning, StrikeRefusal
 from quittance.providers.strike.invoices import (
@@ -84,9 +83,7 @@ class StrikeProvider:
             InvoiceRejected: Strike refuses the terms, or holds another amount for the same preimage.
             ProviderMisconfigured: the operator must act; no invoice of such an account is handed out.
         """
-        asked = Money(asked_amount(request, provider=self.name, asset=self.unit), self.unit).rescaled_exactly(
-            self.asset
-        )
+        asked = self._asked(request)
         reference = name_of(request.preimage)
         try:
             invoice = await self._made(asked, request, reference=reference)
@@ -95,6 +92,13 @@ class StrikeProvider:
                 raise InvoiceRejected(self.name, refusal.said) from refusal
             raise
         return replace(invoice, expires_at=self._now() + timedelta(seconds=request.expires_in_s))
+
+    def _asked(self, request: InvoiceRequest) -> Money:
+        try:
+            value = asked_amount(request, provider=self.name, asset=self.unit)
+        except InvalidAmount as error:
+            raise InvoiceRejected(self.name, f"Strike does not ask for that: {error.message}") from error
+        return Money(value, self.unit).rescaled_exactly(self.asset)
 
     async def _made(self, asked: Money, request: InvoiceRequest, *, reference: str) -> Invoice:
         try:
@@ -222,7 +226,7 @@ class StrikeProvider:
             ProviderUnavailable: no answer.
             ProviderMisconfigured: the operator must act.
         """
-        if not (kind.startswith("invoice.") and _is_uuid(entity_id)):
+        if not (kind.startswith("invoice.") and is_uuid(entity_id)):
             return None
         body = await self._client.find_invoice(entity_id)
         return None if body is None else body.correlation_id
@@ -267,10 +271,3 @@ class StrikeProvider:
         except QuittanceError as error:
             return ProviderHealth(ready=False, detail=error.message)
         return ProviderHealth(ready=True, detail=f"invoices in {self.asset.code} on {self._set_to}")
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text.lower()
-    except ValueError:
-        return False

@@ -9,7 +9,7 @@ from quittance.sandbox.lnd import paying, refusals
 from quittance.sandbox.strike import moments
 from quittance.sandbox.strike.account import Account
 from quittance.sandbox.strike.calls import ACCEPTED, OK, Answer, Call
-from quittance.sandbox.strike.entities import Holder, Payment, PaymentQuote, State
+from quittance.sandbox.strike.entities import Entity, Payment, PaymentQuote, State
 from quittance.sandbox.strike.quoting import Quoting
 from quittance.sandbox.strike.refusals import not_found, unprocessable
 
@@ -171,11 +171,11 @@ class Payments:
     def _fail(self, payment: Payment) -> None:
         """Give the money back."""
         failed = replace(payment, state=State.FAILED, held=False, due=None)
-        back: Holder = self._account.credited(self._account.owner, self._quote(payment).total)
+        back = self._account.credited(self._account.owner, self._quote(payment).total)
         self._account.commit(failed, back, *self._changed(failed))
         self._open.discard(failed.id)
 
-    def _changed(self, payment: Payment) -> list[Any]:
+    def _changed(self, payment: Payment) -> list[Entity]:
         return self._account.happened("payment.updated", payment.id, changes=["state"])
 
     def _payment(self, payment_id: str) -> Payment:
@@ -204,10 +204,10 @@ class Payments:
             body["conversionRate"] = quote.rate.shown()
         if quote.bolt11 is not None:
             body["lightningNetworkFee"] = quote.fee.shown()
-            body["lightning"] = {"networkFee": quote.fee.shown()}
-            hidden = payment.preimage is None or self._account.fault("omit_preimage", method=call.operation)
-            if not hidden:
-                body["lightning"]["preImage"] = payment.preimage
+            lightning: dict[str, Any] = {"networkFee": quote.fee.shown()}
+            if payment.preimage is not None and not self._account.fault("omit_preimage", method=call.operation):
+                lightning["preImage"] = payment.preimage
+            body["lightning"] = lightning
         elif payment.transaction_id is not None:
             body["onchain"] = {"txnId": payment.transaction_id}
         return body

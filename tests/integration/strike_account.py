@@ -118,7 +118,8 @@ def strike_currency() -> str:
 
 @pytest.fixture
 def strike(till: Any, rails: SandboxRails, strike_stack: AsyncExitStack, strike_currency: str) -> StrikeAccount:
-    services, where, budget = till.services, rails.strike, Budget()
+    services, where = till.services, rails.strike
+    budget = Budget(clock=lambda: services.now().timestamp())
 
     polls: list[str] = []
 

@@ -20,7 +20,7 @@ from tests.contract.strike.scripted import (
 )
 
 from quittance.domain.errors import ProviderUnavailable
-from quittance.domain.money import BTC_SAT, Money
+from quittance.domain.money import BTC_SAT, Money, msat
 from quittance.providers.base import SendFailure, SendRequest, SentPayment, SentStatus
 from quittance.providers.strike.payer import StrikePayer
 
@@ -28,8 +28,8 @@ ORDER = SendRequest(payment_request=bolt11(), amount=None, fee_max=Money(100, BT
 SENT = SentPayment(
     reference=HASH,
     status=SentStatus.SUCCEEDED,
-    amount=Money(21_000, BTC_SAT),
-    fee=Money(21, BTC_SAT),
+    amount=msat(21_000_000),
+    fee=msat(21_000),
     preimage=PREIMAGE,  # type: ignore[arg-type]
 )
 IN_FLIGHT = SentPayment(reference=HASH, status=SentStatus.IN_FLIGHT)

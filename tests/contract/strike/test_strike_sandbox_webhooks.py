@@ -11,6 +11,7 @@ from tests.contract.strike.conftest import Arm
 from tests.contract.strike.strike_client import NOBODY, UUID, StrikeClient, btc, made, ok, refusal, usd
 from tests.contract.strike.webhook_receiver import SECRET, Sent, WebhookReceiver, attempted
 
+from quittance.sandbox.clock import SandboxClock
 from quittance.sandbox.rails import SandboxRails
 from quittance.sandbox.strike.deliveries import RETRIES_MAX, signature
 
@@ -237,6 +238,20 @@ async def test_what_was_taken_at_last_is_delivered(
     rails.clock.advance(100)
     await asyncio.sleep(0.05)
     assert len(hook.sent) == 2
+
+
+async def test_time_that_another_process_moves_counts_too(
+    strike: StrikeClient, rails: SandboxRails, hook: WebhookReceiver
+) -> None:
+    hook.statuses = [500]
+    await _subscribed(strike, hook)
+    await _happen(strike)
+    await hook.wait_for(1)
+    await attempted(rails, 1)
+
+    SandboxClock(rails.strike.api_key_path.parents[1] / "clock.json").advance(100_000)
+
+    await hook.wait_for(2)
 
 
 @pytest.mark.parametrize("status", [410, 501])
