@@ -93,9 +93,8 @@ def _matrix(text: str, *, as_written: bool = False) -> Sequence[Sequence[bool]]:
     symbol = qrcode.QRCode(
         error_correction=constants.ERROR_CORRECT_M if medium else constants.ERROR_CORRECT_L, mask_pattern=_MASK
     )
-    if not as_written and _INVOICE.fullmatch(
-        text
-    ):  # capitals mean the same, and a QR code packs them in 5.5 bits, not 8
+    # bech32 means the same in capitals, which a QR code packs in 5.5 bits instead of 8
+    if not as_written and _INVOICE.fullmatch(text):
         symbol.add_data(util.QRData(text.upper(), mode=_ALPHANUMERIC))
     else:
         symbol.add_data(util.QRData(text.encode(), mode=_BYTES))

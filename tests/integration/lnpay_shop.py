@@ -98,6 +98,7 @@ class LnpayShop:
     http: httpx.AsyncClient
     prices: Prices
     terms: ShopTerms
+    app: Starlette
     key: str | None = KEY
 
     async def order(self, *, key: str | None = None, headers: dict[str, str] | None = None, **members: Any) -> Any:
@@ -170,7 +171,7 @@ async def new_lnpay(till: Any, post: Post, receiver: Receiver) -> AsyncIterator[
             own = till.services if services is None else services
             prices = Prices(own.now)
             own.rates = RateBoard(lambda: [prices], rules=RateRules(sources_min=1), now=own.now)
-            own.webhook_tools = replace(post.till.services.webhooks, shop=to_shop)
+            post.till.services.webhook_tools = own.webhook_tools = replace(post.till.services.webhooks, shop=to_shop)
             own.callbacks = {"strike": ReadsStrike()} if hears else {}
             terms = ShopTerms(currency=currency, notice_url=receiver.url, expires_in_s=GRANTED_S)
             settings = DoorSettings(limits=TransportLimits(body_bytes_max=BODY_BYTES_MAX))
@@ -185,7 +186,7 @@ async def new_lnpay(till: Any, post: Post, receiver: Receiver) -> AsyncIterator[
             app = Starlette(routes=lnpay_routes(door))
             http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1:5000")
             stack.push_async_callback(http.aclose)
-            return LnpayShop(till.on(own), replace(post, till=till.on(own)), http, prices, terms)
+            return LnpayShop(till.on(own), replace(post, till=till.on(own)), http, prices, terms, app)
 
         yield make
 

@@ -15,13 +15,14 @@ from tests.integration.webhook_receiver import Receiver
 from quittance.domain.delivery import ATTEMPTS_MAX
 from quittance.domain.errors import ForbiddenAddress
 from quittance.domain.ids import PaymentId
-from quittance.domain.payment import PaymentStatus
+from quittance.domain.payment import NoticeFormat, PaymentStatus
 from quittance.domain.policy import LatePolicy
 from quittance.providers.outgoing import EVERYWHERE, OutgoingClient, OutgoingRules
 from quittance.resolvers.invoices import retry_payment
 from quittance.resolvers.payments import cancel_payment
 from quittance.resolvers.services import Services
 from quittance.sandbox.clock import SandboxClock
+from quittance.store import options
 from quittance.store.migrate import upgrade
 
 
@@ -150,6 +151,34 @@ async def test_a_shop_hears_of_the_invoice_that_it_was_given_though_another_was_
     assert first.payment_request != second.payment_request
     assert [one.message["invoice"] for one in receiver.received] == [first.payment_request]
     assert first.payment_request == data["quote"]["lnInvoice"]
+
+
+async def test_a_shop_hears_of_the_invoice_that_it_was_given_though_its_rail_quoted_another(
+    lnpay: LnpayShop, receiver: Receiver
+) -> None:
+    data = await lnpay.ordered()
+    payment_id = PaymentId(data["invoice"]["invoiceId"])
+    paid = await lnpay.till.pay(payment_id)
+    (option,) = await lnpay.till.options(payment_id)
+    quoted = replace(option, payment_request=lnpay.till.rails.new_invoice("merchant", amount_msat=25_000_000))
+    assert await lnpay.till.services.database.write(lambda transaction: options.renew_option(transaction, quoted))
+
+    await lnpay.till.report(paid)
+    await lnpay.tell()
+
+    assert [one.message["invoice"] for one in receiver.received] == [data["quote"]["lnInvoice"]]
+
+
+async def test_an_order_whose_process_died_before_it_answered_is_told_of_by_its_first_invoice(
+    lnpay: LnpayShop, receiver: Receiver
+) -> None:
+    made = await lnpay.till.order(notify_url=receiver.url, notify_format=NoticeFormat.LNPAY)  # and no more
+    await lnpay.till.report(await lnpay.till.pay(made.payment.id))
+
+    await lnpay.tell()
+
+    assert await lnpay.till.rows("given_invoice") == []
+    assert [one.message["invoice"] for one in receiver.received] == [made.options[0].payment_request]
 
 
 async def test_localhost_that_leads_to_ipv6_first_reaches_a_shop_on_ipv4(lnpay: LnpayShop, receiver: Receiver) -> None:
