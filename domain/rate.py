@@ -98,7 +98,7 @@ class CombinedRate:
     @property
     def spread(self) -> Decimal:
         """The spread as a fraction: 0.01 is one percent."""
-        return Decimal(self.spread_ppm).scaleb(-6)
+        return Decimal(self.spread_ppm).scaleb(-6).normalize()
 
     @property
     def applied(self) -> Decimal:

@@ -15,7 +15,8 @@ from quittance.gql.deliveries import Delivery, Subscription
 from quittance.gql.execution import Answer, AnswerKind, Executor, Prepared, request_error
 from quittance.gql.limits import TransportLimits
 from quittance.gql.masking import problem_of, unexpected
-from quittance.gql.streams import EventSource, EventStream, EventTail
+from quittance.gql.states import StateGroups
+from quittance.gql.streams import EventSource, EventStream, EventTail, StateStream
 
 _PUSHES_PER_TURN = 500
 _REPLAYS_AT_ONCE = 16
@@ -43,10 +44,11 @@ class Hub:
         self._tasks: dict[asyncio.Task[None], Subscription | None] = {}
         self._replays = asyncio.Semaphore(_REPLAYS_AT_ONCE)
         self._stop: Callable[[], None] | None = None
+        self._states = StateGroups(spawn=self._spawn, told_of=lambda error: unexpected(error, log=executor.log))
 
     @property
     def groups(self) -> int:
-        return len(self._groups)
+        return len(self._groups) + len(self._states)
 
     @property
     def tasks(self) -> int:
@@ -67,6 +69,8 @@ class Hub:
         stream = await self._executor.source(prepared, self._access.new_context(principal))
         if isinstance(stream, Answer):
             return stream
+        if isinstance(stream, StateStream):
+            return self._watch(stream, prepared, principal, on_item)
         if not isinstance(stream, EventStream):
             subscription = Subscription(position=-1, queue_max=self._queue_max, on_item=on_item)
             self._bind(subscription, lambda: self._relay(stream, prepared, principal, subscription))
@@ -76,6 +80,22 @@ class Hub:
         start = stream.start if after is None else after
         subscription = Subscription(position=start, queue_max=self._queue_max, on_item=on_item)
         self._join(self._group(prepared, principal, stream), subscription)
+        return subscription
+
+    def _watch(
+        self,
+        stream: StateStream[Any],
+        prepared: Prepared,
+        principal: Principal,
+        on_item: Callable[[Subscription], None],
+    ) -> Subscription:
+        subscription = Subscription(position=-1, queue_max=self._queue_max, on_item=on_item)
+
+        async def render(state: object) -> Delivery:
+            return _delivery(await self._execute(prepared, principal, state), None)
+
+        key = (*_key(prepared, principal), stream.key)
+        self._states.join(key, subscription, states=stream.states, render=render)
         return subscription
 
     async def _reaches(self, position: int) -> bool:
@@ -92,7 +112,8 @@ class Hub:
             self._stop()
             self._stop = None
         bound = [member for member in self._tasks.values() if member is not None]
-        for member in [*bound, *(member for group in self._groups.values() for member in group.members)]:
+        grouped = [member for group in self._groups.values() for member in group.members]
+        for member in [*bound, *grouped, *self._states.members]:
             member.end([])
         tasks = list(self._tasks)
         for task in tasks:
@@ -100,13 +121,7 @@ class Hub:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _group(self, prepared: Prepared, principal: Principal, stream: EventStream[Any]) -> "_Group":
-        key = (
-            prepared.document.key,
-            prepared.operation.name,
-            _canonical_variables(prepared),
-            principal,
-            stream.selector,
-        )
+        key = (*_key(prepared, principal), stream.selector)
         group = self._groups.get(key)
         if group is None:
             if self._stop is None:
@@ -294,6 +309,11 @@ def _delivery(answer: Answer, position: int | None) -> Delivery:
     payload = answer.encode()
     cursor = None if position is None else encode_position(position)
     return Delivery(payload, payload.decode(), position, cursor)
+
+
+def _key(prepared: Prepared, principal: Principal) -> _Key:
+    """Return what decides which bytes a subscriber gets of one event."""
+    return prepared.document.key, prepared.operation.name, _canonical_variables(prepared), principal
 
 
 def _canonical_variables(prepared: Prepared) -> bytes:

@@ -1,6 +1,6 @@
 """Exchange rates: asked once, or watched."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import aclosing
 from typing import Annotated, cast
 
@@ -9,6 +9,7 @@ import strawberry
 from quittance.domain.rate import CombinedRate, RateUnavailable
 from quittance.gql.context import QuittanceInfo
 from quittance.gql.errors import RateUnavailableError, as_data
+from quittance.gql.streams import StateStream
 from quittance.gql.types.rate import Rate
 from quittance.resolvers import rates
 
@@ -41,13 +42,12 @@ class RateSubscription:
         "watched. A change that was overtaken before it could be sent is left out."
     )
     async def rate_updated(self, info: QuittanceInfo, base: Base, quote: Quote) -> AsyncIterable[RateUpdated]:
-        standings = rates.watch_rate(
-            info.context.services, info.context.principal, base=base.upper(), quote=quote.upper()
-        )
-        return _told(standings)
+        services, pair = info.context.services, (base.upper(), quote.upper())
+        rates.check_may_watch(info.context.principal)
+        return StateStream(key=pair, states=lambda: _told(rates.watch_rate(services, base=pair[0], quote=pair[1])))
 
 
-async def _told(standings: AsyncGenerator[CombinedRate | RateUnavailable]) -> AsyncIterator[RateUpdated]:
+async def _told(standings: AsyncGenerator[CombinedRate | RateUnavailable]) -> AsyncGenerator[RateUpdated]:
     async with aclosing(standings):
         async for standing in standings:
             if isinstance(standing, CombinedRate):

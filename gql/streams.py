@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Hashable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from quittance.domain.event import Event, EventSelector
@@ -76,6 +76,20 @@ class EventTail:
         if events:
             self.position = self._complete_after = events[-1].position
         return events
+
+
+class StateStream(AsyncIterable[T], Generic[T]):
+    """A state, and each change of it: the same for all who ask for ``key``, and without a history to resume.
+
+    Iterated plainly it follows by itself. The hub follows once for all of them.
+    """
+
+    def __init__(self, *, key: Hashable, states: Callable[[], AsyncGenerator[T]]) -> None:
+        self.key = key
+        self.states = states
+
+    def __aiter__(self) -> AsyncGenerator[T]:
+        return self.states()
 
 
 class EventStream(AsyncIterable[T], Generic[T]):

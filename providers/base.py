@@ -129,11 +129,14 @@ class ReceivingProvider(Protocol):
 
 @runtime_checkable
 class CountsCoarser(Protocol):
-    """A rail that cannot ask for every amount of its asset."""
+    """A rail that can neither ask for nor pay every amount of its asset."""
+
+    @property
+    def asset(self) -> Asset: ...
 
     @property
     def unit(self) -> Asset:
-        """The scale in which the amounts of its invoices are whole numbers."""
+        """The scale in which its amounts are whole numbers."""
         ...
 
 

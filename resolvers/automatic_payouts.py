@@ -13,6 +13,7 @@ from quittance.domain.money import BTC_MSAT, Money, msat
 from quittance.domain.outgoing_errors import TooManyTransfers
 from quittance.domain.transfer import TransferPurpose, fee_max_of, most_payable, own_account
 from quittance.resolvers.jobs import JobRun, new_job
+from quittance.resolvers.payees import whole_units
 from quittance.resolvers.services import Services
 from quittance.resolvers.transfers import TransferOrder, set_aside
 from quittance.store import jobs, ledger, readers
@@ -77,7 +78,7 @@ def _order(transaction: Transaction, services: Services, account_id: AccountId, 
     if account is None or account.payout_from_msat is None or account.lightning_address is None or payer is None:
         return None
     held = ledger.lock_owed(transaction, own_account(account_id, payer.asset))
-    amount = most_payable(held, services.transfers.fee)
+    amount = whole_units(payer, most_payable(held, services.transfers.fee))
     if held < account.payout_from_msat or amount < services.transfers.payout_msat_min:
         return None
     return TransferOrder(

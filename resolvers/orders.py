@@ -24,8 +24,9 @@ from quittance.store.transaction import Transaction
 class InvoiceOrder:
     """What the caller of ``generateInvoice`` asks for; None means that our default applies.
 
-    ``described_by`` is ours: the text that the invoice is bound to by its hash. So is ``notify_format``, what is
-    written to ``notify_url``. No caller says them.
+    ``described_by`` is ours: the text that the invoice is bound to by its hash. So are ``notify_format``, what is
+    written to ``notify_url``, and ``converted_scale_max``: how many places a price may have that is converted. No
+    caller says them.
     """
 
     article_id: ArticleId | None = None
@@ -42,6 +43,7 @@ class InvoiceOrder:
     hold: bool = False
     described_by: str | None = None
     notify_format: NoticeFormat = NoticeFormat.EVENTS
+    converted_scale_max: int | None = None
 
     def fingerprint(self) -> bytes:
         """Return a digest of everything but the key: equal for equal input."""
@@ -206,7 +208,7 @@ def _price(
         amount = upvote_min if purpose is PaymentPurpose.UPVOTE else article.price
     if amount is None:
         raise InvalidAmount("an amount is required when no article gives the price")
-    price = _on_rails(services, amount, rails, said=order.amount is not None)
+    price = _on_rails(services, order, amount, rails)
     if purpose is PaymentPurpose.UPVOTE:
         if price.amount.asset.code != upvote_min.asset.code:
             raise InvalidAmount(f"an upvote is paid in {upvote_min.asset.code}")
@@ -215,20 +217,26 @@ def _price(
     return price
 
 
-def _on_rails(services: Services, amount: Money, rails: list[ReceivingProvider], *, said: bool) -> _Price:
+def _on_rails(services: Services, order: InvoiceOrder, amount: Money, rails: list[ReceivingProvider]) -> _Price:
     """Return what the rails ask for: a currency that they take as it is, another one converted to what they take."""
     rail, fiat, rate = rails[0], None, None
     if is_currency(amount.asset.code):
         fiat = amount = checked_fiat(amount)
         if amount.asset.code != rail.asset.code and services.rates is not None:
             rate = services.rates.current(rail.asset.code, amount.asset.code)
-            amount = convert(amount, rate, min((_unit_of(each) for each in rails), key=lambda unit: unit.scale))
+            amount = convert(amount, rate, _finest(rails, order.converted_scale_max))
     if amount.asset.code != rail.asset.code:
-        raise InvalidAmount(_needs_a_rate(amount, rail, said=said))
+        raise InvalidAmount(_needs_a_rate(amount, rail, said=order.amount is not None))
     asked = check_amount(services, amount).rescaled_exactly(rail.asset)
     for each in rails:
         asked.rescaled_exactly(_unit_of(each))
     return _Price(amount=asked, fiat_amount=fiat, rate=rate)
+
+
+def _finest(rails: list[ReceivingProvider], scale_max: int | None) -> Asset:
+    """Return the smallest unit that every rail can ask for, or a larger one where fewer places are wanted."""
+    coarsest = min((_unit_of(rail) for rail in rails), key=lambda unit: unit.scale)
+    return coarsest if scale_max is None else Asset(coarsest.code, min(coarsest.scale, scale_max))
 
 
 def _unit_of(rail: ReceivingProvider) -> Asset:

@@ -12,7 +12,7 @@ from quittance.domain.lnurl_pay import AesAction, MessageAction, SuccessAction, 
 from quittance.domain.money import BTC_MSAT, Money
 from quittance.domain.outgoing_errors import InvalidDestination, SendRefused
 from quittance.domain.transfer import Destination, DestinationKind, Transfer
-from quittance.providers.base import SendingProvider, SendsKeysend
+from quittance.providers.base import CountsCoarser, SendingProvider, SendsKeysend
 from quittance.resolvers.services import Services
 
 USABLE_S: Final = 30  # an invoice that ends sooner could end on the way to the rail
@@ -73,12 +73,23 @@ def named_amount(payer: SendingProvider, destination: Destination) -> Money | No
     return None if named is None else Money(named, payer.asset)
 
 
+def whole_units(payer: SendingProvider, value: int) -> int:
+    """Return as much of an amount as a rail can pay: one that counts more coarsely leaves the rest."""
+    if not isinstance(payer, CountsCoarser):
+        return value
+    step: int = 10 ** (payer.asset.scale - payer.unit.scale)
+    return value - value % step
+
+
 def checked(payer: SendingProvider, destination: Destination, *, amount: Money, now: datetime) -> Destination:
     """Return a destination that can be paid this amount; of an invoice, with its payment hash.
 
     Raises:
+        InvalidAmount: the rail counts more coarsely.
         InvalidDestination: as for ``check_invoice``.
     """
+    if isinstance(payer, CountsCoarser):
+        amount.rescaled_exactly(payer.unit)
     if destination.kind is not DestinationKind.INVOICE:
         return destination
     prepared = check_invoice(payer, destination.text, amount=amount, now=now)

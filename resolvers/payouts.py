@@ -20,7 +20,7 @@ from quittance.domain.transfer import (
 )
 from quittance.providers.base import SendingProvider
 from quittance.resolvers.audit import record
-from quittance.resolvers.payees import check_reachable, checked, named_amount
+from quittance.resolvers.payees import check_reachable, checked, named_amount, whole_units
 from quittance.resolvers.services import Services
 from quittance.resolvers.transfer_requests import begin_transfer
 from quittance.resolvers.transfers import KeyUse, TransferOrder, check_texts, found_again, set_aside
@@ -165,7 +165,7 @@ def _amounts(
         fee_max = _positive(order.fee_max, payer.asset, "feeMax is greater than zero")
     if wanted is None:
         most = most_payable(held, rule.fee) if fee_max is None else held - fee_max.value
-        wanted = Money(most, payer.asset)
+        wanted = Money(whole_units(payer, most), payer.asset)
     if wanted.value < rule.payout_msat_min:
         least = Money(rule.payout_msat_min, payer.asset)
         raise InvalidAmount(f"a payout is at least {least.formatted}, and its fee cap")

@@ -31,19 +31,17 @@ async def find_rate(services: Services, principal: Principal, *, base: str, quot
         return None
 
 
-def watch_rate(
-    services: Services, principal: Principal, *, base: str, quote: str
-) -> AsyncGenerator[CombinedRate | RateUnavailable]:
-    """Return the rate as it is, and then each change; or why there is none, until there is one.
+def check_may_watch(principal: Principal) -> None:
+    """Let merchants alone have sources asked again and again.
 
     Raises:
-        PermissionDenied: it is no merchant, who alone may have sources asked again and again.
+        PermissionDenied: it is no key that may read payments.
     """
     principal.require(Scope.PAYMENTS_READ)
-    return _watched(services, base, quote)
 
 
-async def _watched(services: Services, base: str, quote: str) -> AsyncGenerator[CombinedRate | RateUnavailable]:
+async def watch_rate(services: Services, *, base: str, quote: str) -> AsyncGenerator[CombinedRate | RateUnavailable]:
+    """Yield the rate as it is, and then each change; or why there is none, until there is one."""
     if services.rates is None:
         yield RateUnavailable(base, quote, RateFlaw.UNKNOWN_PAIR)
         return
@@ -70,8 +68,10 @@ async def _priced(services: Services, run: Callable[[], Awaitable[T]]) -> T:
     try:
         return await run()
     except RateUnavailable as missing:
-        if services.rates is None or not await services.rates.begin(missing.base, missing.quote):
+        if services.rates is None:
             raise
+        await services.rates.begin(missing.base, missing.quote)
+        services.rates.current(missing.base, missing.quote)  # without a rate it says why, and nothing is tried again
     return await run()
 
 

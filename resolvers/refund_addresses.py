@@ -2,10 +2,11 @@
 
 from datetime import UTC, datetime
 
+from quittance.domain.currency import is_currency
 from quittance.domain.destination import read_destination
 from quittance.domain.errors import ForbiddenAddress, RefundAddressRefused
 from quittance.domain.lnurl_pay import Payee
-from quittance.domain.money import Money, msat
+from quittance.domain.money import BTC_MSAT, Money, msat
 from quittance.domain.outgoing_errors import InvalidDestination, InvalidPayee, PayeeRefused
 from quittance.domain.payment import Payment
 from quittance.domain.transfer import Destination, DestinationKind
@@ -35,6 +36,7 @@ async def check_refund_address(services: Services, payment: Payment) -> None:
         if destination.kind is DestinationKind.INVOICE:
             _check_invoice(payer, destination, price=payment.amount, now=services.now())
         elif destination.kind is not DestinationKind.NODE:
+            _check_coin(payment.amount)
             _check_bounds(await services.payees.resolve(destination.text), price=payment.amount)
     except InvalidDestination as error:
         raise RefundAddressRefused(error.flaw, error.reason) from error
@@ -56,11 +58,21 @@ def _check_invoice(payer: SendingProvider | None, destination: Destination, *, p
     invoice = read_payable(payer, destination.text)
     if (datetime.fromtimestamp(invoice.expires_at_s, UTC) - now).total_seconds() < USABLE_S:
         raise InvalidDestination("EXPIRED", "the invoice has expired, or is about to; give a fresh one, or an address")
+    if price.asset.code != payer.asset.code:
+        return  # what a price in a national currency comes to is known when it goes back
     if invoice.amount_msat is not None and invoice.amount_msat > price.rescaled_exactly(payer.asset).value:
         raise InvalidDestination("AMOUNT", "the invoice asks for more than the price; give one that names no amount")
 
 
+def _check_coin(price: Money) -> None:
+    """Refuse a price in another coin than the payees' servers count in, also where no rail pays yet."""
+    if price.asset.code != BTC_MSAT.code and not is_currency(price.asset.code):
+        raise InvalidDestination("UNSUPPORTED", "addresses are paid in bitcoin; give an invoice of this rail's network")
+
+
 def _check_bounds(payee: Payee, *, price: Money) -> None:
+    if price.asset.code != BTC_MSAT.code:
+        return  # likewise
     least, most = msat(payee.amount_msat_min), msat(payee.amount_msat_max)
     if not least.value <= price.rescaled_exactly(least.asset).value <= most.value:
         raise InvalidDestination(

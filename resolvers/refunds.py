@@ -27,7 +27,7 @@ from quittance.domain.transfer import (
 )
 from quittance.providers.base import SendingProvider
 from quittance.resolvers.audit import record
-from quittance.resolvers.payees import check_reachable, checked, named_amount
+from quittance.resolvers.payees import check_reachable, checked, named_amount, whole_units
 from quittance.resolvers.services import Services
 from quittance.resolvers.transfer_requests import begin_transfer
 from quittance.resolvers.transfers import KeyUse, TransferOrder, check_texts, found_again, set_aside
@@ -118,9 +118,9 @@ def begin_refund(
     total = refund_totals.totals_of(transaction, [payment.id])[0]
     wanted = _wanted(payer, order, destination)
     share = (
-        _share(services, payment, total, wanted, fee_from_amount=order.fee_from_amount)
+        _share(services, payer, payment, total, wanted, fee_from_amount=order.fee_from_amount)
         if reason is RefundReason.REQUESTED
-        else _owed_share(services, payment, total, wanted)
+        else _owed_share(services, payer, payment, total, wanted)
     )
     asked = TransferOrder(
         id=TransferId(services.new_id(REFUND)),
@@ -169,7 +169,13 @@ def _wanted(payer: SendingProvider, order: RefundOrder, destination: Destination
 
 
 def _share(
-    services: Services, payment: Payment, total: RefundTotal, wanted: Money | None, *, fee_from_amount: bool
+    services: Services,
+    payer: SendingProvider,
+    payment: Payment,
+    total: RefundTotal,
+    wanted: Money | None,
+    *,
+    fee_from_amount: bool,
 ) -> _Share:
     """Make up a refund that the merchant asks for.
 
@@ -178,12 +184,12 @@ def _share(
     """
     asset, rule = payment.amount.asset, services.transfers.fee
     left = _received(payment).value - total.refunded
-    gross = left if wanted is None else wanted.value
+    gross = whole_units(payer, left) if wanted is None else wanted.value
     if left <= 0:
         raise NothingToRefund
     if gross > left:
         raise RefundTooLarge(Money(left, asset))
-    amount = most_payable(gross, rule) if fee_from_amount else gross
+    amount = whole_units(payer, most_payable(gross, rule)) if fee_from_amount else gross
     if amount <= 0:
         raise InvalidAmount("the way would cost more than the refund is worth")
     fee_max = fee_max_of(amount, rule)
@@ -191,7 +197,9 @@ def _share(
     return _Share(amount=Money(amount, asset), fee_max=Money(fee_max, asset), from_refundable=Money(owed, asset))
 
 
-def _owed_share(services: Services, payment: Payment, total: RefundTotal, wanted: Money | None) -> _Share:
+def _owed_share(
+    services: Services, payer: SendingProvider, payment: Payment, total: RefundTotal, wanted: Money | None
+) -> _Share:
     """Make up a refund of what is owed to the payer. The way is paid out of it: who pays too much on purpose, or
     claims it in crumbs, does so at their own cost.
 
@@ -201,7 +209,7 @@ def _owed_share(services: Services, payment: Payment, total: RefundTotal, wanted
     asset, rule = payment.amount.asset, services.transfers.fee
     if total.refundable <= 0:
         raise NothingToRefund
-    amount = most_payable(total.refundable, rule) if wanted is None else wanted.value
+    amount = whole_units(payer, most_payable(total.refundable, rule)) if wanted is None else wanted.value
     if amount < services.transfers.payout_msat_min:
         raise InvalidAmount("what is owed is no more than the way may cost; it stays owed")
     fee_max = fee_max_of(amount, rule)

@@ -1,13 +1,13 @@
 """Orders of LNPay shops: an amount in the shop's currency, the invoice for it, and the one notice once it is paid."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from quittance.domain.access import Principal, Scope
 from quittance.domain.currency import currency_asset
 from quittance.domain.errors import ProviderUnavailable
 from quittance.domain.ids import BOOTSTRAP_MERCHANT
-from quittance.domain.money import money_from_decimal
+from quittance.domain.money import COIN_SCALE, money_from_decimal
 from quittance.domain.payment import NoticeFormat, Payment, PaymentOption
 from quittance.resolvers.orders import InvoiceOrder
 from quittance.resolvers.purchases import generate_invoice
@@ -23,7 +23,7 @@ class ShopTerms:
     """
 
     currency: str
-    notice_url: str
+    notice_url: str = field(repr=False)
     expires_in_s: int
 
 
@@ -60,7 +60,7 @@ async def admit_shop_without_key(services: Services, *, address: str) -> Princip
 
 
 async def order_invoice(services: Services, principal: Principal, order: ShopOrder, terms: ShopTerms) -> ShopInvoice:
-    """Make a payment and its invoice for a shop, which is told once it is paid.
+    """Make a payment and its invoice for a shop, in whole satoshi (L6), and have the shop told once it is paid.
 
     Which invoice it is given is stored before: it knows the payment by nothing else, and a rail may make another.
 
@@ -76,6 +76,7 @@ async def order_invoice(services: Services, principal: Principal, order: ShopOrd
         idempotency_key=order.idempotency_key,
         notify_url=terms.notice_url,
         notify_format=NoticeFormat.LNPAY,
+        converted_scale_max=COIN_SCALE,
     )
     made = await generate_invoice(services, principal, asked)
     option, payment_id = made.options[-1], made.payment.id

@@ -133,15 +133,15 @@ def move(transaction: Transaction, before: Transfer, after: Transfer) -> None:
 
 
 def _succeeded(services: Services, one: SendingTry, sent: SentPayment) -> JobRun:
-    amount, fee, preimage = sent.amount, sent.fee, sent.preimage
-    if amount is None or fee is None or preimage is None or hash_of(preimage) != one.attempt.reference:
+    amount, fee = sent.amount, sent.fee
+    if amount is None or fee is None or not _is_proved(one, sent):
         log.error("success_without_proof", provider=one.transfer.provider, transfer=one.transfer.id)
         return unknown(services, one, ProviderUnavailable(one.transfer.provider))
     asset, now = one.transfer.amount.asset, services.now()
     cost = amount.rescaled_exactly(asset), fee.rescaled_exactly(asset)
     if cost[0] != one.transfer.amount or cost[1].value > one.transfer.fee_max.value:
         log.error("paid_otherwise_than_asked", transfer=one.transfer.id, amount=cost[0].value, fee=cost[1].value)
-    message = shown(services, one.attempt.success_action, preimage)
+    message = None if sent.preimage is None else shown(services, one.attempt.success_action, sent.preimage)
 
     def also(transaction: Transaction) -> None:
         _end_attempt(
@@ -155,6 +155,13 @@ def _succeeded(services: Services, one: SendingTry, sent: SentPayment) -> JobRun
         pay_out(transaction, services, after, sent=cost[0], fee=cost[1])
 
     return JobRun(end=JobEnd(state=JobState.DONE), also=also)
+
+
+def _is_proved(one: SendingTry, sent: SentPayment) -> bool:
+    """Tell whether a success may be booked: the preimage shows it, or a custodian charged us and shows none."""
+    if sent.preimage is None:
+        return sent.unproved
+    return hash_of(sent.preimage) == one.attempt.reference
 
 
 def _in_flight(services: Services, one: SendingTry) -> JobRun:

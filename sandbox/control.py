@@ -35,6 +35,7 @@ def control_routes(rails: SandboxRails) -> list[Route]:
     control = _Control(rails)
     return [
         Route("/sandbox", _guarded(control.status, reads_body=False), methods=["GET"]),
+        Route("/sandbox/strike/deliveries", _guarded(control.deliveries, reads_body=False), methods=["GET"]),
         Route("/sandbox/pay", _guarded(control.pay), methods=["POST"]),
         Route("/sandbox/invoice", _guarded(control.invoice), methods=["POST"]),
         Route("/sandbox/sign-message", _guarded(control.sign_message), methods=["POST"]),
@@ -51,6 +52,9 @@ class _Control:
 
     async def status(self, _: Mapping[str, Any]) -> Mapping[str, object]:
         return self._rails.status()
+
+    async def deliveries(self, _: Mapping[str, Any]) -> Mapping[str, object]:
+        return {"deliveries": self._rails.strike_deliveries()}
 
     async def pay(self, body: Mapping[str, Any]) -> Mapping[str, object]:
         request = _text(body, "paymentRequest", size_max=_PAYMENT_REQUEST_MAX)

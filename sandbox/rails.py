@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from quittance.providers.lnd._proto import lnrpc_pb2 as ln
 from quittance.sandbox import payees, prices
@@ -247,6 +247,10 @@ class SandboxRails:
         if self._strike is not None and node.name == node.chain.strike:
             status |= {"balanceMsat": self._strike.balance_msat, "balances": self._strike.balances}
         return status
+
+    def strike_deliveries(self) -> list[dict[str, Any]]:
+        """Return the newest webhooks of the Strike account, sent and to be sent."""
+        return self._strike.deliveries() if self._strike is not None else []
 
     def address_of(self, node: str) -> str | None:
         """Return the Lightning Address of a node; the merchant's has none, the server answers for it."""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from quittance.domain.money import BTC_MSAT
+from quittance.domain.rate import Rate, RateFlaw
 from quittance.providers.base import TellsOfPaying
 from quittance.resolvers.ledger import discrepancies
 from quittance.resolvers.rails import health_of_all
@@ -59,9 +61,28 @@ async def _rails(settings: Settings) -> list[Finding]:
                 Finding(subject=f"rail {name}", ok=health.ready, detail=health.detail)
                 for name, health in (await health_of_all(runtime.services)).items()
             ]
-            return [*found, *[await _paying(runtime.services, name) for name in runtime.services.rails]]
+            paying = [await _paying(runtime.services, name) for name in runtime.services.rails]
+            return [*found, *paying, *await _rates(runtime.services, sources_min=settings.rates_sources_min)]
     except (StartRefused, OSError) as error:
         return [Finding(subject="rails", ok=False, detail=str(error))]
+
+
+async def _rates(services: Services, *, sources_min: int) -> list[Finding]:
+    """Ask each price source for one price; those that fail are no fault while enough others answer."""
+    if services.rates is None:
+        return [Finding(subject="rates", ok=True, detail="off: no source is set, so no price in a national currency")]
+    answers = await services.rates.answers(BTC_MSAT.code, "USD")
+    enough = sum(isinstance(answer, Rate) for answer in answers.values()) >= sources_min
+    return [
+        Finding(subject=f"rates {name}", ok=enough or isinstance(answer, Rate), detail=_told(answer, enough=enough))
+        for name, answer in answers.items()
+    ]
+
+
+def _told(answer: Rate | RateFlaw, *, enough: bool) -> str:
+    if isinstance(answer, Rate):
+        return f"a bitcoin is {answer.value:f} {answer.quote}"
+    return f"no price ({answer}); {'the others are enough' if enough else 'too few answer for any price'}"
 
 
 async def _paying(services: Services, name: str) -> Finding:

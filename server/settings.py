@@ -260,9 +260,10 @@ class Settings(BaseSettings):
     @field_validator("lnpay_currency")
     @classmethod
     def _is_currency(cls, value: str) -> str:
-        if not is_currency(value):
+        code = value.upper()
+        if not is_currency(code):
             raise ValueError("must be a currency of ISO 4217, such as USD")
-        return value
+        return code
 
     @field_validator("bootstrap_api_key")
     @classmethod

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from time import monotonic
 
 from pydantic import SecretStr
 
@@ -56,7 +57,8 @@ def open_strike(
         ProviderMisconfigured: what is set cannot be used.
     """
     account = _account(settings, coordinates)
-    budget = Budget()
+    in_sandbox = settings.strike_api_key is None  # where time can be moved, and the limits move with it
+    budget = Budget(clock=(lambda: now().timestamp()) if in_sandbox else monotonic)
 
     def client(api_key: SecretStr) -> StrikeClient:
         http = open_client(StrikeConnection(url=account.url, api_key=api_key))

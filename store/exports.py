@@ -51,6 +51,8 @@ _SOURCES: Mapping[ExportKind, _Source] = {
             _P.id, _P.merchant_id, _P.status, _P.status_reason, _P.purpose, _P.provider, _P.amount_value,
             _P.received_value, _P.asset_code, _P.asset_scale, _P.article_id, _P.description, _P.correlation_id,
             _P.refund_address, _P.created_at_us, _P.modified_at_us, _P.expires_at_us, _P.settled_at_us,
+            _P.fiat_value, _P.fiat_code, _P.fiat_scale, _P.rate_value, _P.rate_spread_ppm, _P.rate_sources,
+            _P.rate_observed_at_us,
         ),
         rows=_PAYMENT,
         key=("id",),

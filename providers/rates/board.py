@@ -48,27 +48,26 @@ class RateBoard:
         """
         pair = self._pairs.get((base, quote))
         if pair is None:
-            raise RateUnavailable(base, quote, _flaw_of_pair(base, quote) or RateFlaw.NO_ANSWER)
+            raise RateUnavailable(base, quote, self._why_missing(base, quote))
         pair.asked_at = self._now()
         standing = self._standing(pair)
         if isinstance(standing, RateFlaw):
             raise RateUnavailable(base, quote, standing)
         return standing
 
-    async def begin(self, base: str, quote: str) -> bool:
+    async def begin(self, base: str, quote: str) -> None:
         """Wait for the first rate of a pair whose sources were not asked within a day; callers share the wait.
 
-        It ends with the first rate, at the latest when every source has answered or had its time. Returns False, at
-        once, where there is nothing to wait for: the board keeps the pair by itself, or cannot take it.
+        It ends with the first rate, at the latest when every source has answered or had its time; at once where there
+        is nothing to wait for: the board keeps the pair by itself, or cannot take it.
         """
         pair = self._pairs.get((base, quote)) or self._place(base, quote)
         if pair is None or (pair.tried_at is not None and self._is_recent(pair.tried_at)):
-            return False
+            return
         async with aclosing(self._standings(pair)) as standings:
             async for standing in standings:
                 if isinstance(standing, CombinedRate) or pair.round is None:
-                    break
-        return True
+                    return
 
     async def watch(self, base: str, quote: str) -> AsyncGenerator[Standing]:
         """Yield how a pair stands, and then each change; a slow reader misses what was overtaken meanwhile.
@@ -78,7 +77,7 @@ class RateBoard:
         await self.begin(base, quote)
         pair = self._pairs.get((base, quote))
         if pair is None:
-            yield _flaw_of_pair(base, quote) or RateFlaw.TOO_MANY_PAIRS
+            yield self._why_missing(base, quote)
             return
         told: Standing | None = None
         async with aclosing(self._standings(pair)) as standings:
@@ -130,7 +129,7 @@ class RateBoard:
 
     def _place(self, base: str, quote: str) -> Pair | None:
         """Put a new pair on the board; a full one gives up the pair that was needed longest ago, if that is a while."""
-        if _flaw_of_pair(base, quote) is not None:
+        if not _is_pair(base, quote):
             return None
         now = self._now()
         if len(self._pairs) >= PAIRS_MAX:
@@ -141,6 +140,11 @@ class RateBoard:
         pair = Pair(base, quote, sources=[AskedSource(source) for source in self._sources()], asked_at=now)
         self._pairs[base, quote] = pair
         return pair
+
+    def _why_missing(self, base: str, quote: str) -> RateFlaw:
+        if not _is_pair(base, quote):
+            return RateFlaw.UNKNOWN_PAIR
+        return RateFlaw.TOO_MANY_PAIRS if len(self._pairs) >= PAIRS_MAX else RateFlaw.NO_ANSWER
 
     async def _standings(self, pair: Pair) -> AsyncGenerator[Standing]:
         """Yield how a pair stands, now and whenever it may stand otherwise."""
@@ -184,6 +188,6 @@ class RateBoard:
             pair.tell(now=self._now(), rules=self._rules)
 
 
-def _flaw_of_pair(base: str, quote: str) -> RateFlaw | None:
-    """Return why a pair can never be on the board, or None if it can."""
-    return None if base in BASES and is_currency(quote) else RateFlaw.UNKNOWN_PAIR
+def _is_pair(base: str, quote: str) -> bool:
+    """Tell whether this may be on a board: a coin, priced in a national currency."""
+    return base in BASES and is_currency(quote)

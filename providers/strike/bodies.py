@@ -1,14 +1,26 @@
 """Strike's answers: only the fields that we read, and only in the form in which they make sense (1.4)."""
 
-from typing import Annotated, Generic, Literal, TypeVar
+import re
+from typing import Annotated, Final, Generic, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 DecimalText = Annotated[str, Field(pattern=r"^[0-9]{1,18}(\.[0-9]{1,18})?$")]
-Uuid = Annotated[str, Field(pattern="^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$")]
+_UUID: Final = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+Uuid = Annotated[str, Field(pattern=f"^{_UUID}$")]
 Text = Annotated[str, Field(max_length=16_384)]
 _Item = TypeVar("_Item")
+
+
+def is_uuid(text: str) -> bool:
+    """Tell whether a text has the form that all of Strike's ids have."""
+    return re.fullmatch(_UUID, text) is not None
+
+
+def _none_is_empty(value: object) -> object:
+    """Read a list that Strike does not have as one that is empty: it leaves such members out, or says null."""
+    return () if value is None else value
 
 
 class Body(BaseModel):
@@ -45,7 +57,7 @@ class InvoiceBody(Body):
     state: Literal["UNPAID", "PENDING", "PAID", "CANCELLED", "REVERSED"]
     created: AwareDatetime
     correlation_id: Text | None = None
-    transactions: tuple[TransactionBody, ...] = ()
+    transactions: Annotated[tuple[TransactionBody, ...], BeforeValidator(_none_is_empty)] = ()
 
 
 class Page(Body, Generic[_Item]):
@@ -84,7 +96,9 @@ class PaymentBody(Body):
 
 
 class EventEntity(Body):
-    entity_id: Uuid
+    """What an event is about. Types that we do not know may name nothing, or nothing of this form."""
+
+    entity_id: Text | None = None
 
 
 class EventBody(Body):
@@ -96,7 +110,7 @@ class EventBody(Body):
     id: Uuid
     event_type: Text
     created: AwareDatetime
-    data: EventEntity
+    data: EventEntity = EventEntity()
     delivery_success: bool | None = None
 
 
@@ -115,7 +129,7 @@ class CallbackBody(Body):
 
     id: Annotated[str, Field(min_length=1, max_length=255)]
     event_type: Annotated[str, Field(min_length=1, max_length=255)]
-    data: EventEntity
+    data: EventEntity = EventEntity()
 
 
 class RateBody(Body):
@@ -144,7 +158,7 @@ class LnurlBody(Body):
     min_sendable: Annotated[int, Field(ge=1, strict=True)]
     max_sendable: Annotated[int, Field(ge=1, strict=True)]
     metadata: Text
-    comment_allowed: Annotated[int, Field(ge=0, strict=True)] = 0
+    comment_allowed: Annotated[int, Field(ge=0, strict=True)] | None = None
     tag: Literal["payRequest"]
 
 

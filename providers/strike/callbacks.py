@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import SecretStr, ValidationError
 
 from quittance.providers.base import CallbackRefused, ProviderCallback
-from quittance.providers.strike.bodies import CallbackBody, EventEntity
+from quittance.providers.strike.bodies import CallbackBody, EventEntity, is_uuid
 
 SIGNATURE: Final = "x-webhook-signature"
 _SIGNATURE_BYTES: Final = 32
@@ -39,12 +39,10 @@ class StrikeCallbacks:
             event = CallbackBody.model_validate_json(body)
         except ValidationError as error:
             raise CallbackRefused("its body is no event of Strike's") from error
-        return ProviderCallback(
-            event_id=event.id,
-            kind=event.event_type,
-            reference=None,
-            entity=entity_of(event.event_type, event.data),
-        )
+        entity = entity_of(event.event_type, event.data)
+        if entity is not None and not is_uuid(entity):
+            raise CallbackRefused("its body is no event of Strike's: what it tells of has no id")
+        return ProviderCallback(event_id=event.id, kind=event.event_type, reference=None, entity=entity)
 
     def _prove(self, signature: bytes, body: bytes) -> None:
         proofs = [hmac.compare_digest(hmac.digest(key, body, sha256), signature) for key in self._keys]

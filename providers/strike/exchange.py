@@ -1,6 +1,6 @@
 """Changing one currency of an account into another (1.4)."""
 
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import TypeAdapter
 
@@ -10,6 +10,7 @@ from quittance.providers.strike.bodies import ExchangeBody
 from quittance.providers.strike.client import Question, StrikeClient
 from quittance.providers.strike.money import written
 
+FeePolicy = Literal["INCLUSIVE", "EXCLUSIVE"]
 _EXCHANGE: Final = TypeAdapter(ExchangeBody)
 
 
@@ -19,9 +20,11 @@ class Exchange:
     def __init__(self, client: StrikeClient) -> None:
         self._client = client
 
-    async def quote(self, *, sell: str, buy: str, amount: Money, key: str) -> ExchangeBody:
-        """Ask what an exchange brings; ``amount`` is in one of both currencies, and the fee comes on top."""
-        body = {"sell": sell, "buy": buy, "amount": {**written(amount), "feePolicy": "EXCLUSIVE"}}
+    async def quote(
+        self, *, sell: str, buy: str, amount: Money, key: str, fee_policy: FeePolicy = "EXCLUSIVE"
+    ) -> ExchangeBody:
+        """Ask what an exchange brings; ``amount`` is in one of both currencies, and includes the fee or not."""
+        body = {"sell": sell, "buy": buy, "amount": {**written(amount), "feePolicy": fee_policy}}
         return await self._client.ask(calls.QUOTE_EXCHANGE, _EXCHANGE, Question(body=body, key=key))
 
     async def find(self, quote_id: str) -> ExchangeBody:

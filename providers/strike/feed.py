@@ -85,12 +85,13 @@ async def _settlement(
     client: StrikeClient, event: EventBody, paid: _Seen, *, asset: Asset, position: FeedPosition
 ) -> Settlement | None:
     """Ask for the invoice that an event tells of; None unless it was paid, or if it can be none of ours (W10)."""
-    if event.event_type != INVOICE_UPDATED or event.data.entity_id in paid:
+    told_of = event.data.entity_id
+    if event.event_type != INVOICE_UPDATED or told_of is None or told_of in paid:
         return None
-    invoice = await client.find_invoice(event.data.entity_id)
+    invoice = await client.find_invoice(told_of)
     if invoice is None or invoice.state != "PAID":
         return None
-    paid.add(event.data.entity_id)
+    paid.add(told_of)
     if invoice.correlation_id is None or invoice.amount.currency != asset.code:
         return None
     return Settlement(

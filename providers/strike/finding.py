@@ -51,16 +51,14 @@ async def find_payment(client: StrikeClient, memory: PaymentMemory, wanted: Want
 
     A preimage decides. What shows none (it is on its way, it failed, or Strike keeps the preimage to itself) can only
     be this one if it is the only one of the same amount and fee that is not known to be another's; and it is only
-    taken for certain when every event of that time has had time to show up.
+    taken for certain when it is over, and every event of that time has had time to show up.
 
     Raises:
         ProviderUnavailable: no answer, or it may be several: nothing is guessed.
         ProviderMisconfigured: the operator must act.
     """
     possible: list[PaymentBody] = []
-    for payment_id in await _candidates(client, since=wanted.since):
-        if await memory.recall(owner_key(payment_id)) not in {None, wanted.owner}:
-            continue
+    for payment_id in await _candidates(client, memory, wanted):
         payment = await client.find_payment(payment_id)
         is_ours = proves(payment, reference=wanted.reference)
         if is_ours:
@@ -71,17 +69,21 @@ async def find_payment(client: StrikeClient, memory: PaymentMemory, wanted: Want
         raise NodeUnavailable(client.name, AMBIGUOUS)
     if not possible:
         return None
-    return Found(payment=possible[0], certain=now - wanted.asked_at >= timedelta(seconds=SETTLE_S))
+    only = possible[0]
+    is_over = only.state != "PENDING" and now - wanted.asked_at >= timedelta(seconds=SETTLE_S)
+    return Found(payment=only, certain=is_over)
 
 
-async def _candidates(client: StrikeClient, *, since: datetime) -> list[str]:
-    """Return the ids of the payments that anything was told of."""
-    found: dict[str, None] = {}
-    async for page in client.event_pages(since=since - timedelta(seconds=_SKEW_S), urgent=True):
-        found |= dict.fromkeys(event.data.entity_id for event in page if event.event_type in _PAYMENT_EVENTS)
-        if len(found) > _CANDIDATES_MAX:
-            raise NodeUnavailable(client.name, AMBIGUOUS)
-    return list(found)
+async def _candidates(client: StrikeClient, memory: PaymentMemory, wanted: Wanted) -> list[str]:
+    """Return the ids of the payments that anything was told of, without those that are known to be another's."""
+    told: dict[str, None] = {}
+    async for page in client.event_pages(since=wanted.since - timedelta(seconds=_SKEW_S), urgent=True):
+        named = [event.data.entity_id for event in page if event.event_type in _PAYMENT_EVENTS]
+        told |= dict.fromkeys(id_ for id_ in named if id_ is not None)
+    found = [id_ for id_ in told if await memory.recall(owner_key(id_)) in {None, wanted.owner}]
+    if len(found) > _CANDIDATES_MAX:
+        raise NodeUnavailable(client.name, AMBIGUOUS)
+    return found
 
 
 def _is_alike(payment: PaymentBody, wanted: Wanted, *, provider: str) -> bool:

@@ -44,6 +44,7 @@ from quittance.providers.strike.notes import Note, key_of, owner_key, owner_of, 
 from quittance.providers.strike.payments import FAILURE, cost, failed, missing, stands
 
 BEGIN_WITHIN_S: Final = 15.0  # of being asked: a process that slept longer executes nothing
+SEARCH_S_MAX: Final = 30 * 86_400.0  # how far back a payment is looked for that we know nothing of
 _QUOTES_PER_TRY: Final = 3
 _NOT_TOLD: Final = "Strike has executed the quote, and does not show the payment yet"
 _NOT_SETTLED: Final = "Strike refuses to execute the quote; whether it did before is not certain yet"
@@ -78,6 +79,7 @@ class StrikePayer:
     """
 
     asset: Asset = BTC_MSAT
+    unit: Asset = BTC_SAT
 
     def __init__(
         self,
@@ -127,7 +129,7 @@ class StrikePayer:
             if earlier.status in {SentStatus.SUCCEEDED, SentStatus.IN_FLIGHT}:
                 return earlier
             note = read_note(await self._memory.recall(order.reference), provider=self.name) or note
-            if note.is_executable(at=self._now()) and note.fee_sat is not None:
+            if note.is_executable(at=self._now()) and note.amount_sat == order.amount_sat:
                 return await self._executed(order, note)
             return await self._anew(order, number=note.number if note.quote_id is None else note.number + 1)
 
@@ -185,18 +187,19 @@ class StrikePayer:
         raise NodeUnavailable(self.name, _KEYS_USED)
 
     async def _quoted(self, order: _Order, note: Note, quote: PaymentQuoteBody) -> SentPayment:
+        """Note a quote that is what was ordered, and execute it; of another, not even the id is kept."""
         amount, fee = cost(quote, provider=self.name)
+        if amount.value != order.amount_sat:
+            raise SendRefused(self.name, "Strike's quote pays another amount than the invoice asks for")
         note = note.model_copy(
             update={"quote_id": quote.payment_quote_id, "fee_sat": fee.value, "valid_until": quote.valid_until}
         )
         await self._memory.remember(order.reference, note.text)
-        if amount.value != order.amount_sat:
-            raise SendRefused(self.name, "Strike's quote pays another amount than the invoice asks for")
         return await self._executed(order, note)
 
     async def _executed(self, order: _Order, note: Note) -> SentPayment:
         """Execute a quote that was never executed, or whose executions were all refused, if it is cheap enough."""
-        if note.fee_sat is None or note.fee_sat > order.fee_sat_max or note.amount_sat != order.amount_sat:
+        if note.fee_sat is None or note.fee_sat > order.fee_sat_max:
             await self._memory.remember(order.reference, note.failed(SendFailure.NO_ROUTE).text)
             return failed(order.reference, SendFailure.NO_ROUTE)
         if monotonic() > order.until:
@@ -283,7 +286,7 @@ class StrikePayer:
             owner=owner_of(order.reference, number=note.number),
             amount_sat=order.amount_sat,
             fee_sat=None,
-            since=min(order.made_at, note.noted_at),
+            since=max(order.made_at, note.noted_at - timedelta(seconds=SEARCH_S_MAX)),
             asked_at=note.noted_at,
             also_failed=False,
         )

@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
-from uuid import UUID
 
 from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, QuittanceError
 from quittance.domain.ids import Preimage
@@ -12,7 +11,7 @@ from quittance.domain.money import Money
 from quittance.providers.base import FeedPosition, Invoice, InvoiceRequest, ProviderHealth, Settlement
 from quittance.providers.lightning import NodeUnavailable, asked_amount, description_hash, missing
 from quittance.providers.strike import feed
-from quittance.providers.strike.bodies import InvoiceBody
+from quittance.providers.strike.bodies import InvoiceBody, is_uuid
 from quittance.providers.strike.client import StrikeClient
 from quittance.providers.strike.errors import Meaning, StrikeRefusal
 from quittance.providers.strike.invoices import (
@@ -222,7 +221,7 @@ class StrikeProvider:
             ProviderUnavailable: no answer.
             ProviderMisconfigured: the operator must act.
         """
-        if not (kind.startswith("invoice.") and _is_uuid(entity_id)):
+        if not (kind.startswith("invoice.") and is_uuid(entity_id)):
             return None
         body = await self._client.find_invoice(entity_id)
         return None if body is None else body.correlation_id
@@ -267,10 +266,3 @@ class StrikeProvider:
         except QuittanceError as error:
             return ProviderHealth(ready=False, detail=error.message)
         return ProviderHealth(ready=True, detail=f"invoices in {self.asset.code} on {self._set_to}")
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text.lower()
-    except ValueError:
-        return False

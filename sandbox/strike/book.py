@@ -1,5 +1,6 @@
 """The memory of a Strike account: what it knows, in the order in which it was made, also after a restart."""
 
+from functools import cache
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -12,12 +13,18 @@ from quittance.sandbox.strike.records import StrikeRecord
 Kept = TypeVar("Kept", bound=Entity)
 
 
+@cache
+def _adapters() -> dict[str, TypeAdapter[Any]]:
+    """Return what writes and reads each kind; they take a while to make."""
+    return {kind.__name__: TypeAdapter(kind) for kind in KINDS}
+
+
 class Book:
     """Entities by id and by key. What :meth:`save` returned from survives the process."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._adapters: dict[str, TypeAdapter[Any]] = {kind.__name__: TypeAdapter(kind) for kind in KINDS}
+        self._adapters = _adapters()
         self._entities: dict[str, dict[str, Any]] = {kind.__name__: {} for kind in KINDS}
         self._ids: dict[tuple[str, str], str] = {}
         self._numbers: dict[tuple[str, str], int] = {}

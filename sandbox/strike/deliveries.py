@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
@@ -22,9 +22,11 @@ from quittance.sandbox.strike.subscriptions import is_here
 TIMEOUT_S: Final = 5.0
 RETRIES_MAX: Final = 12
 RETRY_BASE_S: Final = 3
+SHOWN_MAX: Final = 100
 SIGNATURE: Final = "X-Webhook-Signature"
 _AT_ONCE_MAX: Final = 20
 _WAIT_S_MAX: Final = 3_600.0
+_TAKEN: Final = 204
 _GIVES_UP: Final = frozenset({410, 501})
 _FAULTS: Final = ("duplicate_webhook", "drop_webhook", "delay_webhook", "bad_signature", "lower_case_signature")
 
@@ -44,6 +46,10 @@ class Deliveries:
         self._sending: dict[str, asyncio.Task[None]] = {}
         self._woken = asyncio.Event()
         account.on_delivery = self._added
+
+    def shown(self) -> list[dict[str, Any]]:
+        """Return the newest deliveries and how they stand, newest first."""
+        return [self._shown(one) for one in reversed(self._book.all(Delivery)[-SHOWN_MAX:])]
 
     def wake(self) -> None:
         """Look at once for what is due: time has jumped."""
@@ -114,7 +120,7 @@ class Deliveries:
         if fault is not None and name == "delay_webhook":
             return replace(delivery, due=self._later(fault))
         if name == "drop_webhook":
-            return replace(delivery, due=None, delivered=True)
+            return self._after(delivery, _TAKEN)
         content = json.dumps(body_of(event, version=subscription.version), separators=(",", ":")).encode()
         signed = signature(secrets.token_hex() if name == "bad_signature" else subscription.secret, content)
         headers = {
@@ -134,6 +140,18 @@ class Deliveries:
             return replace(delivery, attempts=attempts, due=None)
         due = self._account.now() + timedelta(seconds=RETRY_BASE_S**attempts)
         return replace(delivery, attempts=attempts, due=due)
+
+    def _shown(self, delivery: Delivery) -> dict[str, Any]:
+        event = self._book.find(Event, delivery.event_id)
+        subscription = self._book.find(Subscription, delivery.subscription_id)
+        return {
+            "eventId": delivery.event_id,
+            "eventType": event.type if event is not None else None,
+            "webhookUrl": subscription.url if subscription is not None else None,
+            "attempts": delivery.attempts,
+            "delivered": delivery.delivered,
+            "nextAttemptAt": delivery.due.isoformat() if delivery.due is not None else None,
+        }
 
     def _later(self, fault: ArmedFault) -> datetime:
         return self._account.now() + timedelta(seconds=fault.seconds)

@@ -18,6 +18,7 @@ _COIN_PLACES: Final = 8
 _CASH_PLACES: Final = 2
 _RATE_PLACES: Final = 4
 _BTC_MAX: Final = Decimal(10)
+_VALUE_MAX: Final = Decimal(10**12)  # of any currency: enough to be told that it is too much
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +103,8 @@ def check_amount(money: Money, *, at: datetime) -> None:
     """
     if not money.value > 0:
         raise unprocessable("INVALID_AMOUNT", "Amount must be greater than zero.")
+    if money.value > _VALUE_MAX:
+        raise unprocessable("AMOUNT_TOO_HIGH", "Amount is too high.")
     exponent = money.value.as_tuple().exponent
     if not isinstance(exponent, int) or -exponent > places_of(money.currency):
         raise unprocessable("INVALID_AMOUNT", "Amount has too many decimal places.")

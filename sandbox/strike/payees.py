@@ -7,7 +7,7 @@ import httpx
 
 from quittance.domain import lnurl, lnurl_pay
 from quittance.domain.errors import InvalidInput, QuittanceError
-from quittance.domain.lnurl_pay import Payee
+from quittance.domain.lnurl_pay import InvoiceTerms, Payee
 from quittance.domain.outgoing_errors import AmountOutOfBounds, InvalidPayee, PayeeInvoiceMismatch
 from quittance.sandbox.lnd.keys import recover
 from quittance.sandbox.strike import bolt11
@@ -117,20 +117,13 @@ class Payees:
             Refused: the payee does not take this amount or comment, or answers something else.
         """
         payee = offer.payee
-        terms = lnurl_pay.InvoiceTerms(
-            amount_msat=msat,
-            metadata=payee.metadata,
-            prefix=self._account.network.chain.prefix,
-            now_s=self._account.network.now_s(),
-            strict=False,
-        )
         try:
             url = lnurl_pay.callback_url(payee, amount_msat=msat, comment=comment)
             if offer.holder is not None:
                 return self._own_invoice(payee, msat=msat)
             answer = lnurl_pay.read_json(await _called(url))
             request = lnurl_pay.read_pay_answer(answer, callback=payee.callback).payment_request
-            lnurl_pay.check_invoice(request, terms=terms, recover=recover)
+            lnurl_pay.check_invoice(request, terms=self._terms(payee, msat), recover=recover)
         except AmountOutOfBounds as error:
             too_low = msat < payee.amount_msat_min
             raise unprocessable("AMOUNT_TOO_LOW" if too_low else "AMOUNT_TOO_HIGH", error.message) from error
@@ -141,6 +134,15 @@ class Payees:
         except (QuittanceError, lnurl_pay.NotAnAnswer) as error:
             raise _unanswered() from error
         return request
+
+    def _terms(self, payee: Payee, msat: int) -> InvoiceTerms:
+        return InvoiceTerms(
+            amount_msat=msat,
+            metadata=payee.metadata,
+            prefix=self._account.network.chain.prefix,
+            now_s=self._account.network.now_s(),
+            strict=False,
+        )
 
     def _own_invoice(self, payee: Payee, *, msat: int) -> str:
         bound = lnurl_pay.metadata_hash(payee.metadata)

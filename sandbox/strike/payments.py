@@ -9,7 +9,7 @@ from quittance.sandbox.lnd import paying, refusals
 from quittance.sandbox.strike import moments
 from quittance.sandbox.strike.account import Account
 from quittance.sandbox.strike.calls import ACCEPTED, OK, Answer, Call
-from quittance.sandbox.strike.entities import Holder, Payment, PaymentQuote, State
+from quittance.sandbox.strike.entities import Entity, Payment, PaymentQuote, State
 from quittance.sandbox.strike.quoting import Quoting
 from quittance.sandbox.strike.refusals import not_found, unprocessable
 
@@ -53,12 +53,13 @@ class Payments:
         """End what has ended: at the other node, on the chain by time, or because a fault lets it go."""
         now = self._account.now()
         for payment in [self._payment(payment_id) for payment_id in self._open]:
-            if payment.due is not None and not payment.held and (release or payment.due <= now):
-                self._complete(payment, transaction_id=self._book.new_id().replace("-", "") * 2)
-            elif payment.due is None and payment.held and release:
-                self._send(replace(payment, held=False), self._quote(payment))
-            elif payment.due is None and not payment.held:
+            if payment.due is not None:
+                if release or (not payment.held and payment.due <= now):
+                    self._complete(payment, transaction_id=self._book.new_id().replace("-", "") * 2)
+            elif not payment.held:
                 self._follow(payment)
+            elif release:
+                self._send(replace(payment, held=False), self._quote(payment))
 
     def give_up(self) -> None:
         """Let fail what is pending at Strike or on a chain; what is on its way over Lightning is not in its hands."""
@@ -170,11 +171,11 @@ class Payments:
     def _fail(self, payment: Payment) -> None:
         """Give the money back."""
         failed = replace(payment, state=State.FAILED, held=False, due=None)
-        back: Holder = self._account.credited(self._account.owner, self._quote(payment).total)
+        back = self._account.credited(self._account.owner, self._quote(payment).total)
         self._account.commit(failed, back, *self._changed(failed))
         self._open.discard(failed.id)
 
-    def _changed(self, payment: Payment) -> list[Any]:
+    def _changed(self, payment: Payment) -> list[Entity]:
         return self._account.happened("payment.updated", payment.id, changes=["state"])
 
     def _payment(self, payment_id: str) -> Payment:
@@ -203,10 +204,10 @@ class Payments:
             body["conversionRate"] = quote.rate.shown()
         if quote.bolt11 is not None:
             body["lightningNetworkFee"] = quote.fee.shown()
-            body["lightning"] = {"networkFee": quote.fee.shown()}
-            hidden = payment.preimage is None or self._account.fault("omit_preimage", method=call.operation)
-            if not hidden:
-                body["lightning"]["preImage"] = payment.preimage
+            lightning: dict[str, Any] = {"networkFee": quote.fee.shown()}
+            if payment.preimage is not None and not self._account.fault("omit_preimage", method=call.operation):
+                lightning["preImage"] = payment.preimage
+            body["lightning"] = lightning
         elif payment.transaction_id is not None:
             body["onchain"] = {"txnId": payment.transaction_id}
         return body

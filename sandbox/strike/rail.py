@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from quittance.sandbox.coordinates import StrikeCoordinates
 from quittance.sandbox.faults import ArmedFault
@@ -83,6 +83,10 @@ class StrikeRail:
     def balances(self) -> Mapping[str, str]:
         """Return what the account can spend, in whole units of each currency."""
         return {currency: plain(value) for currency, value in self._account.owner.available.items()}
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        """Return the newest webhooks, and how they stand."""
+        return self._deliveries.shown()
 
     async def start(self, port: int) -> None:
         """Listen on ``port``, or on any free one when it is 0 or taken."""

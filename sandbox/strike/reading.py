@@ -71,6 +71,9 @@ class Given:
         if not isinstance(value, str):
             self.flaw(name, BAD_VALUE, f"The {name} field is not a string.")
             return None
+        if not _is_unicode(value):
+            self.flaw(name, BAD_VALUE, f"The {name} field holds half of a character.")
+            return None
         if len(value) > size_max:
             self.flaw(name, TOO_LONG, f"The {name} field has at most {size_max} characters.")
         if len(value) < size_min:
@@ -172,3 +175,8 @@ def read_id(text: str, *, name: str) -> str:
         return str(UUID(text))
     except ValueError:
         raise invalid_field(name, f"The value '{text[:64]}' is not valid.") from None
+
+
+def _is_unicode(text: str) -> bool:
+    """Tell whether a text can be written: JSON can spell what is half of a character."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from tests.contract.lightning.tills import till  # noqa: F401 - a fixture
+from tests.contract.lightning.tills import any_till, till  # noqa: F401 - fixtures
 from tests.contract.outgoing_receivers import inner, outer, receiver  # noqa: F401 - fixtures
 
 from quittance.providers.lnd._proto.invoicesrpc_pb2_grpc import InvoicesStub

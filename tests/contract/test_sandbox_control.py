@@ -59,6 +59,19 @@ async def test_the_status_names_rails_nodes_clock_and_faults(rails: SandboxRails
     assert {"delay", "lost_answer", "silent_stream", "restart"} <= {fault["fault"] for fault in body["faults"]}
 
 
+async def test_webhooks_of_the_strike_account_are_listed(rails: SandboxRails, control: httpx.AsyncClient) -> None:
+    key = rails.strike.api_key_path.read_text()
+    terms = {"webhookUrl": "http://127.0.0.1:9/", "webhookVersion": "v1", "secret": "x" * 10, "enabled": True}
+    async with httpx.AsyncClient(base_url=rails.strike.url, headers={"Authorization": f"Bearer {key}"}) as strike:
+        await strike.post("/v1/subscriptions", json=terms | {"eventTypes": ["invoice.created"]})
+        await strike.post("/v1/invoices", json={"amount": {"amount": "1.00", "currency": "USD"}})
+
+    [row] = (await control.get("/sandbox/strike/deliveries")).json()["deliveries"]
+
+    assert (row["eventType"], row["webhookUrl"], row["delivered"]) == ("invoice.created", "http://127.0.0.1:9/", False)
+    assert row["attempts"] in {0, 1}
+
+
 async def test_a_payment_answers_its_preimage(merchant: Any, control: httpx.AsyncClient) -> None:
     request = await add(merchant, value=5, r_preimage=b"p" * 32)
 

@@ -1,6 +1,7 @@
 """The command line: every command, its exit codes, and what it says when something is wrong."""
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -145,6 +146,11 @@ def test_list_of_commands_is_whole() -> None:
         ),
         ({"cln_spend_rune_path": __file__}, "QUITTANCE_CLN_SPEND_RUNE_PATH"),
         ({"cln_url": "https://localhost:3010", "cln_rune_path": __file__, "sandbox": "true"}, "QUITTANCE_SANDBOX"),
+        ({"rates_sources": "kraken,mtgox"}, "QUITTANCE_RATES_SOURCES"),
+        ({"rates_sources_min": "0"}, "QUITTANCE_RATES_SOURCES_MIN"),
+        ({"rates_age_s_max": "59"}, "QUITTANCE_RATES_AGE_S_MAX"),
+        ({"rates_spread_ppm": "500001"}, "QUITTANCE_RATES_SPREAD_PPM"),
+        ({"coingecko_url": "http://api.coingecko.com/api/v3"}, "QUITTANCE_COINGECKO_URL"),
         ({"log_level": "loud"}, "QUITTANCE_LOG_LEVEL"),
     ],
 )
@@ -318,6 +324,8 @@ def test_doctor_and_migrate_agree_about_the_database(new_server: NewServer) -> N
     assert {line[:4] for line in healthy.stdout.splitlines()} == {"ok  "}
     assert "rail cln: " in healthy.stdout
     assert "paying from lnd: may pay" in healthy.stdout
+    prices = re.findall(r"ok    rates (\w+): a bitcoin is \d+\.\d\d USD", healthy.stdout)
+    assert prices == ["coingecko", "kraken", "coinbase"]
 
 
 def test_doctor_names_a_rail_that_does_not_answer(server: Any) -> None:
@@ -327,6 +335,7 @@ def test_doctor_names_a_rail_that_does_not_answer(server: Any) -> None:
         "QUITTANCE_LND_TLS_CERT_PATH": str(node / "tls.cert"),
         "QUITTANCE_LND_MACAROON_PATH": str(node / "receive.macaroon"),
         "QUITTANCE_LND_TIMEOUT_S": "1",
+        "QUITTANCE_RATES_SOURCES": "",
     }
     beside = type(server)(state_dir=server.state_dir, port=0, environment=environment)
 

@@ -16,7 +16,8 @@ from quittance.resolvers.exports import export_pages
 
 COLUMNS = {
     "payments": "id merchant_id status status_reason purpose provider amount_value received_value asset_code "
-    "asset_scale article_id description correlation_id refund_address created_at modified_at expires_at settled_at",
+    "asset_scale article_id description correlation_id refund_address created_at modified_at expires_at settled_at "
+    "fiat_value fiat_code fiat_scale rate_value rate_spread_ppm rate_sources rate_observed_at",
     "settlements": "id merchant_id payment_id option_id provider reference amount_value asset_code asset_scale "
     "disposition settled_at booked_at",
     "entries": "transaction_id line account_id kind owner value asset_code asset_scale settlement_id posted_at",

@@ -29,7 +29,7 @@ from quittance.server.settings import load_settings
 
 AMOUNT_MSAT = 21_000
 LIFE_S_MAX = 60
-LOADED_ON_DEMAND = ("server.sandbox_host", "providers.outgoing", "providers.rates.coingecko")  # but not in each life
+LOADED_ON_DEMAND = ("server.sandbox_host", "providers.outgoing")  # but not in each life
 OUT = os.fdopen(os.dup(1), "w", buffering=1)  # what libraries print is not for the test
 
 

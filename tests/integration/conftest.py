@@ -16,6 +16,7 @@ from tests.integration.litecoin import both, counter, lnd_ltc, ltc_payer  # noqa
 from tests.integration.lnpay_shop import lnpay, new_lnpay  # noqa: F401 - fixtures
 from tests.integration.outgoing_money import rail  # noqa: F401 - fixtures
 from tests.integration.payee_doors import doors  # noqa: F401 - fixtures
+from tests.integration.pricing import counted, priced  # noqa: F401 - fixtures
 from tests.integration.provider_account import account, managed, new_managed  # noqa: F401 - fixtures
 from tests.integration.runners import runner_of
 from tests.integration.strike_account import strike, strike_currency, strike_stack  # noqa: F401 - fixtures

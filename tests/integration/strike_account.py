@@ -1,10 +1,12 @@
 """The same shop with a Strike account beside its node: what is sold through it, and what Strike itself says of that."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import SecretStr
 from tests.integration.runners import runner_of
@@ -39,6 +41,7 @@ class StrikeAccount:
     till: Any
     provider: StrikeProvider
     client: StrikeClient
+    polls: list[str]
 
     async def order(self, **fields: Any) -> GeneratedInvoice:
         asked = {"provider": RAIL, "amount": msat(PRICE_MSAT)} | fields
@@ -59,14 +62,24 @@ class StrikeAccount:
         return payment
 
     async def catch_up(self) -> None:
-        """Book what the feed has to tell now."""
+        """Book what the feed has to tell now: all of it was told when it asks for the second time."""
+        self.polls.clear()
+        reading = asyncio.create_task(self._read())
+        while len(self.polls) < 2:
+            await asyncio.sleep(0.01)
+            if reading.done():
+                await reading
+        reading.cancel()
+        with suppress(asyncio.CancelledError):
+            await reading
+
+    async def _read(self) -> None:
         services = self.till.services
         resume = await feed_position(services, provider=RAIL)
-        async with aclosing(self.provider.settlements(resume=resume)) as items:
-            async for item in items:
-                if isinstance(item, FeedPosition):
-                    await replace_feed_position(services, provider=RAIL, position=item)
-                    return
+        async for item in self.provider.settlements(resume=resume):
+            if isinstance(item, FeedPosition):
+                await replace_feed_position(services, provider=RAIL, position=item)
+            else:
                 await report_settlement(services, provider=RAIL, settlement=item)
 
     async def hear(self, body: bytes, signature: str) -> str:
@@ -105,10 +118,18 @@ def strike_currency() -> str:
 
 @pytest.fixture
 def strike(till: Any, rails: SandboxRails, strike_stack: AsyncExitStack, strike_currency: str) -> StrikeAccount:
-    services, where, budget = till.services, rails.strike, Budget()
+    services, where = till.services, rails.strike
+    budget = Budget(clock=lambda: services.now().timestamp())
+
+    polls: list[str] = []
+
+    async def count(request: httpx.Request) -> None:
+        if request.url.path == "/v1/events" and request.url.params["$skip"] == "0":
+            polls.append(request.url.params["$filter"])
 
     def client(key: str) -> StrikeClient:
         http = open_client(StrikeConnection(url=where.url, api_key=SecretStr(key)))
+        http.event_hooks["request"].append(count)
         opened = StrikeClient(http, budget=budget, timeout_s=2.0)
         strike_stack.push_async_callback(opened.aclose)
         return opened
@@ -125,4 +146,4 @@ def strike(till: Any, rails: SandboxRails, strike_stack: AsyncExitStack, strike_
             RAIL: CallbackTools(manager=StrikeSubscriptions(receiving), reader=callback_reader, secrets=[SECRET])
         },
     )
-    return StrikeAccount(till=till.on(both), provider=provider, client=receiving)
+    return StrikeAccount(till=till.on(both), provider=provider, client=receiving, polls=polls)

@@ -1,5 +1,6 @@
 """The one notice that a shop is sent: what it says, where it may go, that it arrives (strike.md, L22, S6, W5, W17)."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 from tests.integration.lnpay_shop import LnpayShop, NewShop
+from tests.integration.test_migrated_rows import go_back
 from tests.integration.webhook_post import AGAIN, STATUS
 from tests.integration.webhook_receiver import Receiver
 
@@ -20,6 +22,7 @@ from quittance.resolvers.invoices import retry_payment
 from quittance.resolvers.payments import cancel_payment
 from quittance.resolvers.services import Services
 from quittance.sandbox.clock import SandboxClock
+from quittance.store.migrate import upgrade
 
 
 async def status_of(shop: LnpayShop, payment_id: str) -> tuple[str, int]:
@@ -190,6 +193,22 @@ async def test_endpoints_of_the_merchant_hear_of_the_sale_as_of_any_other(lnpay:
     assert (event["type"], event["data"]["payment"]["id"]) == ("payment.settled", data["invoice"]["invoiceId"])
     assert notice["invoice"] == data["quote"]["lnInvoice"]
     assert await status_of(lnpay, data["invoice"]["invoiceId"]) == ("DELIVERED", 2)
+
+
+async def test_the_version_before_sends_a_shop_nothing_that_it_cannot_read(
+    lnpay: LnpayShop, receiver: Receiver, database_url: str
+) -> None:
+    await lnpay.paid()
+    await lnpay.make_deliveries()
+
+    await go_back(database_url, "correlation ids that are used once, and notices to shops")
+    await asyncio.to_thread(upgrade, database_url)
+    await lnpay.tell()
+
+    assert [row["notify_url"] for row in await lnpay.till.rows("payment")] == [None]
+    (delivery,) = await lnpay.till.rows("webhook_delivery")
+    assert (delivery["state"], delivery["ended_at_us"]) == ("CANCELED", delivery["created_at_us"])
+    assert receiver.connections == 0
 
 
 async def test_w4_two_processes_tell_a_shop_once(

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -90,6 +91,16 @@ async def test_l6_w12_small_amounts_are_plain_digits(lnpay: LnpayShop) -> None:
 
     assert data["quote"]["sourceAmount"] == {"amount": "0.00000020", "currency": "BTC"}
     assert (await lnpay.till.payment(data["invoice"]["invoiceId"])).amount == Money(20_000, BTC_MSAT)
+
+
+async def test_l6_a_price_is_rounded_up_to_whole_satoshi(lnpay: LnpayShop) -> None:
+    lnpay.prices.value = Decimal("94687.3")
+
+    data = await lnpay.ordered(amount_fiat="12.50")
+
+    assert data["quote"]["sourceAmount"]["amount"] == "0.00013202"  # 13,201.34 sat
+    payment = await lnpay.till.payment(data["invoice"]["invoiceId"])
+    assert (payment.amount, payment.rate and payment.rate.value) == (msat(13_202_000), Decimal("94687.3"))
 
 
 @pytest.mark.parametrize("left_out", [..., None, "", "  "])

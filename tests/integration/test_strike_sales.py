@@ -38,7 +38,7 @@ async def assert_booked_once(strike: StrikeAccount, payment_id: str, *, received
     payment = await till.payment(payment_id)
     assert (payment.status, payment.received) == (PaymentStatus.COMPLETE, msat(received_msat))
     rows = [row for row in await till.rows("settlement") if row["payment_id"] == payment_id]
-    assert [row["received_value"] for row in rows] == [received_msat]
+    assert [row["amount_value"] for row in rows] == [received_msat]
     settled = [event for event in await till.events(payment_id) if event[0] == "payment.settled"]
     assert settled == [("payment.settled", "COMPLETE")]
 
@@ -82,12 +82,12 @@ async def test_webhooks_about_what_is_not_ours_change_nothing(strike: StrikeAcco
     """W10: the webhooks of an account tell of everything in it."""
     foreign = await strike.client.issue_invoice(amount=msat(9_000), description="theirs", correlation_id="theirs")
     unknown = "33333333-3333-3333-3333-333333333333"
-    for number, entity in enumerate((foreign.invoice_id, unknown, "no id at all")):
+    for number, entity in enumerate((foreign.invoice_id, unknown)):
         body = told(entity, event_id=f"00000000-0000-0000-0000-00000000000{number}")
         await strike.hear(body, signed(body))
 
     rows = await strike.till.rows("provider_callback")
-    assert [(row["state"], row["reason"]) for row in rows] == [("IGNORED", "UNKNOWN_REFERENCE")] * 3
+    assert [(row["state"], row["reason"]) for row in rows] == [("IGNORED", "UNKNOWN_REFERENCE")] * 2
     assert await strike.till.rows("settlement") == await strike.till.rows("transfer") == []
 
 

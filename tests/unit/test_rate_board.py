@@ -84,19 +84,23 @@ class Desk:
         self.board.tick()
         await settled()
 
-    async def begin(self) -> bool:
+    async def begin(self) -> None:
         """Wait for the first rate, and for the rest of its round."""
-        begun = await self.board.begin("BTC", "USD")
+        await self.board.begin("BTC", "USD")
         await settled()
-        return begun
 
     def value(self) -> Decimal:
         return self.board.current("BTC", "USD").value
 
-    def flaw(self) -> RateFlaw:
+    def flaw(self, quote: str = "USD") -> RateFlaw:
         with pytest.raises(RateUnavailable) as refused:
-            self.board.current("BTC", "USD")
+            self.board.current("BTC", quote)
         return refused.value.reason
+
+    async def refused(self, quote: str) -> RateFlaw:
+        """Have the board take a pair, and return why there is no rate of it."""
+        await self.board.begin("BTC", quote)
+        return self.flaw(quote)
 
 
 @pytest.fixture
@@ -111,10 +115,9 @@ async def desk() -> AsyncIterator[Desk]:
 async def test_the_first_who_asks_waits_once_and_everybody_else_not_at_all(desk: Desk) -> None:
     assert desk.flaw() is RateFlaw.NO_ANSWER
 
-    begun = await desk.begin()
-    again = await desk.begin()
+    await desk.begin()
+    await desk.begin()
 
-    assert (begun, again) == (True, False)
     assert desk.value() == 100
     assert desk.calls == [1, 1, 1]
 
@@ -160,10 +163,9 @@ async def test_a_pair_that_nobody_needs_for_a_day_is_left_alone_and_begun_again(
     await desk.tick()
     left_alone = desk.calls
 
-    begun = await desk.begin()
+    await desk.begin()
 
     assert left_alone == [1, 1, 1]
-    assert begun
     assert desk.value() == 100
 
 
@@ -178,12 +180,11 @@ async def test_a_rate_is_used_while_it_is_young_and_then_refused_at_once_when_so
     still = desk.value()
     desk.clock.advance(2)
     flaw = desk.flaw()
-    waited = await desk.begin()
+    await desk.begin()
 
     assert hanging == [2, 2, 2]
     assert still == 100
     assert flaw is RateFlaw.STALE
-    assert waited is False
     assert desk.calls == [2, 2, 2]  # none was asked because of those who need the rate
 
 
@@ -282,9 +283,8 @@ async def test_a_bug_in_one_source_is_the_loss_of_that_source(desk: Desk) -> Non
 
 @pytest.mark.parametrize(("base", "quote"), [("BTC", "XXX"), ("DOGE", "USD"), ("USD", "BTC"), ("", ""), ("BTC", "usd")])
 async def test_what_is_no_pair_is_not_kept(desk: Desk, base: str, quote: str) -> None:
-    begun = await desk.board.begin(base, quote)
+    await desk.board.begin(base, quote)
 
-    assert begun is False
     with pytest.raises(RateUnavailable) as refused:
         desk.board.current(base, quote)
     assert refused.value.reason is RateFlaw.UNKNOWN_PAIR
@@ -295,16 +295,15 @@ async def test_a_full_board_takes_no_more_until_a_pair_rests(desk: Desk) -> None
     kept, one_more, another = CURRENCIES[:PAIRS_MAX], *CURRENCIES[PAIRS_MAX : PAIRS_MAX + 2]
     for currency in kept:
         await desk.board.begin("BTC", currency)
-    full = await desk.board.begin("BTC", one_more)
+    full = await desk.refused(one_more)
     desk.clock.advance(PAIR_REST_S)
     for currency in kept[1:]:
-        with pytest.raises(RateUnavailable):
-            desk.board.current("BTC", currency)  # too old by now, but needed
-    taken = await desk.board.begin("BTC", one_more)
-    refused = await desk.board.begin("BTC", another)
+        await desk.refused(currency)  # too old by now, but needed
+    await desk.board.begin("BTC", one_more)
 
-    assert (full, taken, refused) == (False, True, False)
+    assert full is RateFlaw.TOO_MANY_PAIRS
     assert desk.board.current("BTC", one_more).value == 100
+    assert await desk.refused(another) is RateFlaw.TOO_MANY_PAIRS
 
 
 async def until(condition: Callable[[], bool]) -> None:

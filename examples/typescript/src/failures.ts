@@ -59,6 +59,14 @@ export function advice(failure: Failure): string {
       return "ask for another amount";
     case "IdempotencyConflictError":
       return `take a new key: ${failure.key} stands for another input`;
+    case "RateUnavailableError":
+      return "try again later, or ask in sat: there is no exchange rate now";
+    case "CorrelationIdTakenError":
+      return `retry the payment ${failure.paymentId}, or take another id: it has ${failure.correlationId}`;
+    case "InvalidRefundAddressError":
+      return `ask the payer for another refund address: ${failure.reason}`;
+    case "PayeeUnavailableError":
+      return `try again: the refund address gave no answer (${failure.reason})`;
     case "HoldNotSupportedError":
       return "ask for it without hold, or on a rail that can hold money";
     case "UnknownProviderError":

@@ -78,6 +78,16 @@ export const GenerateInvoice = graphql(`
       ... on ForbiddenAddressError {
         reason
       }
+      ... on CorrelationIdTakenError {
+        correlationId
+        paymentId
+      }
+      ... on InvalidRefundAddressError {
+        reason
+      }
+      ... on PayeeUnavailableError {
+        reason
+      }
       ... on IdempotencyConflictError {
         key
       }

@@ -44,6 +44,10 @@ def downgrade() -> None:
     op.drop_table("given_invoice")
     op.drop_table("correlation_id")
     # the version before would send its own events where a shop wants one notice, and may not call that address
+    op.execute(
+        "UPDATE webhook_delivery SET state = 'CANCELED', ended_at_us = created_at_us WHERE state = 'PENDING' "
+        "AND endpoint_id IS NULL AND payment_id IN (SELECT id FROM payment WHERE notify_format <> 'EVENTS')"
+    )
     op.execute("UPDATE payment SET notify_url = NULL WHERE notify_format <> 'EVENTS'")
     with op.batch_alter_table("payment") as payment:
         payment.drop_column("notify_format")

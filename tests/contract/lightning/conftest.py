@@ -1,22 +1,39 @@
-"""Rails that pay, each with another node to pay and a way to make trouble. A new one joins ``RAILS``."""
+"""Rails that pay, each with another node to pay and a way to make trouble. A new one joins ``RAILS``.
+
+A Strike account differs where it must: it pays whole satoshi alone, never its own invoices and never without one; says
+at once how a payment stands instead of telling of it for a while; and does not say why one failed. What of the suite
+that leaves out takes ``rail``, which is a node; the rest takes ``any_rail``.
+"""
 
 import os
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, Protocol
+from uuid import uuid4
 
 import httpx
 import pytest
 from pydantic import SecretStr
 from tests.contract.conftest import Connect, NodeClient
+from tests.contract.strike.scripted import Memory
 
-from quittance.providers.base import SendingProvider
+from quittance.domain.ids import Preimage
+from quittance.domain.money import BTC_SAT, Money, msat
+from quittance.providers.base import InvoiceRequest, SendingProvider
 from quittance.providers.cln.connection import ClnConnection, open_client
 from quittance.providers.cln.payer import ClnPayer
 from quittance.providers.lnd._proto import lnrpc_pb2
 from quittance.providers.lnd.channel import LndConnection, open_channel
 from quittance.providers.lnd.payer import LndPayer
+from quittance.providers.strike.budget import Budget
+from quittance.providers.strike.client import StrikeClient
+from quittance.providers.strike.connection import StrikeConnection
+from quittance.providers.strike.connection import open_client as open_strike
+from quittance.providers.strike.exchange import Exchange
+from quittance.providers.strike.payer import StrikePayer
+from quittance.providers.strike.provider import StrikeProvider
 from quittance.sandbox.lnd.paying import route_fee_msat
 from quittance.sandbox.rails import SandboxRails
 
@@ -54,6 +71,10 @@ _FAULTS: Final[Mapping[Trouble, str]] = {
 
 class PayingRail(Protocol):
     """A payer that starts with nothing, and what surrounds it."""
+
+    def money(self, value_msat: int) -> Money:
+        """Return an amount as this rail counts it."""
+        ...
 
     @property
     def payer(self) -> SendingProvider: ...
@@ -100,12 +121,15 @@ class SandboxRail:
 
     own = "merchant"
     settles_own = False
-    payer: LndPayer | ClnPayer
+    payer: LndPayer | ClnPayer | StrikePayer
 
     def __init__(self, rails: SandboxRails, *, payee: NodeClient) -> None:
         self._rails = rails
         self._payee = payee
         self._start_msat = rails.nodes[PAYEE].balance_msat
+
+    def money(self, value_msat: int) -> Money:
+        return msat(value_msat).rescaled_exactly(self.payer.asset)
 
     @property
     def payee(self) -> str:
@@ -198,6 +222,49 @@ class ClnRail(SandboxRail):
             await self._rails.faults.arm("lnd", _FAULTS[kind])
 
 
+class StrikeRail(SandboxRail):
+    """The merchant's Strike account, with the key that may do everything."""
+
+    own = "strike"
+
+    def __init__(self, rails: SandboxRails, *, payee: NodeClient) -> None:
+        super().__init__(rails, payee=payee)
+        key = SecretStr(rails.strike.api_key_path.read_text())
+        self._client = StrikeClient(
+            open_strike(StrikeConnection(url=rails.strike.url, api_key=key)), budget=Budget(), timeout_s=2
+        )
+        self._till = StrikeProvider(self._client, network="regtest", now=rails.clock.now)
+        self.payer = StrikePayer(self._client, network="regtest", memory=Memory(), now=rails.clock.now)
+
+    async def empty(self) -> None:
+        """Let the account start with nothing: sell what it holds."""
+        left = Money(self.balance_msat() // 1_000, BTC_SAT)
+        exchange, key = Exchange(self._client), str(uuid4())
+        quote = await exchange.quote(sell="BTC", buy="USD", amount=left, key=key, fee_policy="INCLUSIVE")
+        await exchange.execute(quote.id)
+
+    async def _own_invoice(self, amount_msat: int | None) -> str:
+        assert amount_msat is not None, "an invoice of Strike's names its amount"
+        preimage = Preimage(os.urandom(32))
+        order = InvoiceRequest(amount=msat(amount_msat), description="", expires_in_s=EXPIRES_S, preimage=preimage)
+        made = (await self._till.create_invoice(order)).payment_request
+        assert made is not None
+        return made
+
+    async def trouble(self, kind: Trouble) -> None:
+        method = {Trouble.DOWN: "quote_lightning", Trouble.LOST_ANSWER: "execute_quote"}.get(kind)
+        await self._rails.faults.arm("strike", _FAULTS[kind], method=method)
+
+    def balance_msat(self) -> int:
+        nodes = self._rails.status()["nodes"]
+        assert isinstance(nodes, list)
+        return int(next(node for node in nodes if node["name"] == self.own)["balanceMsat"])
+
+    def fee_msat(self, amount_msat: int) -> int:
+        """Return what the only way costs; a part of a satoshi counts as one."""
+        return -(-route_fee_msat(amount_msat) // 1_000) * 1_000
+
+
 async def added(client: NodeClient, amount_msat: int | None) -> str:
     order = lnrpc_pb2.Invoice(value_msat=amount_msat or 0, expiry=EXPIRES_S)
     return (await client.lightning.AddInvoice(order, metadata=client.auth, wait_for_ready=True)).payment_request
@@ -206,12 +273,28 @@ async def added(client: NodeClient, amount_msat: int | None) -> str:
 RAILS: Final = ("lnd", "cln")
 
 
+@pytest.fixture(params=(*RAILS, "strike"))
+async def any_rail(request: pytest.FixtureRequest, rails: SandboxRails, connect: Connect) -> AsyncIterator[PayingRail]:
+    async with _opened(request.param, rails, connect) as paying:
+        yield paying
+
+
 @pytest.fixture(params=RAILS)
 async def rail(request: pytest.FixtureRequest, rails: SandboxRails, connect: Connect) -> AsyncIterator[PayingRail]:
-    if request.param == "lnd":
-        paying: LndRail | ClnRail = LndRail(rails, payee=connect(PAYEE), own=connect(LndRail.own))
-    else:
+    async with _opened(request.param, rails, connect) as paying:
+        yield paying
+
+
+@asynccontextmanager
+async def _opened(name: str, rails: SandboxRails, connect: Connect) -> AsyncIterator[PayingRail]:
+    paying: LndRail | ClnRail | StrikeRail
+    if name == "lnd":
+        paying = LndRail(rails, payee=connect(PAYEE), own=connect(LndRail.own))
+    elif name == "cln":
         paying = ClnRail(rails, payee=connect(PAYEE))
+    else:
+        paying = StrikeRail(rails, payee=connect(PAYEE))
+        await paying.empty()
     yield paying
     await paying.payer.aclose()
     if isinstance(paying, ClnRail):

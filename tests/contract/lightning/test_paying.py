@@ -58,96 +58,96 @@ async def in_flight(payer: SendingProvider, reference: str) -> None:
             pass
 
 
-async def test_an_invoice_is_paid_and_the_proof_of_it_kept(rail: PayingRail) -> None:
-    await rail.earn(EARNED_MSAT)
-    asked = await rail.invoice(amount_msat=PRICE_MSAT)
+async def test_an_invoice_is_paid_and_the_proof_of_it_kept(any_rail: PayingRail) -> None:
+    await any_rail.earn(EARNED_MSAT)
+    asked = await any_rail.invoice(amount_msat=PRICE_MSAT)
 
-    sent = await rail.payer.send(order(asked))
+    sent = await any_rail.payer.send(order(asked))
 
-    fee_msat = rail.fee_msat(PRICE_MSAT)
+    fee_msat = any_rail.fee_msat(PRICE_MSAT)
     assert (sent.status, sent.reference) == (SentStatus.SUCCEEDED, reference_of(asked))
-    assert (sent.amount, sent.fee, sent.failure) == (msat(PRICE_MSAT), msat(fee_msat), None)
+    assert (sent.amount, sent.fee, sent.failure) == (any_rail.money(PRICE_MSAT), any_rail.money(fee_msat), None)
     assert sent.preimage is not None
     assert sha256(sent.preimage).hexdigest() == sent.reference
     assert sent.preimage.hex() not in repr(sent)
-    assert rail.received_msat() == PRICE_MSAT
-    assert rail.balance_msat() == EARNED_MSAT - PRICE_MSAT - fee_msat
-    assert await rail.payer.lookup_sent(sent.reference) == sent
+    assert any_rail.received_msat() == PRICE_MSAT
+    assert any_rail.balance_msat() == EARNED_MSAT - PRICE_MSAT - fee_msat
+    assert await any_rail.payer.lookup_sent(sent.reference) == sent
 
 
-async def test_an_invoice_that_was_paid_is_not_paid_again(rail: PayingRail) -> None:
-    await rail.earn(EARNED_MSAT)
-    asked = await rail.invoice()
+async def test_an_invoice_that_was_paid_is_not_paid_again(any_rail: PayingRail) -> None:
+    await any_rail.earn(EARNED_MSAT)
+    asked = await any_rail.invoice()
 
-    first = await rail.payer.send(order(asked))
-    again = await rail.payer.send(order(asked))
+    first = await any_rail.payer.send(order(asked))
+    again = await any_rail.payer.send(order(asked))
 
     assert again == first
-    assert rail.received_msat() == PRICE_MSAT
+    assert any_rail.received_msat() == PRICE_MSAT
 
 
-async def test_one_invoice_asked_for_by_many_together_is_paid_once(rail: PayingRail) -> None:
-    await rail.earn(EARNED_MSAT)
-    asked = await rail.invoice()
+async def test_one_invoice_asked_for_by_many_together_is_paid_once(any_rail: PayingRail) -> None:
+    await any_rail.earn(EARNED_MSAT)
+    asked = await any_rail.invoice()
 
-    answers = await asyncio.gather(*[rail.payer.send(order(asked)) for _ in range(20)])
+    answers = await asyncio.gather(*[any_rail.payer.send(order(asked)) for _ in range(20)])
 
     assert {answer.status for answer in answers} == {SentStatus.SUCCEEDED}
-    assert rail.received_msat() == PRICE_MSAT
+    assert any_rail.received_msat() == PRICE_MSAT
 
 
-async def test_a_lost_answer_is_an_unknown_outcome_that_a_lookup_tells(rail: PayingRail) -> None:
-    await rail.earn(EARNED_MSAT)
-    asked = await rail.invoice()
-    await rail.trouble(Trouble.LOST_ANSWER)
+async def test_a_lost_answer_is_an_unknown_outcome_that_a_lookup_tells(any_rail: PayingRail) -> None:
+    await any_rail.earn(EARNED_MSAT)
+    asked = await any_rail.invoice()
+    await any_rail.trouble(Trouble.LOST_ANSWER)
 
     with pytest.raises(ProviderUnavailable):
-        await rail.payer.send(order(asked))
+        await any_rail.payer.send(order(asked))
 
-    found = await rail.payer.lookup_sent(reference_of(asked))
+    found = await any_rail.payer.lookup_sent(reference_of(asked))
     assert found.status is SentStatus.SUCCEEDED
-    assert await rail.payer.send(order(asked)) == found
-    assert rail.received_msat() == PRICE_MSAT
+    assert await any_rail.payer.send(order(asked)) == found
+    assert any_rail.received_msat() == PRICE_MSAT
 
 
-async def test_a_node_that_is_down_leaves_the_outcome_unknown_and_a_lookup_finds_nothing(rail: PayingRail) -> None:
-    await rail.earn(EARNED_MSAT)
-    asked = await rail.invoice()
-    await rail.trouble(Trouble.DOWN)
+async def test_a_node_that_is_down_leaves_the_outcome_unknown_and_a_lookup_finds_nothing(any_rail: PayingRail) -> None:
+    await any_rail.earn(EARNED_MSAT)
+    asked = await any_rail.invoice()
+    await any_rail.trouble(Trouble.DOWN)
 
     with pytest.raises(ProviderUnavailable):
-        await rail.payer.send(order(asked))
+        await any_rail.payer.send(order(asked))
 
-    assert await rail.payer.lookup_sent(reference_of(asked)) == SentPayment(
+    assert await any_rail.payer.lookup_sent(reference_of(asked)) == SentPayment(
         reference=reference_of(asked), status=SentStatus.MISSING
     )
-    assert rail.balance_msat() == EARNED_MSAT
+    assert any_rail.balance_msat() == EARNED_MSAT
 
 
-async def test_what_was_never_asked_for_is_missing(rail: PayingRail) -> None:
-    assert await rail.payer.lookup_sent(NOBODYS) == SentPayment(reference=NOBODYS, status=SentStatus.MISSING)
+async def test_what_was_never_asked_for_is_missing(any_rail: PayingRail) -> None:
+    assert await any_rail.payer.lookup_sent(NOBODYS) == SentPayment(reference=NOBODYS, status=SentStatus.MISSING)
 
 
 @pytest.mark.parametrize("end", [Trouble.ARRIVE, Trouble.GIVE_UP])
-async def test_a_payment_that_takes_long_is_in_flight_until_it_ends(rail: PayingRail, end: Trouble) -> None:
-    await rail.earn(EARNED_MSAT)
-    asked = await rail.invoice()
-    await rail.trouble(Trouble.PENDING)
+async def test_a_payment_that_takes_long_is_in_flight_until_it_ends(any_rail: PayingRail, end: Trouble) -> None:
+    await any_rail.earn(EARNED_MSAT)
+    asked = await any_rail.invoice()
+    await any_rail.trouble(Trouble.PENDING)
 
-    first = await rail.payer.send(order(asked))
-    meanwhile = await rail.payer.lookup_sent(first.reference)
-    again = await rail.payer.send(order(asked))
-    await rail.trouble(end)
-    last = await rail.payer.lookup_sent(first.reference)
+    first = await any_rail.payer.send(order(asked))
+    meanwhile = await any_rail.payer.lookup_sent(first.reference)
+    again = await any_rail.payer.send(order(asked))
+    await any_rail.trouble(end)
+    last = await any_rail.payer.lookup_sent(first.reference)
 
     assert first == meanwhile == again == SentPayment(reference=reference_of(asked), status=SentStatus.IN_FLIGHT)
     if end is Trouble.ARRIVE:
-        assert (last.status, last.amount) == (SentStatus.SUCCEEDED, msat(PRICE_MSAT))
-        assert rail.received_msat() == PRICE_MSAT
+        assert (last.status, last.amount) == (SentStatus.SUCCEEDED, any_rail.money(PRICE_MSAT))
+        assert any_rail.received_msat() == PRICE_MSAT
     else:
         assert last.status is SentStatus.FAILED
         assert last.failure in {SendFailure.TIMEOUT, SendFailure.OTHER}  # not every node keeps the reason
-        assert (rail.received_msat(), rail.balance_msat()) == (0, EARNED_MSAT)
+        assert (any_rail.received_msat(), any_rail.balance_msat()) == (0, EARNED_MSAT)
 
 
 async def test_a_payment_goes_on_when_the_node_stops_telling_of_it(rail: PayingRail) -> None:
@@ -201,38 +201,38 @@ async def test_a_payment_that_failed_cost_nothing_and_may_be_tried_again(
     assert (again.status, rail.received_msat()) == (SentStatus.SUCCEEDED, PRICE_MSAT)
 
 
-async def test_a_node_pays_only_what_it_has(rail: PayingRail) -> None:
-    await rail.earn(PRICE_MSAT - 1)
+async def test_a_node_pays_only_what_it_has(any_rail: PayingRail) -> None:
+    await any_rail.earn(PRICE_MSAT - 1_000)
 
-    sent = await rail.payer.send(order(await rail.invoice()))
+    sent = await any_rail.payer.send(order(await any_rail.invoice()))
 
     assert (sent.status, sent.failure) == (SentStatus.FAILED, SendFailure.INSUFFICIENT_BALANCE)
-    assert (rail.received_msat(), rail.balance_msat()) == (0, PRICE_MSAT - 1)
+    assert (any_rail.received_msat(), any_rail.balance_msat()) == (0, PRICE_MSAT - 1_000)
 
 
 @pytest.mark.parametrize("short_msat", ["all of it", 1, 0])
-async def test_the_fee_cap_reaches_the_node(rail: PayingRail, short_msat: Any) -> None:
-    await rail.earn(EARNED_MSAT)
-    fee_msat = rail.fee_msat(PRICE_MSAT)
+async def test_the_fee_cap_reaches_the_node(any_rail: PayingRail, short_msat: Any) -> None:
+    await any_rail.earn(EARNED_MSAT)
+    fee_msat = any_rail.fee_msat(PRICE_MSAT)
     cap = 0 if short_msat == "all of it" else fee_msat - short_msat
 
-    sent = await rail.payer.send(order(await rail.invoice(), fee_max=msat(cap)))
+    sent = await any_rail.payer.send(order(await any_rail.invoice(), fee_max=msat(cap)))
 
     if cap < fee_msat:
         assert (sent.status, sent.failure) == (SentStatus.FAILED, SendFailure.NO_ROUTE)
-        assert rail.balance_msat() == EARNED_MSAT
+        assert any_rail.balance_msat() == EARNED_MSAT
     else:
-        assert (sent.status, sent.fee) == (SentStatus.SUCCEEDED, msat(fee_msat))
+        assert (sent.status, sent.fee) == (SentStatus.SUCCEEDED, any_rail.money(fee_msat))
 
 
-async def test_an_invoice_that_names_no_amount_is_paid_the_given_one(rail: PayingRail) -> None:
-    await rail.earn(EARNED_MSAT)
-    asked = await rail.invoice(amount_msat=None)
+async def test_an_invoice_that_names_no_amount_is_paid_the_given_one(any_rail: PayingRail) -> None:
+    await any_rail.earn(EARNED_MSAT)
+    asked = await any_rail.invoice(amount_msat=None)
 
-    sent = await rail.payer.send(order(asked, amount=msat(12_345)))
+    sent = await any_rail.payer.send(order(asked, amount=msat(12_000)))
 
-    assert (sent.status, sent.amount) == (SentStatus.SUCCEEDED, msat(12_345))
-    assert rail.received_msat() == 12_345
+    assert (sent.status, sent.amount) == (SentStatus.SUCCEEDED, any_rail.money(12_000))
+    assert any_rail.received_msat() == 12_000
 
 
 @pytest.mark.parametrize(
@@ -245,32 +245,32 @@ async def test_an_invoice_that_names_no_amount_is_paid_the_given_one(rail: Payin
     ],
 )
 async def test_amounts_that_contradict_begin_nothing(
-    rail: PayingRail, named: int | None, given: Money | None, reason: str
+    any_rail: PayingRail, named: int | None, given: Money | None, reason: str
 ) -> None:
-    await rail.earn(EARNED_MSAT)
-    asked = await rail.invoice(amount_msat=named)
+    await any_rail.earn(EARNED_MSAT)
+    asked = await any_rail.invoice(amount_msat=named)
 
     with pytest.raises(SendRefused, match=reason):
-        await rail.payer.send(order(asked, amount=given))
+        await any_rail.payer.send(order(asked, amount=given))
 
-    assert (await rail.payer.lookup_sent(reference_of(asked))).status is SentStatus.MISSING
-    assert rail.balance_msat() == EARNED_MSAT
+    assert (await any_rail.payer.lookup_sent(reference_of(asked))).status is SentStatus.MISSING
+    assert any_rail.balance_msat() == EARNED_MSAT
 
 
-async def test_an_expired_invoice_begins_nothing(rail: PayingRail) -> None:
-    await rail.earn(EARNED_MSAT)
-    asked = await rail.invoice()
-    rail.let_time_pass(EXPIRES_S + 2)
+async def test_an_expired_invoice_begins_nothing(any_rail: PayingRail) -> None:
+    await any_rail.earn(EARNED_MSAT)
+    asked = await any_rail.invoice()
+    any_rail.let_time_pass(EXPIRES_S + 2)
 
     with pytest.raises(SendRefused, match="expired"):
-        await rail.payer.send(order(asked))
+        await any_rail.payer.send(order(asked))
 
-    assert (await rail.payer.lookup_sent(reference_of(asked))).status is SentStatus.MISSING
-    assert rail.balance_msat() == EARNED_MSAT
+    assert (await any_rail.payer.lookup_sent(reference_of(asked))).status is SentStatus.MISSING
+    assert any_rail.balance_msat() == EARNED_MSAT
 
 
-async def test_an_invoice_of_another_network_begins_nothing(rail: PayingRail) -> None:
-    await rail.earn(EARNED_MSAT)
+async def test_an_invoice_of_another_network_begins_nothing(any_rail: PayingRail) -> None:
+    await any_rail.earn(EARNED_MSAT)
     key = PrivateKey(b"\x07" * 32)
     elsewhere = UnsignedInvoice(
         prefix="bc",
@@ -283,24 +283,24 @@ async def test_an_invoice_of_another_network_begins_nothing(rail: PayingRail) ->
     text = encode(elsewhere, sign=lambda digest: key.sign_recoverable(digest, hasher=None))
 
     with pytest.raises(SendRefused, match="another network"):
-        await rail.payer.send(order(text))
+        await any_rail.payer.send(order(text))
 
-    assert (await rail.payer.lookup_sent(NOBODYS)).status is SentStatus.MISSING
+    assert (await any_rail.payer.lookup_sent(NOBODYS)).status is SentStatus.MISSING
 
 
 @pytest.mark.parametrize("text", ["", "lnbcrt1", "a shop's name", "lnurl1dp68gurn8ghj7"])
-async def test_what_is_no_invoice_begins_nothing(rail: PayingRail, text: str) -> None:
+async def test_what_is_no_invoice_begins_nothing(any_rail: PayingRail, text: str) -> None:
     with pytest.raises(SendRefused, match="broken"):
-        await rail.payer.send(order(text))
+        await any_rail.payer.send(order(text))
 
 
-async def test_an_invoice_is_taken_as_a_link_writes_it(rail: PayingRail) -> None:
-    await rail.earn(EARNED_MSAT)
-    asked = await rail.invoice()
+async def test_an_invoice_is_taken_as_a_link_writes_it(any_rail: PayingRail) -> None:
+    await any_rail.earn(EARNED_MSAT)
+    asked = await any_rail.invoice()
 
-    sent = await rail.payer.send(order(f"LIGHTNING:{asked.upper()}"))
+    sent = await any_rail.payer.send(order(f"LIGHTNING:{asked.upper()}"))
 
-    assert (sent.status, rail.received_msat()) == (SentStatus.SUCCEEDED, PRICE_MSAT)
+    assert (sent.status, any_rail.received_msat()) == (SentStatus.SUCCEEDED, PRICE_MSAT)
 
 
 async def test_a_node_pays_its_own_invoice_once_or_moves_nothing(rail: PayingRail) -> None:

@@ -1,4 +1,4 @@
-"""Invoices, at every Lightning node: made once, verified, found again, cancelled, and never read as paid."""
+"""Invoices, on every rail over Lightning: made once, verified, found again, cancelled, and never read as paid."""
 
 import asyncio
 from dataclasses import replace
@@ -77,19 +77,19 @@ async def test_same_preimage_together_makes_one_invoice(till: Till) -> None:
     assert len(till.node.invoices) == 1
 
 
-async def test_preimage_whose_invoice_was_paid_returns_it_as_paid(till: Till) -> None:
-    await pay(till, await till.provider.create_invoice(ORDER))
+async def test_preimage_whose_invoice_was_paid_returns_it_as_paid(any_till: Till) -> None:
+    await pay(any_till, await any_till.provider.create_invoice(ORDER))
 
-    again = await till.provider.create_invoice(ORDER)
+    again = await any_till.provider.create_invoice(ORDER)
 
-    assert (again.status, again.received) == (InvoiceStatus.SETTLED, msat(21_000))
+    assert (again.status, again.received) == (InvoiceStatus.SETTLED, any_till.money(21_000))
 
 
-async def test_another_amount_for_the_same_preimage_is_refused(till: Till) -> None:
-    await till.provider.create_invoice(ORDER)
+async def test_another_amount_for_the_same_preimage_is_refused(any_till: Till) -> None:
+    await any_till.provider.create_invoice(ORDER)
 
     with pytest.raises(InvoiceRejected, match="another amount"):
-        await till.provider.create_invoice(order(20_000))
+        await any_till.provider.create_invoice(order(20_000))
 
 
 @pytest.mark.parametrize("description", ["é" * 400, "x" * 638 + "é", "雪" * 300, "x" * 2_000])
@@ -134,23 +134,24 @@ async def test_lost_answer_is_found_by_the_reference_and_by_a_repeat(till: Till)
 
 
 @pytest.mark.parametrize("call", ["create", "look up", "cancel"])
-async def test_node_that_is_away_is_unavailable_and_nothing_was_done(till: Till, call: str) -> None:
-    made = await till.provider.create_invoice(order(preimage=b"\x06" * 32))
-    await till.fail("unavailable", call=call)
+async def test_node_that_is_away_is_unavailable_and_nothing_was_done(any_till: Till, call: str) -> None:
+    made = await any_till.provider.create_invoice(order(preimage=b"\x06" * 32))
+    await any_till.fail("unavailable", call=call)
 
     with pytest.raises(ProviderUnavailable):
-        await do(till.provider, call, made.reference)
+        await do(any_till.provider, call, made.reference)
 
-    assert (await till.provider.lookup_invoice(made.reference)).status is InvoiceStatus.OPEN
-    assert len(till.node.invoices) == 1
+    assert (await any_till.provider.lookup_invoice(made.reference)).status is InvoiceStatus.OPEN
+    assert await any_till.held() == 1
 
 
 @pytest.mark.parametrize("call", ["create", "look up", "cancel"])
-async def test_node_that_is_slow_is_unavailable_within_the_deadline(till: Till, call: str) -> None:
-    made = await till.provider.create_invoice(order(preimage=b"\x06" * 32))
-    hasty = connect(till.rail, till.rails, timeout_s=0.4)
-    await hasty.lookup_invoice(REFERENCE)  # the connection stands
-    await till.fail("delay", call=call, seconds=3)
+async def test_node_that_is_slow_is_unavailable_within_the_deadline(any_till: Till, call: str) -> None:
+    reference = any_till.provider.reference(PREIMAGE)
+    made = await any_till.provider.create_invoice(order(preimage=b"\x06" * 32))
+    hasty = connect(any_till.rail, any_till.rails, timeout_s=0.4)
+    await hasty.lookup_invoice(reference)  # the connection stands
+    await any_till.fail("delay", call=call, seconds=3)
 
     with pytest.raises(ProviderUnavailable):
         await asyncio.wait_for(do(hasty, call, made.reference), timeout=2)
@@ -176,48 +177,60 @@ async def test_settled_invoice_tells_what_came_and_when(till: Till) -> None:
     assert abs((found.settled_at - before).total_seconds()) <= 2
 
 
-async def test_invoice_that_the_node_does_not_know_is_missing(till: Till) -> None:
-    assert (await till.provider.lookup_invoice(REFERENCE)).status is InvoiceStatus.MISSING
-    assert (await till.provider.cancel_invoice(REFERENCE)).status is InvoiceStatus.MISSING
+async def test_invoice_that_the_node_does_not_know_is_missing(any_till: Till) -> None:
+    reference = any_till.provider.reference(PREIMAGE)
+    assert (await any_till.provider.lookup_invoice(reference)).status is InvoiceStatus.MISSING
+    assert (await any_till.provider.cancel_invoice(reference)).status is InvoiceStatus.MISSING
 
 
-async def test_canceled_invoice_takes_no_money(till: Till) -> None:
-    made = await till.provider.create_invoice(ORDER)
+async def test_canceled_invoice_takes_no_money(any_till: Till) -> None:
+    reference, before = any_till.provider.reference(PREIMAGE), any_till.node.balance_msat
+    made = await any_till.provider.create_invoice(ORDER)
 
-    canceled = await till.provider.cancel_invoice(REFERENCE)
+    canceled = await any_till.provider.cancel_invoice(reference)
 
-    assert (canceled.reference, canceled.status, canceled.received) == (REFERENCE, InvoiceStatus.CANCELED, None)
+    assert (canceled.reference, canceled.status, canceled.received) == (
+        reference,
+        InvoiceStatus.CANCELED,
+        None,
+    )
     with pytest.raises(SandboxRefused):
-        await pay(till, made)
-    later = [await till.provider.lookup_invoice(REFERENCE), await till.provider.cancel_invoice(REFERENCE)]
+        await pay(any_till, made)
+    later = [
+        await any_till.provider.lookup_invoice(reference),
+        await any_till.provider.cancel_invoice(reference),
+    ]
     assert {invoice.status for invoice in later} <= {InvoiceStatus.CANCELED, InvoiceStatus.MISSING}
-    assert till.node.balance_msat == 0
+    assert any_till.node.balance_msat == before
 
 
-async def test_cancelling_together_ends_in_one_state(till: Till) -> None:
-    await till.provider.create_invoice(ORDER)
+async def test_cancelling_together_ends_in_one_state(any_till: Till) -> None:
+    reference = any_till.provider.reference(PREIMAGE)
+    await any_till.provider.create_invoice(ORDER)
 
-    ended = await asyncio.gather(*(till.provider.cancel_invoice(REFERENCE) for _ in range(5)))
+    ended = await asyncio.gather(*(any_till.provider.cancel_invoice(reference) for _ in range(5)))
 
     assert {invoice.status for invoice in ended} <= {InvoiceStatus.CANCELED, InvoiceStatus.MISSING}
     assert InvoiceStatus.CANCELED in {invoice.status for invoice in ended}
 
 
-async def test_settled_invoice_cannot_be_canceled(till: Till) -> None:
-    await pay(till, await till.provider.create_invoice(ORDER))
+async def test_settled_invoice_cannot_be_canceled(any_till: Till) -> None:
+    reference = any_till.provider.reference(PREIMAGE)
+    await pay(any_till, await any_till.provider.create_invoice(ORDER))
 
-    assert (await till.provider.cancel_invoice(REFERENCE)).received == msat(21_000)
-    assert (await till.provider.lookup_invoice(REFERENCE)).status is InvoiceStatus.SETTLED
+    assert (await any_till.provider.cancel_invoice(reference)).received == any_till.money(21_000)
+    assert (await any_till.provider.lookup_invoice(reference)).status is InvoiceStatus.SETTLED
 
 
-async def test_lost_answer_to_cancelling_is_no_open_invoice(till: Till) -> None:
-    await till.provider.create_invoice(ORDER)
-    await till.fail("lost_answer", call="cancel")
+async def test_lost_answer_to_cancelling_is_no_open_invoice(any_till: Till) -> None:
+    reference = any_till.provider.reference(PREIMAGE)
+    await any_till.provider.create_invoice(ORDER)
+    await any_till.fail("lost_answer", call="cancel")
 
     with pytest.raises(ProviderUnavailable):
-        await till.provider.cancel_invoice(REFERENCE)
+        await any_till.provider.cancel_invoice(reference)
 
-    found = await till.provider.lookup_invoice(REFERENCE)
+    found = await any_till.provider.lookup_invoice(reference)
     assert found.status in {InvoiceStatus.CANCELED, InvoiceStatus.MISSING}
 
 
@@ -256,20 +269,20 @@ async def test_every_invoice_is_listed_once_the_oldest_first(till: Till) -> None
     assert {invoice.status for invoice in listed} == {InvoiceStatus.OPEN, InvoiceStatus.SETTLED}
 
 
-async def test_empty_node_lists_nothing(till: Till) -> None:
-    assert [invoice async for invoice in till.provider.invoices()] == []
+async def test_empty_node_lists_nothing(any_till: Till) -> None:
+    assert [invoice async for invoice in any_till.provider.invoices()] == []
 
 
-async def test_list_that_breaks_off_says_so(till: Till) -> None:
-    await till.provider.create_invoice(ORDER)
-    await till.fail("unavailable", call="list")
+async def test_list_that_breaks_off_says_so(any_till: Till) -> None:
+    await any_till.provider.create_invoice(ORDER)
+    await any_till.fail("unavailable", call="list")
 
     with pytest.raises(ProviderUnavailable):
-        [invoice async for invoice in till.provider.invoices()]
+        [invoice async for invoice in any_till.provider.invoices()]
 
 
-async def test_synced_node_on_our_network_is_ready(till: Till) -> None:
-    health = await till.provider.health()
+async def test_synced_node_on_our_network_is_ready(any_till: Till) -> None:
+    health = await any_till.provider.health()
 
     assert (health.ready, health.wrong_network) == (True, False)
     assert "regtest" in health.detail
@@ -294,9 +307,10 @@ async def test_node_that_is_not_there_is_unavailable_and_its_health_says_so(till
     assert await till.provider.health() == ProviderHealth(ready=False, detail="nobody listens at the node's address")
 
 
-async def test_closed_adapter_is_unavailable(till: Till) -> None:
-    await till.provider.aclose()
+async def test_closed_adapter_is_unavailable(any_till: Till) -> None:
+    reference = any_till.provider.reference(PREIMAGE)
+    await any_till.provider.aclose()
 
     with pytest.raises(ProviderUnavailable):
-        await till.provider.lookup_invoice(REFERENCE)
-    assert (await till.provider.health()).ready is False
+        await any_till.provider.lookup_invoice(reference)
+    assert (await any_till.provider.health()).ready is False

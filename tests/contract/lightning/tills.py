@@ -1,26 +1,45 @@
-"""One suite for every Lightning node: each speaks its own protocol over its own wire, and all behave the same."""
+"""One suite for every rail over Lightning: each speaks its own protocol over its own wire, and all behave the same.
 
-from collections.abc import AsyncIterator
+A Strike account is no node, and differs where it must: its invoices have a name of ours instead of a payment hash, give
+a payer something new each time they are asked, have no end of their own, take exactly what they ask for in whole
+satoshi, hold nothing back, and are told as paid by time instead of by number. What of the suite that leaves out takes
+``till``, which is a node; the rest takes ``any_till``.
+"""
+
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import pytest
 from pydantic import SecretStr
 
+from quittance.domain.money import Money, msat
 from quittance.providers.cln.connection import ClnConnection, open_client
 from quittance.providers.cln.provider import ClnProvider
 from quittance.providers.lnd.channel import LndConnection, open_channel
 from quittance.providers.lnd.provider import LndProvider
+from quittance.providers.strike.budget import Budget
+from quittance.providers.strike.client import StrikeClient
+from quittance.providers.strike.connection import StrikeConnection
+from quittance.providers.strike.connection import open_client as open_strike
+from quittance.providers.strike.provider import StrikeProvider
 from quittance.sandbox.rails import SandboxNode, SandboxRails
 
 TIMEOUT_S = 2.0
-CALLS = {
+CALLS: Final[Mapping[str, Mapping[str, str | None]]] = {
     "lnd": {"create": "AddInvoice", "look up": "LookupInvoice", "cancel": "CancelInvoice", "list": "ListInvoices"},
     "cln": {"create": "invoice", "look up": "listinvoices", "cancel": "delinvoice", "list": "listinvoices"},
+    "strike": {
+        "create": "issue_invoice",
+        "look up": None,  # by name at first, by Strike's own id then
+        "cancel": "cancel_invoice",
+        "list": "list_invoices",
+    },
 }
+NODES: Final[Mapping[str, str]] = {"lnd": "merchant", "cln": "cln", "strike": "strike"}
 
 
-Receiver: TypeAlias = LndProvider | ClnProvider
+Receiver: TypeAlias = LndProvider | ClnProvider | StrikeProvider
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +52,15 @@ class Till:
 
     @property
     def node(self) -> SandboxNode:
-        return self.rails.nodes["merchant" if self.rail == "lnd" else "cln"]
+        return self.rails.nodes[NODES[self.rail]]
+
+    def money(self, value_msat: int) -> Money:
+        """Return an amount as this rail counts it."""
+        return msat(value_msat).rescaled_exactly(self.provider.asset)
+
+    async def held(self) -> int:
+        """Return how many invoices the rail holds."""
+        return len([invoice async for invoice in self.provider.invoices()])
 
     async def fail(self, fault: str, *, call: str | None = None, calls: int = 1, seconds: float | None = None) -> None:
         """Let the node fail, by the name that the suite has for a call."""
@@ -53,6 +80,10 @@ def connect(rail: str, rails: SandboxRails, *, network: str = "regtest", timeout
             )
         )
         return LndProvider(channel, network=network, timeout_s=timeout_s)
+    if rail == "strike":
+        account = StrikeConnection(url=rails.strike.url, api_key=SecretStr(rails.strike.receive_key_path.read_text()))
+        asking = StrikeClient(open_strike(account), budget=Budget(), timeout_s=timeout_s)
+        return StrikeProvider(asking, network=network, now=rails.clock.now, poll_s=0.05)
     client = open_client(
         ClnConnection(
             url=rails.cln.url,
@@ -61,6 +92,13 @@ def connect(rail: str, rails: SandboxRails, *, network: str = "regtest", timeout
         )
     )
     return ClnProvider(client, network=network, timeout_s=timeout_s)
+
+
+@pytest.fixture(params=["lnd", "cln", "strike"])
+async def any_till(request: pytest.FixtureRequest, rails: SandboxRails) -> AsyncIterator[Till]:
+    provider = connect(request.param, rails)
+    yield Till(rail=request.param, rails=rails, provider=provider)
+    await provider.aclose()
 
 
 @pytest.fixture(params=["lnd", "cln"])

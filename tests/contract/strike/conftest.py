@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from tests.contract.strike.strike_client import StrikeClient
+from tests.contract.strike.webhook_receiver import WebhookReceiver
 
 from quittance.sandbox.rails import SandboxRails
 
@@ -32,3 +33,11 @@ def arm(rails: SandboxRails) -> Arm:
         await rails.faults.arm("strike", fault, **more)
 
     return armed
+
+
+@pytest.fixture
+async def hook() -> AsyncIterator[WebhookReceiver]:
+    receiver = WebhookReceiver()
+    await receiver.start()
+    yield receiver
+    await receiver.stop()

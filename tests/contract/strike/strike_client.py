@@ -1,14 +1,20 @@
 """A plain client of the sandbox's Strike account, and what tests of it have in common."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 import httpx
 
 from quittance.sandbox.coordinates import StrikeCoordinates
+from quittance.sandbox.lnd import paying
+from quittance.sandbox.prices import price
+from quittance.sandbox.rails import SandboxRails
 
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"
+FEE = "0.00000002"  # 1,000 millisatoshi and one in a million, the part of a satoshi counted whole
+_MINUTE_S = 60
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
@@ -83,3 +89,17 @@ def refusal(answer: httpx.Response) -> tuple[int, str]:
     assert data["status"] == answer.status_code
     assert data["message"]
     return answer.status_code, data["code"]
+
+
+def state_at_alice(rails: SandboxRails, request: str) -> int:
+    return rails.nodes["alice"].invoices[bytes.fromhex(paying.read_invoice(request).payment_hash)].state
+
+
+def dollars_per_bitcoin(rails: SandboxRails) -> Decimal:
+    """Return the price, early in a minute in which it stays."""
+    left_s = _MINUTE_S - rails.clock.now().timestamp() % _MINUTE_S
+    if left_s < _MINUTE_S / 2:
+        rails.clock.advance(left_s + 1)
+    found = price("bitcoin", "usd", at=rails.clock.now())
+    assert found is not None
+    return found

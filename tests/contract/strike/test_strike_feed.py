@@ -197,6 +197,8 @@ async def test_what_brought_no_money_of_ours_is_passed_over(account: Account, ch
 
 async def test_strangers_and_other_types_are_passed_over(account: Account) -> None:
     account.events.append(updated(1, seconds_ago=50))  # an invoice that this key does not see
+    account.events.append(updated(4, seconds_ago=48, kind="something.new") | {"data": {"entityId": "no uuid"}})
+    account.events.append(updated(5, seconds_ago=47) | {"data": {}})
     account.holds(3, state="PAID")
     account.events.append(updated(3, seconds_ago=45, kind="payment.updated"))
     account.paid(2, seconds_ago=40)

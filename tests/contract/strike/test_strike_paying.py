@@ -154,11 +154,30 @@ async def test_quote_that_costs_more_than_allowed_is_never_executed(till: Till) 
 async def test_quote_that_is_not_what_was_ordered_is_never_executed(till: Till, quote: dict[str, Any]) -> None:
     till.strike.answer(PAY_QUOTE, ok(quote))
 
-    with pytest.raises((SendRefused, ProviderMisconfigured)):
-        await till.payer.send(ORDER)
+    for _ in range(3):
+        with pytest.raises((SendRefused, ProviderMisconfigured)):
+            await till.restarted().send(ORDER)
 
     assert till.executed() == []
     assert await till.restarted().lookup_sent(HASH) == MISSING
+
+
+async def test_another_amount_for_an_open_invoice_has_a_quote_of_its_own(till: Till) -> None:
+    asked = bolt11(amount_msat=None)
+    dear = SendRequest(payment_request=asked, amount=msat(21_000_000), fee_max=msat(0))
+    till.strike.answer(
+        PAY_QUOTE,
+        ok(payment_quote()),
+        ok(
+            payment_quote(paymentQuoteId=OTHER_ID, amount=money("0.00001"), totalAmount=money("0.00001"), totalFee=None)
+        ),
+    )
+
+    first = await till.payer.send(dear)
+    await till.payer.send(SendRequest(payment_request=asked, amount=msat(1_000_000), fee_max=msat(0)))
+
+    assert first == failed(SendFailure.NO_ROUTE)
+    assert till.executed() == [OTHER_ID]
 
 
 @pytest.mark.parametrize("call", [PAY_QUOTE, EXECUTE])

@@ -224,6 +224,32 @@ async def test_two_that_look_alike_are_never_guessed(till: Till, state: str) -> 
         await till.payer.send(ORDER)
 
 
+async def test_one_that_is_on_its_way_is_never_tied_to_this_one_without_its_preimage(till: Till) -> None:
+    await lose_the_answer(till, no("PAYMENT_PROCESSED"))
+    till.strike.answer(EVENTS, page(event()))
+    till.strike.answer(PAYMENT, ok(payment("PENDING")), ok(payment(preimage=b"\x06" * 32)))
+    till.clock.advance(LATER_S)
+
+    first = await till.payer.lookup_sent(HASH)
+    with pytest.raises(ProviderUnavailable):  # it was another's after all
+        await till.payer.lookup_sent(HASH)
+
+    assert first == IN_FLIGHT
+    assert owner_key(PAYMENT_ID) not in till.memory.notes
+
+
+async def test_own_payments_do_not_count_among_those_that_it_may_be(till: Till) -> None:
+    await lose_the_answer(till, no("PAYMENT_PROCESSED"))
+    others = [f"66666666-6666-4666-8666-{number:012d}" for number in range(99)]
+    for number, other in enumerate(others):
+        await till.memory.remember(owner_key(other), f"{number:064x}/1")
+    told = [event(id_, number=number) for number, id_ in enumerate([*others, PAYMENT_ID])]
+    till.strike.answer(EVENTS, page(*told), page())
+
+    assert await till.payer.lookup_sent(HASH) == SENT
+    assert len(till.strike.calls(PAYMENT)) == 1
+
+
 @pytest.mark.parametrize("state", ["FAILED", "COMPLETED"])
 async def test_only_one_that_it_can_be_is_taken_when_no_event_can_be_missing(till: Till, state: str) -> None:
     await lose_the_answer(till, no("PAYMENT_PROCESSED"))

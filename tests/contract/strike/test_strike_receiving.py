@@ -303,6 +303,16 @@ async def test_state_says_whether_money_came(
     assert till.strike.calls(QUOTE) == []
 
 
+async def test_null_is_read_as_what_is_left_out(till: Till) -> None:
+    nulls = {"transactions": None, "description": None, "payerId": None}
+    till.strike.answer(LIST, page(invoice(NAME, state="PAID") | nulls))
+    till.strike.answer(FIND, ok(invoice(NAME, state="PAID") | nulls))
+
+    found = await till.provider.lookup_invoice(NAME)
+
+    assert (found.received, found.settled_at) == (Money(21_000, BTC_SAT), None)
+
+
 async def test_second_look_asks_by_strike_s_own_id(till: Till) -> None:
     await till.provider.lookup_invoice(NAME)
     till.strike.answer(FIND, ok(invoice(NAME, state="PAID", transactions=received(ago(1)))))

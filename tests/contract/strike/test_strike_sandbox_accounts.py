@@ -5,15 +5,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.contract.strike.strike_client import NOBODY, StrikeClient, btc, ok, refusal, usd
+from tests.contract.strike.strike_client import NOBODY, StrikeClient, btc, dollars_per_bitcoin, ok, refusal, usd
 
-from quittance.sandbox.prices import price
 from quittance.sandbox.rails import SandboxRails
 
 
 async def test_the_ticker_has_every_pair_in_both_directions(strike: StrikeClient, rails: SandboxRails) -> None:
-    at_price = price("bitcoin", "usd", at=rails.clock.now())
-    assert at_price is not None
+    at_price = dollars_per_bitcoin(rails)
 
     rows = ok(await strike.get("/rates/ticker"))
 

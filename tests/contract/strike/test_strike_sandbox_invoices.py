@@ -1,15 +1,25 @@
 """Invoices and their quotes at the sandbox's Strike account."""
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from tests.contract.strike.conftest import Arm
-from tests.contract.strike.strike_client import NOBODY, UUID, StrikeClient, btc, made, ok, refusal, usd
+from tests.contract.strike.strike_client import (
+    NOBODY,
+    UUID,
+    StrikeClient,
+    btc,
+    dollars_per_bitcoin,
+    made,
+    ok,
+    refusal,
+    usd,
+)
 
 from quittance.sandbox.lnd import paying
-from quittance.sandbox.prices import price
 from quittance.sandbox.rails import SandboxRails, SandboxRefused
 
 
@@ -75,9 +85,8 @@ async def test_a_quote_in_bitcoin_lives_an_hour_and_converts_nothing(strike: Str
 async def test_a_quote_in_dollars_lives_half_a_minute_at_the_price_of_the_moment(
     strike: StrikeClient, rails: SandboxRails
 ) -> None:
+    at_price = dollars_per_bitcoin(rails)
     now = rails.clock.now()
-    at_price = price("bitcoin", "usd", at=now)
-    assert at_price is not None
 
     quote = await strike.quote(await strike.invoice(usd("10.99")))
 
@@ -258,6 +267,7 @@ async def test_what_is_no_invoice_is_refused_by_field(
         (usd("1.001"), "INVALID_AMOUNT"),
         (btc("10.00000001"), "AMOUNT_TOO_HIGH"),
         (usd("99999999.00"), "AMOUNT_TOO_HIGH"),
+        (usd("9" * 31), "AMOUNT_TOO_HIGH"),
         ({"amount": "1.00", "currency": "USDT"}, "CURRENCY_UNSUPPORTED"),
         ({"amount": "1.00", "currency": "AUD"}, "CURRENCY_UNSUPPORTED"),
     ],
@@ -286,6 +296,21 @@ async def test_members_are_read_in_any_case_and_unknown_ones_ignored(strike: Str
     body = made(await strike.post("/invoices", {"CorrelationId": "a", "IdempotencyKey": "b", "AMOUNT": amount}))
 
     assert (body["correlationId"], body["amount"]) == ("a", btc("0.00001000"))
+
+
+async def test_a_description_is_cut_to_what_an_invoice_holds(strike: StrikeClient) -> None:
+    quote = await strike.quote(await strike.invoice(btc("0.00001000"), description="\N{OWL}" * 200))
+
+    assert quote["description"] == "\N{OWL}" * 200
+    assert paying.read_invoice(quote["lnInvoice"]).description == "\N{OWL}" * 159
+
+
+async def test_half_a_character_is_no_text(strike: StrikeClient) -> None:
+    content = json.dumps({"amount": btc("0.00001000"), "description": "\ud83d"})
+
+    answer = await strike.http.post("/invoices", content=content)
+
+    assert answer.json()["data"]["validationErrors"].keys() == {"description"}
 
 
 async def test_a_body_may_be_missing_with_its_length_said(strike: StrikeClient) -> None:

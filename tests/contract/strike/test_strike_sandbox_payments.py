@@ -7,21 +7,23 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from tests.contract.strike.conftest import Arm
-from tests.contract.strike.strike_client import NOBODY, StrikeClient, btc, ok, refusal, usd
+from tests.contract.strike.strike_client import (
+    FEE,
+    NOBODY,
+    StrikeClient,
+    btc,
+    dollars_per_bitcoin,
+    ok,
+    refusal,
+    state_at_alice,
+    usd,
+)
 
 from quittance.domain import bolt11
 from quittance.providers.lnd._proto import lnrpc_pb2 as ln
 from quittance.sandbox.lnd import paying
 from quittance.sandbox.lnd.keys import NodeKey
-from quittance.sandbox.prices import price
 from quittance.sandbox.rails import SandboxRails
-
-FEE = "0.00000002"  # 1,000 millisatoshi and one in a million, the part of a satoshi counted whole
-
-
-def _state_at_alice(rails: SandboxRails, request: str) -> int:
-    return rails.nodes["alice"].invoices[bytes.fromhex(paying.read_invoice(request).payment_hash)].state
 
 
 async def test_a_payment_arrives_and_shows_its_proof(strike: StrikeClient, rails: SandboxRails) -> None:
@@ -71,8 +73,7 @@ async def test_a_quote_says_what_a_payment_will_cost(strike: StrikeClient, rails
 
 
 async def test_dollars_pay_an_invoice_at_the_price_of_the_moment(strike: StrikeClient, rails: SandboxRails) -> None:
-    at_price = price("bitcoin", "usd", at=rails.clock.now())
-    assert at_price is not None
+    at_price = dollars_per_bitcoin(rails)
     request = rails.new_invoice("alice", amount_msat=21_000_000)
 
     quote = await strike.payment_quote(request, source="USD")
@@ -177,7 +178,7 @@ async def test_a_quote_expires(strike: StrikeClient, rails: SandboxRails) -> Non
     rails.clock.advance(61)
 
     assert refusal(await strike.execute(quote)) == (422, "PAYMENT_QUOTE_EXPIRED")
-    assert _state_at_alice(rails, request) == ln.Invoice.OPEN
+    assert state_at_alice(rails, request) == ln.Invoice.OPEN
 
 
 async def test_an_invoice_is_paid_once_whatever_quotes_there_are(strike: StrikeClient, rails: SandboxRails) -> None:
@@ -247,7 +248,7 @@ async def test_money_that_is_gone_since_the_quote_is_not_spent(strike: StrikeCli
     ok(await strike.execute(first))
 
     assert refusal(await strike.execute(second)) == (422, "BALANCE_TOO_LOW")
-    assert _state_at_alice(rails, requests[1]) == ln.Invoice.OPEN
+    assert state_at_alice(rails, requests[1]) == ln.Invoice.OPEN
 
 
 async def test_nobody_pays_itself(strike: StrikeClient) -> None:
@@ -275,116 +276,6 @@ def ok_or_made(answer: httpx.Response) -> dict[str, str]:
     return body
 
 
-async def test_a_pending_payment_is_charged_until_it_is_released(
-    strike: StrikeClient, rails: SandboxRails, arm: Arm
-) -> None:
-    await arm("pending_forever")
-    request = rails.new_invoice("alice", amount_msat=1_000_000)
-    quote = await strike.payment_quote(request)
-
-    executed = await strike.execute(quote)
-
-    assert (executed.status_code, executed.json()["state"], executed.json()["result"]) == (202, "PENDING", "PENDING")
-    assert "preImage" not in executed.json()["lightning"]
-    balance = await strike.balance("BTC")
-    assert (balance["available"], balance["outgoing"], balance["total"]) == ("0.99998998", "0.00001002", "1.00000000")
-    assert refusal(await strike.execute(quote)) == (422, "PROCESSING_PAYMENT")
-    assert _state_at_alice(rails, request) == ln.Invoice.OPEN
-    rails.clock.advance(3_000)
-    assert (await strike.payment(executed.json()))["state"] == "PENDING"
-
-    await arm("release_pending")
-
-    payment = await strike.payment(executed.json())
-    assert (payment["state"], len(payment["lightning"]["preImage"])) == ("COMPLETED", 64)
-    assert _state_at_alice(rails, request) == ln.Invoice.SETTLED
-    assert refusal(await strike.execute(quote)) == (422, "PAYMENT_PROCESSED")
-
-
-async def test_a_pending_payment_may_fail_and_give_its_money_back(
-    strike: StrikeClient, rails: SandboxRails, arm: Arm
-) -> None:
-    await arm("pending_forever")
-    request = rails.new_invoice("alice", amount_msat=1_000_000)
-    executed = await strike.execute(await strike.payment_quote(request))
-
-    await arm("fail_pending")
-
-    assert (await strike.payment(executed.json()))["state"] == "FAILED"
-    assert _state_at_alice(rails, request) == ln.Invoice.OPEN
-    balance = await strike.balance("BTC")
-    assert (balance["available"], balance["outgoing"]) == ("1.00000000", "0.00000000")
-    ok(await strike.execute(await strike.payment_quote(request)))
-
-
-async def test_a_payment_that_is_released_too_late_fails(strike: StrikeClient, rails: SandboxRails, arm: Arm) -> None:
-    await arm("pending_forever")
-    request = rails.new_invoice("alice", amount_msat=1_000_000)
-    executed = await strike.execute(await strike.payment_quote(request))
-    await rails.pay(request, node="bob")
-
-    await arm("release_pending")
-
-    assert (await strike.payment(executed.json()))["state"] == "FAILED"
-    assert (await strike.balance("BTC"))["available"] == "1.00000000"
-
-
-async def test_a_payment_in_flight_is_pending_until_the_network_is_done(
-    strike: StrikeClient, rails: SandboxRails
-) -> None:
-    await rails.faults.arm("lnd", "pending_forever")
-    quote = await strike.payment_quote(rails.new_invoice("alice", amount_msat=1_000_000))
-
-    executed = await strike.execute(quote)
-    await rails.faults.arm("lnd", "release_pending")
-
-    assert (executed.status_code, executed.json()["state"]) == (202, "PENDING")
-    assert (await strike.payment(executed.json()))["state"] == "COMPLETED"
-
-
-async def test_a_payment_may_fail_with_status_200(strike: StrikeClient, rails: SandboxRails, arm: Arm) -> None:
-    await arm("execute_failed")
-    request = rails.new_invoice("alice", amount_msat=1_000_000)
-    quote = await strike.payment_quote(request)
-
-    executed = await strike.execute(quote)
-
-    assert (executed.status_code, executed.json()["state"], executed.json()["result"]) == (200, "FAILED", "FAILURE")
-    assert _state_at_alice(rails, request) == ln.Invoice.OPEN
-    assert (await strike.balance("BTC"))["available"] == "1.00000000"
-    assert refusal(await strike.execute(quote)) == (422, "PAYMENT_PROCESSED")
-
-
-async def test_a_lost_answer_has_moved_the_money(strike: StrikeClient, rails: SandboxRails, arm: Arm) -> None:
-    await arm("lost_answer", method="execute_quote")
-    request = rails.new_invoice("alice", amount_msat=1_000_000)
-    quote = await strike.payment_quote(request)
-
-    with pytest.raises(httpx.RemoteProtocolError):
-        await strike.execute(quote)
-
-    assert _state_at_alice(rails, request) == ln.Invoice.SETTLED
-    assert refusal(await strike.execute(quote)) == (422, "PAYMENT_PROCESSED")
-
-
-async def test_a_proof_may_be_left_out(strike: StrikeClient, rails: SandboxRails, arm: Arm) -> None:
-    await arm("omit_preimage")
-    quote = await strike.payment_quote(rails.new_invoice("alice", amount_msat=1_000_000))
-
-    payment = ok(await strike.execute(quote))
-
-    assert (payment["state"], payment["lightning"]) == ("COMPLETED", {"networkFee": btc(FEE)})
-    assert "preImage" in (await strike.payment(payment))["lightning"]
-
-
-async def test_a_conflict_does_nothing(strike: StrikeClient, rails: SandboxRails, arm: Arm) -> None:
-    await arm("processing_conflict", method="execute_quote")
-    quote = await strike.payment_quote(rails.new_invoice("alice", amount_msat=1_000_000))
-
-    assert refusal(await strike.execute(quote)) == (409, "PROCESSING_CONFLICT")
-    assert ok(await strike.execute(quote))["state"] == "COMPLETED"
-
-
 async def test_what_does_not_exist_is_not_found(strike: StrikeClient) -> None:
     assert refusal(await strike.patch(f"/payment-quotes/{NOBODY}/execute")) == (404, "NOT_FOUND")
     assert refusal(await strike.get(f"/payments/{NOBODY}")) == (404, "NOT_FOUND")
@@ -397,8 +288,7 @@ async def test_what_does_not_exist_is_not_found(strike: StrikeClient) -> None:
 
 async def test_a_quote_in_dollars_may_pay_an_amount_in_dollars(strike: StrikeClient, rails: SandboxRails) -> None:
     request, before_msat = rails.new_invoice("alice", amount_msat=None), rails.nodes["alice"].balance_msat
-    at_price = price("bitcoin", "usd", at=rails.clock.now())
-    assert at_price is not None
+    at_price = dollars_per_bitcoin(rails)
 
     quote = await strike.payment_quote(request, source="USD", amount=usd("5.00"))
     ok(await strike.execute(quote))

@@ -7,10 +7,9 @@ from typing import Any
 import httpx
 import pytest
 from tests.contract.strike.conftest import Arm
-from tests.contract.strike.strike_client import NOBODY, StrikeClient, btc, made, ok, refusal, usd
+from tests.contract.strike.strike_client import NOBODY, StrikeClient, btc, dollars_per_bitcoin, made, ok, refusal, usd
 
 from quittance.sandbox.lnd import paying
-from quittance.sandbox.prices import price
 from quittance.sandbox.rails import SandboxRails
 
 
@@ -92,8 +91,7 @@ async def test_money_is_converted_at_the_price_of_the_moment_it_comes(
 ) -> None:
     body = await _request(strike, {"amount": usd("20.00")}, targetCurrency="USD")
     rails.clock.advance(3 * 600)
-    at_price = price("bitcoin", "usd", at=rails.clock.now())
-    assert at_price is not None
+    at_price = dollars_per_bitcoin(rails)
 
     await rails.pay(body["bolt11"]["invoice"])
 
