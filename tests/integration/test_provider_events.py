@@ -13,6 +13,8 @@ from tests.integration.provider_account import EVENTS, PROVIDER, Account, Manage
 
 from quittance.domain.provider_webhook import CATCH_UP_DAYS_MAX
 from quittance.gql.schema import schema
+from quittance.providers.base import ProviderCallback
+from quittance.resolvers.callbacks import Receipt, take_in
 from quittance.resolvers.provider_events import BATCH, catch_up
 
 URL = "https://shop.example/callbacks/lnd"
@@ -76,6 +78,27 @@ async def test_catching_up_says_what_was_new_and_stores_it_as_a_callback_without
     ]
     assert len(await subscribed.door.till.rows("provider_callback_body")) == 1
     assert (await subscribed.door.till.payment(payment_id)).status.value == "COMPLETE"
+
+
+async def test_a_notice_that_comes_after_the_catch_up_is_known_and_not_taken_for_another(
+    subscribed: ManagedDoor, account: Account
+) -> None:
+    caught_first, told_first = account.happens("ab" * 32), account.happens("cd" * 32)
+    await account.deliver(subscribed.door, told_first)
+
+    caught = await subscribed.catch_up()
+    with capture_logs() as logs:
+        late = await account.deliver(subscribed.door, caught_first)
+    receipts = await take_in(
+        subscribed.door.services,
+        provider=PROVIDER,
+        told=[ProviderCallback(event_id=told_first.event_id, kind=told_first.kind, reference=None, entity="cd" * 32)],
+    )
+
+    assert (caught["seen"], caught["stored"]) == (2, 1)
+    assert (late.status_code, late.json()) == (200, {"status": "REPEATED"})
+    assert [line["log_level"] for line in logs] == ["info"]
+    assert receipts == [Receipt.REPEATED]
 
 
 async def test_the_list_shows_what_reached_us_and_what_did_not(subscribed: ManagedDoor, account: Account) -> None:
