@@ -149,11 +149,8 @@ def _received(payment: Payment) -> Money:
 
 def refunding_rail(services: Services, payment: Payment) -> SendingProvider | None:
     """Return what pays a refund: the rail of the payment, else another that pays the same asset; None without any."""
-    own = services.payers.get(payment.provider)
-    if own is not None:
-        return own
-    others = (payer for payer in services.payers.values() if payer.asset == payment.amount.asset)
-    return next(others, None)
+    able = [payer for payer in services.payers.values() if payer.asset == payment.amount.asset]
+    return next((payer for payer in able if payer.name == payment.provider), able[0] if able else None)
 
 
 def _wanted(payer: SendingProvider, order: RefundOrder, destination: Destination) -> Money | None:
