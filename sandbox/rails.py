@@ -5,7 +5,7 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -264,16 +264,18 @@ class SandboxRails:
         earlier = self._earlier_ports()
         self.faults.offer(*prices.KINDS, methods=prices.METHODS)
         self.faults.offer(*payees.KINDS, methods=payees.METHODS)
+        stops: list[Callable[[], Awaitable[None]]] = []
+        stack.push_async_callback(_all_at_once, stops)
         for network in self._networks:
             self._offer_faults(network)
             for node in network.nodes.values():
                 server = self._server_of(network, node)
                 await server.start(earlier.get(node.name, 0))
-                stack.push_async_callback(server.stop)
+                stops.append(server.stop)
             stack.callback(self.clock.on_advance(network.sweep))
         for name, listener in self._listeners().items():
             await listener.start(earlier.get(name, 0))
-            stack.push_async_callback(listener.stop)
+            stops.append(listener.stop)
         sweeper = asyncio.create_task(self._sweep(), name="sandbox-sweep")
         stack.push_async_callback(_end, sweeper)
         ports = {name: server.port for name, server in self._servers.items()}
@@ -375,6 +377,11 @@ def _locked(path: Path) -> IO[str]:
         lock.close()
         raise SandboxBusy(f"another process runs the rails in {path.parent}") from None
     return lock
+
+
+async def _all_at_once(stops: Sequence[Callable[[], Awaitable[None]]]) -> None:
+    """Stop servers together: each waits a moment for its connections."""
+    await asyncio.gather(*(stop() for stop in stops))
 
 
 async def _end(task: "asyncio.Task[None]") -> None:

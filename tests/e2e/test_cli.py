@@ -223,11 +223,13 @@ def test_server_without_a_rail_does_not_start(new_server: NewServer) -> None:
 
 
 def test_server_whose_price_sources_can_never_agree_does_not_start(new_server: NewServer) -> None:
-    refused = new_server(environment={"QUITTANCE_RATES_SOURCES": "kraken"}).run("serve", "--port", "0")
+    refused = new_server(environment={"QUITTANCE_RATES_SOURCES": "kraken", "QUITTANCE_RATES_SOURCES_MIN": "3"}).run(
+        "serve", "--port", "0"
+    )
 
     assert refused.returncode == 1
     said = (
-        "2 price sources must agree, but there are only 1: set more in QUITTANCE_RATES_SOURCES, none to do without, or"
+        "3 price sources must agree, but there are only 2: set more in QUITTANCE_RATES_SOURCES, none to do without, or"
     )
     assert refused.stderr.splitlines() == [f"quittance: {said} QUITTANCE_RATES_SOURCES_MIN"]
 
