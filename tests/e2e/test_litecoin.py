@@ -46,11 +46,12 @@ def test_both_currencies_are_asked_for_paid_and_booked(new_server: Any) -> None:
     doctor = server.run("doctor")
 
     assert providers == [
-        {"name": name, "assetCode": code, "assetScale": 11, "health": {"ready": True, "detail": f"synced on {chain}"}}
-        for name, code, chain in (
-            ("lnd", "BTC", "bitcoin regtest"),
-            ("lnd-ltc", "LTC", "litecoin regtest"),
-            ("cln", "BTC", "bitcoin regtest"),
+        {"name": name, "assetCode": code, "assetScale": 11, "health": {"ready": True, "detail": detail}}
+        for name, code, detail in (
+            ("lnd", "BTC", "synced on bitcoin regtest"),
+            ("lnd-ltc", "LTC", "synced on litecoin regtest"),
+            ("cln", "BTC", "synced on bitcoin regtest"),
+            ("strike", "BTC", "invoices in BTC on bitcoin regtest"),
         )
     ]
     assert litecoin["received"] == {"value": "2500000", "assetCode": "LTC", "formatted": "0.000025 LTC"}
@@ -63,9 +64,12 @@ def test_both_currencies_are_asked_for_paid_and_booked(new_server: Any) -> None:
         {"provider": "lnd", "complete": True},
         {"provider": "lnd-ltc", "complete": True},
         {"provider": "cln", "complete": True},
+        {"provider": "strike", "complete": True},
     ]
     assert books["reconciliation"]["findings"] == []
-    assert {name: rail["ready"] for name, rail in ready.items()} == {"lnd": True, "lnd-ltc": True, "cln": True}
+    assert {name: rail["ready"] for name, rail in ready.items()} == dict.fromkeys(
+        ("lnd", "lnd-ltc", "cln", "strike"), True
+    )
     assert re.findall(r"ok    rail (\S+): synced on (\S+)", doctor.stdout) == [
         ("lnd", "bitcoin"),
         ("lnd-ltc", "litecoin"),
