@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from quittance.domain.webhook import SignatureInvalid, verify
-from quittance.providers.base import CallbackRefused, ProviderCallback
+from quittance.providers.callbacks import CallbackRefused, ProviderCallback
 
 _TYPES: Final = frozenset({"invoice.settled", "invoice.canceled"})
 

@@ -1,7 +1,7 @@
 """What proves the callbacks of a provider: made for each request, so that every process knows a rotation at once."""
 
 from quittance.domain.errors import UnknownProvider
-from quittance.providers.base import CallbackRefused, ReadsCallbacks
+from quittance.providers.callbacks import CallbackRefused, ReadsCallbacks
 from quittance.resolvers.services import Services
 from quittance.store import provider_webhooks
 

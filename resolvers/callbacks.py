@@ -20,7 +20,8 @@ from quittance.domain.ids import CALLBACK, CallbackId, new_id
 from quittance.domain.job import CRASHED, Job, JobEnd, JobKind, JobState
 from quittance.domain.payment import UNDECIDED, OptionState, PaymentOption
 from quittance.domain.text import is_storable
-from quittance.providers.base import CallbackRefused, InvoiceStatus, NamesEntities, ProviderCallback, ReadsCallbacks
+from quittance.providers.base import InvoiceStatus
+from quittance.providers.callbacks import CallbackRefused, NamesEntities, ProviderCallback, ReadsCallbacks
 from quittance.resolvers.callback_readers import callback_reader
 from quittance.resolvers.jobs import JobRun, new_job
 from quittance.resolvers.reconciliation import apply_lookup, reconcile_option

@@ -9,7 +9,7 @@ from quittance.domain.audit import AuditAction
 from quittance.domain.callback import Callback
 from quittance.domain.errors import InvalidInput
 from quittance.domain.provider_webhook import CATCH_UP_DAYS, CATCH_UP_DAYS_MAX, EVENTS_MAX
-from quittance.providers.base import ProviderCallback
+from quittance.providers.callbacks import ProviderCallback
 from quittance.providers.subscriptions import ManagesCallbacks, ProviderEvent
 from quittance.resolvers import audit
 from quittance.resolvers.callbacks import Receipt, take_in

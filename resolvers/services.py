@@ -16,7 +16,8 @@ from quittance.domain.outgoing_errors import CannotPayFrom
 from quittance.domain.payment import Standing
 from quittance.domain.secrets import SecretDeriver
 from quittance.domain.transfer import FeeRule
-from quittance.providers.base import Outgoing, ProviderHealth, ReadsCallbacks, ReceivingProvider, SendingProvider
+from quittance.providers.base import Outgoing, ProviderHealth, ReceivingProvider, SendingProvider
+from quittance.providers.callbacks import ReadsCallbacks
 from quittance.providers.payees import PayeeDirectory
 from quittance.providers.rates.board import RateBoard
 from quittance.providers.subscriptions import ManagesCallbacks

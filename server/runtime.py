@@ -20,7 +20,8 @@ from quittance.domain.secrets import SecretDeriver
 from quittance.domain.transfer import FeeRule
 from quittance.domain.webhook import read_secrets
 from quittance.gql.limits import DocumentLimits
-from quittance.providers.base import ProviderHealth, ReadsCallbacks, ReceivingProvider, SettlementFeed
+from quittance.providers.base import ProviderHealth, ReceivingProvider, SettlementFeed
+from quittance.providers.callbacks import ReadsCallbacks
 from quittance.providers.hints import SignedHints
 from quittance.resolvers.services import (
     ACCOUNT_BUDGET,

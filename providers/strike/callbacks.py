@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import SecretStr, ValidationError
 
-from quittance.providers.base import CallbackRefused, ProviderCallback
+from quittance.providers.callbacks import CallbackRefused, ProviderCallback
 from quittance.providers.strike.bodies import CallbackBody, EventEntity, is_uuid
 
 SIGNATURE: Final = "x-webhook-signature"

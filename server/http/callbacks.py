@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from quittance.domain.errors import RateLimited
 from quittance.gql.masking import problem_of, unexpected
-from quittance.providers.base import CallbackRefused, ProviderCallback
+from quittance.providers.callbacks import CallbackRefused, ProviderCallback
 from quittance.resolvers.callbacks import ReaderFailed, Receipt, reads_callbacks, receive
 from quittance.resolvers.services import Services
 from quittance.server.access import ADDRESS_BUDGET

@@ -16,7 +16,7 @@ from tests.integration.runners import runner_of
 from quittance.domain.job import JobKind
 from quittance.domain.webhook import signature_headers
 from quittance.gql.limits import TransportLimits
-from quittance.providers.base import ReadsCallbacks
+from quittance.providers.callbacks import ReadsCallbacks
 from quittance.providers.hints import SignedHints
 from quittance.resolvers.services import Services
 from quittance.server.http.callbacks import callback_door, callback_routes

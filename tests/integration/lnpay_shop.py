@@ -22,7 +22,7 @@ from tests.integration.webhook_receiver import Receiver
 from quittance.domain.job import JobKind
 from quittance.domain.rate import Rate, RateRules
 from quittance.gql.limits import TransportLimits
-from quittance.providers.base import CallbackRefused, ProviderCallback
+from quittance.providers.callbacks import CallbackRefused, ProviderCallback
 from quittance.providers.outgoing import EVERYWHERE, OutgoingClient, OutgoingRules
 from quittance.providers.rates.board import RateBoard
 from quittance.resolvers.services import Services

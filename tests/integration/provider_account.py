@@ -14,7 +14,7 @@ import pytest
 from tests.integration.callback_door import CallbackDoor, NewDoor
 
 from quittance.domain.errors import ProviderUnavailable
-from quittance.providers.base import CallbackRefused, ProviderCallback
+from quittance.providers.callbacks import CallbackRefused, ProviderCallback
 from quittance.providers.subscriptions import (
     CallbackSubscription,
     EventDelivery,

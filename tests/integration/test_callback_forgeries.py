@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from tests.integration.callback_door import EFFECTS, CallbackDoor, NewDoor, hint, paid
 
 from quittance.domain.payment import PaymentStatus
-from quittance.providers.base import ProviderCallback
+from quittance.providers.callbacks import ProviderCallback
 
 NOTHING = dict.fromkeys(EFFECTS, 0)
 HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")

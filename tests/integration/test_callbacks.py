@@ -17,7 +17,7 @@ from quittance.domain.errors import PermissionDenied
 from quittance.domain.ids import BOOTSTRAP_MERCHANT
 from quittance.domain.payment import PaymentStatus
 from quittance.gql.schema import schema
-from quittance.providers.base import CallbackRefused, ProviderCallback
+from quittance.providers.callbacks import CallbackRefused, ProviderCallback
 from quittance.providers.hints import SignedHints
 from quittance.resolvers.callbacks import FORGOTTEN_AT_ONCE
 from quittance.sandbox.clock import SandboxClock

@@ -20,7 +20,7 @@ from tests.integration.lnpay_shop import (
 from tests.integration.webhook_receiver import Receiver
 
 from quittance.domain.payment import PaymentStatus
-from quittance.providers.base import ProviderCallback
+from quittance.providers.callbacks import ProviderCallback
 from quittance.resolvers.merchants import MerchantChange, update_merchant
 from quittance.resolvers.services import ASKING_BUDGET, MUTATION_BUDGET, Services
 from quittance.server.access import ADDRESS_BUDGET, KEY_BUDGET

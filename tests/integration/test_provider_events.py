@@ -13,7 +13,7 @@ from tests.integration.provider_account import EVENTS, PROVIDER, Account, Manage
 
 from quittance.domain.provider_webhook import CATCH_UP_DAYS_MAX
 from quittance.gql.schema import schema
-from quittance.providers.base import ProviderCallback
+from quittance.providers.callbacks import ProviderCallback
 from quittance.resolvers.callbacks import Receipt, take_in
 from quittance.resolvers.provider_events import BATCH, catch_up
 

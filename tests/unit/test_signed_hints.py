@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from quittance.domain.webhook import read_secrets, shown_secret, signature_headers
-from quittance.providers.base import CallbackRefused, ProviderCallback
+from quittance.providers.callbacks import CallbackRefused, ProviderCallback
 from quittance.providers.hints import SignedHints
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)

@@ -18,7 +18,8 @@ from quittance.domain.bolt11 import decode
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
 from quittance.domain.ids import Preimage
 from quittance.domain.money import Asset, Money, msat
-from quittance.providers.base import FeedPosition, InvoiceRequest, InvoiceStatus, ProviderCallback, Settlement
+from quittance.providers.base import FeedPosition, InvoiceRequest, InvoiceStatus, Settlement
+from quittance.providers.callbacks import ProviderCallback
 from quittance.providers.lightning import signer
 from quittance.providers.strike.budget import Budget
 from quittance.providers.strike.callbacks import StrikeCallbacks

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 from tests.contract.strike.scripted import INVOICE_ID, START, event
 
-from quittance.providers.base import CallbackRefused, ProviderCallback
+from quittance.providers.callbacks import CallbackRefused, ProviderCallback
 from quittance.providers.strike.callbacks import StrikeCallbacks
 
 SECRET = "fake_secret"

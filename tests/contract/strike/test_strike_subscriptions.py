@@ -22,7 +22,7 @@ from tests.contract.strike.scripted import (
 )
 
 from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
-from quittance.providers.base import CallbackRefused
+from quittance.providers.callbacks import CallbackRefused
 from quittance.providers.strike.calls import PAGE
 from quittance.providers.strike.subscriptions import StrikeSubscriptions, callback_reader
 from quittance.providers.subscriptions import (
