@@ -9,6 +9,7 @@ import strawberry
 from quittance.domain.errors import LoginNotSigned, QuittanceError
 from quittance.domain.lnurl_login import LnurlLogin, LoginAction
 from quittance.gql.context import Context, QuittanceInfo
+from quittance.gql.error_handlers import as_data
 from quittance.gql.errors import (
     InvalidInputError,
     KeyTakenError,
@@ -19,7 +20,6 @@ from quittance.gql.errors import (
     UsernameRequiredError,
     UsernameTakenError,
     WalletLinkedError,
-    as_data,
 )
 from quittance.gql.types.lnurl_login import CreateLnurlLoginInput, CreateLnurlLoginSuccess, FinishLoginInput
 from quittance.gql.types.reader import Account, Session

@@ -8,7 +8,8 @@ import strawberry
 
 from quittance.domain.rate import CombinedRate, RateUnavailable
 from quittance.gql.context import QuittanceInfo
-from quittance.gql.errors import RateUnavailableError, as_data
+from quittance.gql.error_handlers import as_data
+from quittance.gql.errors import RateUnavailableError
 from quittance.gql.streams import StateStream
 from quittance.gql.types.rate import Rate
 from quittance.resolvers import rates

@@ -4,7 +4,7 @@ import strawberry
 from graphql import GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
 
-from quittance.gql.errors import EXCEPTION_HANDLERS
+from quittance.gql.error_handlers import EXCEPTION_HANDLERS
 from quittance.gql.inputs import RememberedNames, read_inputs_directly
 from quittance.gql.mutation import Mutation
 from quittance.gql.query import Query

@@ -17,34 +17,25 @@ from quittance.domain.access import Principal
 from quittance.domain.errors import ProviderMisconfigured
 from quittance.domain.ids import EVENT, ApiKeyId, SessionId, new_id
 from quittance.domain.secrets import SecretDeriver
-from quittance.domain.transfer import FeeRule
 from quittance.domain.webhook import read_secrets
 from quittance.gql.limits import DocumentLimits
 from quittance.providers.base import ProviderHealth, ReceivingProvider, SettlementFeed
 from quittance.providers.callbacks import ReadsCallbacks
 from quittance.providers.hints import SignedHints
+from quittance.providers.rates.board import RateBoard
 from quittance.resolvers.services import (
-    ACCOUNT_BUDGET,
-    ACCOUNTS_BY_CALLER_BUDGET,
-    ASKING_BUDGET,
-    MUTATION_BUDGET,
-    PAYEE_BUDGET,
-    PAYER_BUDGET,
-    PaymentRules,
-    ReaderRules,
     Services,
-    TransferRules,
     WebhookTools,
 )
 from quittance.sandbox.clock import SandboxClock
 from quittance.sandbox.coordinates import SandboxCoordinates
-from quittance.server.access import ADDRESS_BUDGET, KEY_BUDGET, ServerAccess
+from quittance.server.access import ServerAccess
 from quittance.server.broker import EventBroker
-from quittance.server.limiter import MinuteLimiter
 from quittance.server.outgoing import OutgoingOnDemand, payee_directory
 from quittance.server.payloads import GraphQLPayloads
 from quittance.server.rails import LND, Rails, bitcoin_network, open_rails
 from quittance.server.rates import RateSourcesOnDemand, rate_board
+from quittance.server.rules import limiter_of, payment_rules, reader_rules, transfer_rules
 from quittance.server.secret_key import SecretKeyDamaged, load_deriver
 from quittance.server.settings import PREFIX, Settings
 from quittance.store import instance, jobs, leases, merchants, options, readers
@@ -113,21 +104,8 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
         await _check_networks(rails.receiving)
         sources = _rate_sources(settings, coordinates, rails, now=clock)
         stack.push_async_callback(sources.aclose)
-        services = Services(
-            database=database,
-            rails=rails.receiving,
-            default_provider=settings.default_rail,
-            rates=rate_board(sources, settings, now=clock),
-            now=clock,
-            derive=_deriver(settings),
-            limiter=_limiter(settings),
-            public_url=settings.base_url,
-            rules=_rules(settings),
-            transfers=_transfer_rules(settings),
-            readers=ReaderRules(challenge_s=settings.login_challenge_s, session_s=settings.session_s),
-            payers=rails.paying,
-            callbacks=_callbacks(settings),
-            callback_tools=rails.callback_tools,
+        services = _services(
+            settings, rails, database=database, rates=rate_board(sources, settings, now=clock), now=clock
         )
         with telling_of_the_database():
             await _check_secret_key(services)
@@ -135,23 +113,14 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
         await broker.start()
         stack.push_async_callback(broker.stop)
         access = ServerAccess(services, broker, key_used=(uses := _KeyUses(services)).add)
-        outgoing, to_shop = OutgoingOnDemand(settings), OutgoingOnDemand(settings, anywhere=True)
-        stack.push_async_callback(outgoing.aclose)
-        stack.push_async_callback(to_shop.aclose)
         working = runners(services, webhooks_per_second=settings.webhooks_per_second)
+        _equip(services, settings, stack, access, network=bitcoin_network(settings, coordinates))
 
         def wake_jobs() -> None:
             for runner in working:
                 runner.wake.set()
 
         services.wake_jobs = wake_jobs
-        services.webhook_tools = WebhookTools(
-            outgoing=outgoing,
-            payloads=GraphQLPayloads(access, limits=DocumentLimits()),
-            shop=to_shop,
-        )
-        network = bitcoin_network(settings, coordinates)
-        services.payee_directory = payee_directory(outgoing, settings, network=network, now=clock)
         runtime = Runtime(
             settings=settings,
             services=services,
@@ -172,6 +141,40 @@ async def open_runtime(settings: Settings, *, loops: bool) -> AsyncIterator[Runt
         if loops:
             await stack.enter_async_context(_running(_loops(runtime)))
         yield runtime
+
+
+def _services(
+    settings: Settings, rails: Rails, *, database: Database, rates: RateBoard | None, now: Callable[[], datetime]
+) -> Services:
+    return Services(
+        database=database,
+        rails=rails.receiving,
+        default_provider=settings.default_rail,
+        rates=rates,
+        now=now,
+        derive=_deriver(settings),
+        limiter=limiter_of(settings),
+        public_url=settings.base_url,
+        rules=payment_rules(settings),
+        transfers=transfer_rules(settings),
+        readers=reader_rules(settings),
+        payers=rails.paying,
+        callbacks=_callbacks(settings),
+        callback_tools=rails.callback_tools,
+    )
+
+
+def _equip(
+    services: Services, settings: Settings, stack: AsyncExitStack, access: ServerAccess, *, network: str
+) -> None:
+    """Give the services what calls other people's addresses; ``network`` is the one that payees are paid on."""
+    outgoing, to_shop = OutgoingOnDemand(settings), OutgoingOnDemand(settings, anywhere=True)
+    stack.push_async_callback(outgoing.aclose)
+    stack.push_async_callback(to_shop.aclose)
+    services.webhook_tools = WebhookTools(
+        outgoing=outgoing, payloads=GraphQLPayloads(access, limits=DocumentLimits()), shop=to_shop
+    )
+    services.payee_directory = payee_directory(outgoing, settings, network=network, now=services.now)
 
 
 def _loops(runtime: Runtime) -> list[Coroutine[None, None, None]]:
@@ -315,50 +318,6 @@ async def _check_secret_key(services: Services) -> None:
             "this database was made with another secret key: set QUITTANCE_SECRET_KEY, or QUITTANCE_STATE_DIR to the "
             "folder that holds it; with a new key, client secrets already handed out would open nothing"
         )
-
-
-def _limiter(settings: Settings) -> MinuteLimiter:
-    return MinuteLimiter(
-        {
-            MUTATION_BUDGET: settings.mutations_per_minute,
-            ACCOUNT_BUDGET: settings.new_accounts_per_minute,
-            ACCOUNTS_BY_CALLER_BUDGET: settings.new_accounts_per_minute_per_address,
-            PAYEE_BUDGET: settings.payee_invoices_per_minute,
-            PAYER_BUDGET: settings.payee_invoices_per_minute_per_caller,
-            ASKING_BUDGET: settings.asking_per_minute_per_address,
-            KEY_BUDGET: settings.requests_per_minute_per_key,
-            ADDRESS_BUDGET: settings.requests_per_minute_per_address,
-        }
-    )
-
-
-def _rules(settings: Settings) -> PaymentRules:
-    return PaymentRules(
-        amount_msat_max=settings.amount_msat_max,
-        amount_litoshi_max=settings.amount_litoshi_max,
-        amount_minor_max=settings.amount_minor_max,
-        upvote_msat_min=settings.upvote_msat_min,
-        payee_msat_min=settings.payee_msat_min,
-        payee_expires_in_s=settings.payee_expires_in_s,
-        expires_in_s_default=settings.expires_in_s_default,
-        expires_in_s_max=settings.expires_in_s_max,
-        hold_s_max=settings.hold_s_max,
-        refund_address_check=settings.refund_address_check,
-        claim_s=3 * int(settings.lnd_timeout_s) + 5,  # making an invoice takes three calls at most
-        wait_for_invoice_s=3 * int(settings.lnd_timeout_s) + 10,
-    )
-
-
-def _transfer_rules(settings: Settings) -> TransferRules:
-    return TransferRules(
-        fee=FeeRule(ppm=settings.transfer_fee_ppm, msat_min=settings.transfer_fee_msat_min),
-        payout_msat_min=settings.payout_msat_min,
-        reader_open_max=settings.reader_payouts_open_max,
-        merchant_open_max=settings.merchant_transfers_open_max,
-        refunds_of_payment_max=settings.refunds_of_payment_max,
-        withdrawal_s_default=settings.withdrawal_s_default,
-        withdrawal_s_max=settings.withdrawal_s_max,
-    )
 
 
 class _KeyUses:
