@@ -248,6 +248,15 @@ def payment_hash_in(text: str) -> str:
     return payment_hash
 
 
+def amount_msat_in(text: str) -> int | None:
+    """Return what an invoice that was verified before asks for; None for one that leaves it to the payer.
+
+    Raises:
+        MalformedInvoice: it is none.
+    """
+    return _read_prefix(_symbols(text)[0])[1]
+
+
 def without_scheme(text: str) -> str:
     """Return an invoice as nodes take it, without the ``lightning:`` that links and QR codes begin with."""
     return text[len(_SCHEME) :] if text[: len(_SCHEME)].lower() == _SCHEME else text

@@ -7,8 +7,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from quittance.domain.bolt11 import amount_msat_in
+from quittance.domain.currency import is_currency
 from quittance.domain.errors import InvalidAmount, InvalidInput
-from quittance.domain.money import BTC_SAT, Money
+from quittance.domain.money import BTC_MSAT, BTC_SAT, Money
 from quittance.domain.payment import Payment, PaymentOption, PaymentStatus
 
 NOTICE_MESSAGE: Final = "Payment processed successfully!"
@@ -61,28 +63,50 @@ def order_answer(payment: Payment, option: PaymentOption, *, qr_code: str) -> Ma
     """Return ``data`` of the answer to an order (L2, S3): of Strike's members those that are true here.
 
     ``invoiceId`` is the payment's id and ``quoteId`` that of its attempt; ``issuerId`` and ``receiverId`` are the
-    merchant's.
+    merchant's. What the payer sends is a coin, whatever the rail books; and it ends with the invoice that is shown.
     """
-    expires_at = _moment(option.expires_at)
+    ends_at = option.expires_at if option.payable_until is None else min(option.expires_at, option.payable_until)
+    source = _sent(option)
     return {
         "invoice": _invoice(payment),
         "quote": {
             "quoteId": option.id,
             **_described(payment),
             "lnInvoice": option.payment_request,
-            "expiration": expires_at,
-            "expirationInSec": payment.expires_in_s,
+            "expiration": _moment(ends_at),
+            "expirationInSec": _granted_s(payment, option, ends_at),
             "targetAmount": _amount(payment.amount),
-            "sourceAmount": _amount(option.amount),
+            "sourceAmount": _amount(source),
             "conversionRate": {
-                "amount": "1.0000",
-                "sourceCurrency": option.amount.asset.code,
+                "amount": _rate(payment.amount, source),
+                "sourceCurrency": source.asset.code,
                 "targetCurrency": payment.amount.asset.code,
             },
         },
         "qr_code": qr_code,
-        "expiration_time": expires_at,
+        "expiration_time": _moment(ends_at),
     }
+
+
+def _granted_s(payment: Payment, option: PaymentOption, ends_at: datetime) -> int:
+    """Return how long the invoice that is shown can be paid: what the merchant grants, unless it ends sooner."""
+    if ends_at == option.expires_at:
+        return payment.expires_in_s
+    return int((ends_at - option.created_at).total_seconds())
+
+
+def _sent(option: PaymentOption) -> Money:
+    """Return what the payer sends: of a rail that books a national currency, what its invoice asks for."""
+    if option.payment_request is None or not is_currency(option.amount.asset.code):
+        return option.amount
+    return Money(amount_msat_in(option.payment_request) or 0, BTC_MSAT)
+
+
+def _rate(target: Money, source: Money) -> str:
+    """Write units of the one for a whole unit of the other, with four places as Strike does."""
+    if target.asset.code == source.asset.code or not source.value:
+        return "1.0000"
+    return f"{target.decimal / source.decimal:.4f}"
 
 
 def _invoice(payment: Payment) -> Mapping[str, object]:
@@ -104,7 +128,9 @@ def _described(payment: Payment) -> Mapping[str, object]:
 
 
 def _amount(money: Money) -> Mapping[str, str]:
-    """Write money as Strike does: plain digits, eight places, and more only where there is a part of a satoshi."""
+    """Write money as Strike does: plain digits, a coin with eight places, or more for a part of a satoshi."""
+    if is_currency(money.asset.code):
+        return {"amount": f"{money.decimal:f}", "currency": money.asset.code}
     whole, point, places = f"{money.decimal:f}".partition(".")
     kept = places.rstrip("0").ljust(BTC_SAT.scale, "0")
     return {"amount": f"{whole}{point}{kept}" if point else whole, "currency": money.asset.code}

@@ -39,6 +39,7 @@ class RateFlaw(StrEnum):
     TOO_FEW_SOURCES = "TOO_FEW_SOURCES"
     SOURCES_DISAGREE = "SOURCES_DISAGREE"
     JUMPED = "JUMPED"
+    IMPLAUSIBLE = "IMPLAUSIBLE"
 
 
 _SENTENCES: Final[Mapping[RateFlaw, str]] = {
@@ -50,6 +51,7 @@ _SENTENCES: Final[Mapping[RateFlaw, str]] = {
     RateFlaw.TOO_FEW_SOURCES: "too few sources agree on it",
     RateFlaw.SOURCES_DISAGREE: "the sources are too far apart",
     RateFlaw.JUMPED: "it is too far from the last one that was believed",
+    RateFlaw.IMPLAUSIBLE: "no such price was ever heard of",
 }
 assert _SENTENCES.keys() == set(RateFlaw)
 
@@ -67,13 +69,25 @@ class RateUnavailable(QuittanceError):
         self.reason = reason
 
 
+# What holds before any rate was believed: an inverted price, or one of another unit, lies far outside.
+PLAUSIBLE: Final[Mapping[tuple[str, str], tuple[Decimal, Decimal]]] = {
+    ("BTC", "USD"): (Decimal(5_000), Decimal(5_000_000)),
+    ("BTC", "EUR"): (Decimal(5_000), Decimal(5_000_000)),
+    ("BTC", "GBP"): (Decimal(4_000), Decimal(4_000_000)),
+    ("BTC", "CHF"): (Decimal(5_000), Decimal(5_000_000)),
+    ("LTC", "USD"): (Decimal(5), Decimal(50_000)),
+    ("LTC", "EUR"): (Decimal(5), Decimal(50_000)),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateRules:
     """What is believed, and what a merchant is given on top.
 
-    ``age_s_max``: how old a price may be, at its source, when it is used. ``apart_ppm_max``: how far a source may be
-    from the median of all. ``jump_factor_max``: how far from the last rate that was believed, while that one is
-    younger than ``memory_s``; an honest price does not double within an hour.
+    ``age_s_max``: how old a price may be, at its source, when it is used. ``apart_ppm_max``: how far two sources may be
+    apart. ``jump_factor_max``: how far from the last rate that was believed, while that one is
+    younger than ``memory_s``; an honest price does not double within an hour. ``plausible``: the least and the most
+    that a pair may be worth.
     """
 
     age_s_max: int = 300
@@ -82,6 +96,7 @@ class RateRules:
     apart_ppm_max: int = 50_000
     jump_factor_max: int = 2
     memory_s: int = 3_600
+    plausible: Mapping[tuple[str, str], tuple[Decimal, Decimal]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +192,9 @@ def _keep(
 def _flaw_alone(quote: Rate, *, now: datetime, rules: RateRules) -> RateFlaw | None:
     if not quote.value.is_finite() or quote.value <= 0:
         return RateFlaw.NO_PRICE
+    least, most = rules.plausible.get((quote.base, quote.quote), (quote.value, quote.value))
+    if not least <= quote.value <= most:
+        return RateFlaw.IMPLAUSIBLE
     return None if is_fresh(quote.observed_at, now=now, rules=rules) else RateFlaw.STALE
 
 
@@ -192,7 +210,7 @@ def _flaw_beside_others(quotes: Sequence[Rate], rules: RateRules) -> Callable[[R
     if not quotes:
         return lambda _: None
     middle = Fraction(_median(quotes))
-    most = middle * rules.apart_ppm_max / MILLION
+    most = middle * rules.apart_ppm_max / MILLION / 2  # so that two that are kept are no further apart
     return lambda quote: None if abs(Fraction(quote.value) - middle) <= most else RateFlaw.SOURCES_DISAGREE
 
 

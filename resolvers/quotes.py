@@ -38,24 +38,30 @@ async def make_again(services: Services, option: PaymentOption) -> None:
             raise failure
 
 
-async def renewed(
-    services: Services, rail: ReceivingProvider, option: PaymentOption, invoice: Invoice
-) -> PaymentOption:
-    """Have an invoice that is waited for quoted again where its quote lapses, and return the attempt as it is then.
+async def looked_up(services: Services, rail: ReceivingProvider, option: PaymentOption) -> Invoice:
+    """Return how an attempt stands at its provider; one whose quote lapses while it may be paid, with a fresh quote.
 
-    A provider that will not quote now leaves the payer without anything to pay by for a while; nothing is lost, and it
-    is asked again.
+    Asking for a quote tells as much as looking. A provider that will not quote now is looked at instead, and leaves the
+    payer without anything to pay by for a while.
+
+    Raises:
+        ProviderUnavailable, ProviderMisconfigured: no answer.
     """
-    if not isinstance(rail, Requotes) or not _lapses(services, option, invoice):
+    if isinstance(rail, Requotes) and _lapses(services, option):
+        try:
+            return await rail.requote(option.reference)
+        except (ProviderUnavailable, ProviderMisconfigured) as error:
+            log.warning("requote_failed", provider=option.provider, option=option.id, code=error.code)
+    return await rail.lookup_invoice(option.reference)
+
+
+async def renewed(services: Services, option: PaymentOption, invoice: Invoice) -> PaymentOption:
+    """Hand out the fresh quote of an open invoice, if there is one, and return the attempt as it is then."""
+    if option.state is not OptionState.OPEN or invoice.status is not InvoiceStatus.OPEN:
         return option
-    try:
-        quoted = await rail.requote(option.reference)
-    except (ProviderUnavailable, ProviderMisconfigured) as error:
-        log.warning("requote_failed", provider=option.provider, option=option.id, code=error.code)
+    if invoice.payment_request is None or invoice.payable_until is None or not _lapses(services, option):
         return option
-    if quoted.status is not InvoiceStatus.OPEN or quoted.payment_request is None:
-        return option
-    after = replace(option, payment_request=quoted.payment_request, payable_until=quoted.payable_until)
+    after = replace(option, payment_request=invoice.payment_request, payable_until=invoice.payable_until)
 
     def unit(transaction: Transaction) -> PaymentOption:
         payment = payments.lock_payment_of(transaction, option)
@@ -67,8 +73,8 @@ async def renewed(
     return await services.database.write(unit)
 
 
-def _lapses(services: Services, option: PaymentOption, invoice: Invoice) -> bool:
+def _lapses(services: Services, option: PaymentOption) -> bool:
     now = services.now()
-    if option.state is not OptionState.OPEN or invoice.status is not InvoiceStatus.OPEN or now >= option.expires_at:
+    if option.state is not OptionState.OPEN or now >= option.expires_at:
         return False
     return option.payable_until is not None and now >= option.payable_until - RENEW_BEFORE

@@ -15,7 +15,7 @@ from quittance.resolvers.invoice_outcomes import changed, fail_option, record_in
 from quittance.resolvers.invoices import claim
 from quittance.resolvers.jobs import JobRun
 from quittance.resolvers.pace import next_check
-from quittance.resolvers.quotes import is_half_made, make_again, renewed
+from quittance.resolvers.quotes import is_half_made, looked_up, make_again, renewed
 from quittance.resolvers.services import Services
 from quittance.resolvers.settlements import book_settlement
 from quittance.store import options, payments
@@ -64,7 +64,7 @@ async def reconcile_option(services: Services, option: PaymentOption) -> bool:
     if option.state in UNDECIDED and not await claim(services, option):
         return False
     try:
-        invoice = await rail.lookup_invoice(option.reference)
+        invoice = await looked_up(services, rail, option)
         if is_half_made(option, invoice):
             await make_again(services, option)
             return True
@@ -72,7 +72,7 @@ async def reconcile_option(services: Services, option: PaymentOption) -> bool:
     except (ProviderUnavailable, ProviderMisconfigured):
         await _postpone(services, option)
         raise
-    await apply_lookup(services, await renewed(services, rail, option, invoice), invoice)
+    await apply_lookup(services, await renewed(services, option, invoice), invoice)
     return True
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from quittance.domain.rate import RateRules
+from quittance.domain.rate import PLAUSIBLE, RateRules
 from quittance.providers.rates.base import RateSource
 from quittance.providers.rates.board import RateBoard
 from quittance.sandbox.coordinates import SandboxCoordinates
@@ -26,6 +26,7 @@ def rate_board(sources: "RateSourcesOnDemand", settings: Settings, *, now: Calla
         age_s_max=settings.rates_age_s_max,
         sources_min=settings.rates_sources_min,
         spread_ppm=settings.rates_spread_ppm,
+        plausible=PLAUSIBLE,
     )
     return RateBoard(sources, rules=rules, now=now)
 

@@ -52,12 +52,21 @@ class TransactionBody(Body):
 
 
 class InvoiceBody(Body):
+    """An invoice of the account: its own, or one that somebody else issued for it and named as they liked."""
+
     invoice_id: Uuid
     amount: MoneyBody
-    state: Literal["UNPAID", "PENDING", "PAID", "CANCELLED", "REVERSED"]
+    state: Text
     created: AwareDatetime
     correlation_id: Text | None = None
+    issuer_id: Text | None = None
+    receiver_id: Text | None = None
     transactions: Annotated[tuple[TransactionBody, ...], BeforeValidator(_none_is_empty)] = ()
+
+    @property
+    def own_name(self) -> str | None:
+        """The name that we may have given it; None where somebody else did."""
+        return self.correlation_id if self.issuer_id == self.receiver_id else None
 
 
 class Page(Body, Generic[_Item]):

@@ -1,7 +1,7 @@
 """Questions to one Strike account: counted, with a deadline each, and no error of the wire gets past here."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -207,7 +207,7 @@ class StrikeClient:
             raise ProviderMisconfigured(self.name, "Strike answers with another payment than the one asked for")
         return found
 
-    async def event_pages(self, *, since: datetime, urgent: bool = False) -> AsyncIterator[Sequence[EventBody]]:
+    async def event_pages(self, *, since: datetime, urgent: bool = False) -> AsyncGenerator[Sequence[EventBody]]:
         """Yield the events from ``since`` on, the oldest first, of every type.
 
         One term a filter: Strike's edge blocks some that have several (1.1), so types are told apart by the caller.

@@ -10,15 +10,22 @@ until it is decided.
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import structlog
+
+from quittance.domain.errors import ProviderMisconfigured
 from quittance.domain.money import Asset
 from quittance.providers.base import FeedPosition, Settlement
 from quittance.providers.strike.bodies import EventBody
 from quittance.providers.strike.client import StrikeClient
+from quittance.providers.strike.errors import StrikeRefusal
 from quittance.providers.strike.invoices import settled_at
 from quittance.providers.strike.money import read
+
+log = structlog.get_logger("quittance.providers")
 
 OVERLAP_S: Final = 120.0
 FIRST_LOOK_S: Final = 86_400.0
@@ -34,7 +41,7 @@ class _Seen:
     def __init__(self) -> None:
         self._ids: dict[str, None] = {}
 
-    def __contains__(self, id_: str) -> bool:
+    def __contains__(self, id_: str | None) -> bool:
         return id_ in self._ids
 
     def add(self, id_: str) -> None:
@@ -43,59 +50,94 @@ class _Seen:
         self._ids[id_] = None
 
 
+class Memory:
+    """What was read before a feed broke off, so that the next one does not ask for it again."""
+
+    def __init__(self) -> None:
+        self._events = _Seen()
+        self._told = _Seen()
+        self.ended = _Seen()
+
+    def knows(self, event: EventBody) -> bool:
+        return event.id in self._events or event.data.entity_id in self._told
+
+    def note(self, event: EventBody) -> None:
+        """Note an event that was told of: what it led to was booked, so its invoice is over too, if it ended."""
+        self._events.add(event.id)
+        if event.data.entity_id in self.ended:
+            self._told.add(event.data.entity_id or "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    now: Callable[[], datetime]
+    poll_s: float
+
+
 async def follow(
-    client: StrikeClient, *, asset: Asset, resume: FeedPosition | None, now: Callable[[], datetime], poll_s: float
+    client: StrikeClient, memory: Memory, *, asset: Asset, resume: FeedPosition | None, pace: Pace
 ) -> AsyncGenerator[Settlement | FeedPosition]:
-    """Yield settlements after ``resume``, then ask for more every ``poll_s``, until Strike does not answer."""
-    known = resume is not None and resume.source == client.name
-    position = resume if resume is not None and known else _position(client, now() - timedelta(seconds=FIRST_LOOK_S))
-    events, paid = _Seen(), _Seen()
-    told = position if known else None
+    """Yield settlements after ``resume``, then ask for more again and again, until Strike does not answer.
+
+    The place that was reached is told after each page: however much others do with the account, and however soon
+    the calls are used up, each attempt gets further.
+    """
+    if resume is not None and resume.source == client.name:
+        position, told = resume, resume.index
+    else:
+        position, told = _position(client, pace.now() - timedelta(seconds=FIRST_LOOK_S)), -1
     while True:
-        reached = position
-        async with aclosing(_news(client, position, events)) as news:
-            async for event in news:
-                reached = max(reached, _position(client, event.created), key=lambda one: one.index)
-                settlement = await _settlement(client, event, paid, asset=asset, position=reached)
-                if settlement is not None:
-                    yield settlement
-                    told = reached
-                events.add(event.id)
-        position = reached
-        if told != position:
+        since = _EPOCH + position.index * _US - timedelta(seconds=OVERLAP_S)
+        async with aclosing(client.event_pages(since=since)) as pages:
+            async for page in pages:
+                for event in page:
+                    position = max(position, _position(client, event.created), key=_index)
+                    settlement = await _settlement(client, event, memory, asset=asset, position=position)
+                    if settlement is not None:
+                        yield settlement
+                        told = position.index
+                    memory.note(event)
+                if position.index != told:
+                    yield position
+                    told = position.index
+        if told == -1:
             yield position
-            told = position
-        await asyncio.sleep(poll_s)
+            told = position.index
+        await asyncio.sleep(pace.poll_s)
 
 
 def _position(client: StrikeClient, at: datetime) -> FeedPosition:
     return FeedPosition(source=client.name, index=(at - _EPOCH) // _US)
 
 
-async def _news(client: StrikeClient, position: FeedPosition, seen: _Seen) -> AsyncGenerator[EventBody]:
-    """Yield the events that were not seen, the oldest first, from a while before ``position``."""
-    since = _EPOCH + position.index * _US - timedelta(seconds=OVERLAP_S)
-    async for page in client.event_pages(since=since):
-        for event in page:
-            if event.id not in seen:
-                yield event
+def _index(position: FeedPosition) -> int:
+    return position.index
 
 
 async def _settlement(
-    client: StrikeClient, event: EventBody, paid: _Seen, *, asset: Asset, position: FeedPosition
+    client: StrikeClient, event: EventBody, memory: Memory, *, asset: Asset, position: FeedPosition
 ) -> Settlement | None:
-    """Ask for the invoice that an event tells of; None unless it was paid, or if it can be none of ours (W10)."""
+    """Ask for the invoice that an event tells of; None unless it was paid, or if it can be none of ours (W10).
+
+    What cannot be read is left out, and told to the operator: whoever made an invoice looks it up besides.
+    """
     told_of = event.data.entity_id
-    if event.event_type != INVOICE_UPDATED or told_of is None or told_of in paid:
+    if event.event_type != INVOICE_UPDATED or told_of is None or memory.knows(event):
         return None
-    invoice = await client.find_invoice(told_of)
+    try:
+        invoice = await client.find_invoice(told_of)
+    except StrikeRefusal:
+        raise
+    except ProviderMisconfigured as error:
+        log.warning("event_unreadable", provider=client.name, invoice=told_of, reason=error.reason)
+        return None
     if invoice is None or invoice.state != "PAID":
         return None
-    paid.add(told_of)
-    if invoice.correlation_id is None or invoice.amount.currency != asset.code:
+    memory.ended.add(told_of)
+    if invoice.own_name is None or invoice.amount.currency != asset.code:
         return None
     return Settlement(
-        reference=invoice.correlation_id,
+        reference=invoice.own_name,
         received=read(invoice.amount, asset=asset, provider=client.name),
         settled_at=settled_at(invoice) or event.created.astimezone(UTC),
         position=position,

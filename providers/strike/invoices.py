@@ -54,10 +54,13 @@ def to_invoice(body: InvoiceBody, *, asset: Asset, provider: str) -> Invoice:
     """
     if body.state == "REVERSED":
         log.critical("invoice_reversed", provider=provider, invoice=body.invoice_id)
-    status = _STATUS[body.state]
+    status = _STATUS.get(body.state)
+    if status is None:  # one that Strike did not have when this was written: nothing is certain, so look again
+        log.error("invoice_state_unknown", provider=provider, invoice=body.invoice_id, state=body.state[:40])
+        status = InvoiceStatus.OPEN
     settled = status is InvoiceStatus.SETTLED
     return Invoice(
-        reference=body.invoice_id if body.correlation_id is None else body.correlation_id,
+        reference=body.own_name or body.invoice_id,
         status=status,
         payment_request=None,
         received=read(body.amount, asset=asset, provider=provider) if settled else None,

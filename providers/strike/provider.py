@@ -26,7 +26,7 @@ from quittance.providers.strike.money import ASSETS, UNITS, read
 from quittance.providers.strike.networks import prefix_of
 
 POLL_S: Final = 5.0
-_KNOWN_MAX: Final = 10_000  # invoices whose id at Strike is kept in memory
+_KNOWN_MAX: Final = 10_000  # invoices that are kept in memory as they were read
 _OVER: Final = frozenset(
     {
         "INVALID_STATE_FOR_INVOICE_PAID",
@@ -63,7 +63,8 @@ class StrikeProvider:
         self._client = client
         self._now = now
         self._poll_s = poll_s
-        self._ids: dict[str, str] = {}
+        self._known: dict[str, InvoiceBody] = {}
+        self._read = feed.Memory()
         self._other_network = False
 
     async def aclose(self) -> None:
@@ -152,7 +153,7 @@ class StrikeProvider:
             ProviderUnavailable: no answer; asking again is safe.
             ProviderMisconfigured: the operator must act.
         """
-        body = await self._find(reference)
+        body = self._known.get(reference) or await self._find(reference)
         if body is None:
             return missing(reference)
         return await self._quoted(body, hash_=None)
@@ -176,10 +177,10 @@ class StrikeProvider:
         return to_invoice(body, asset=self.asset, provider=self.name)
 
     async def _find(self, reference: str) -> InvoiceBody | None:
-        known = self._ids.get(reference)
-        body = None if known is None else await self._client.find_invoice(known)
+        known = self._known.get(reference)
+        body = None if known is None else await self._client.find_invoice(known.invoice_id)
         if body is None:
-            found = await self._client.invoices_named(reference)
+            found = [one for one in await self._client.invoices_named(reference) if one.own_name == reference]
             if len(found) > 1:
                 raise ProviderMisconfigured(self.name, "Strike has given our name for an invoice to several")
             body = found[0] if found else None
@@ -188,11 +189,11 @@ class StrikeProvider:
         return body
 
     def _check_name(self, body: InvoiceBody, reference: str) -> None:
-        if body.correlation_id != reference:
+        if body.own_name != reference:
             raise ProviderMisconfigured(self.name, "Strike answers with another invoice than the one asked for")
-        if len(self._ids) >= _KNOWN_MAX:
-            del self._ids[next(iter(self._ids))]
-        self._ids[reference] = body.invoice_id
+        if len(self._known) >= _KNOWN_MAX:
+            del self._known[next(iter(self._known))]
+        self._known[reference] = body
 
     async def cancel_invoice(self, reference: str) -> Invoice:
         """Cancel an open invoice and return how it stands afterwards; a settled one stays settled.
@@ -229,7 +230,7 @@ class StrikeProvider:
         if not (kind.startswith("invoice.") and is_uuid(entity_id)):
             return None
         body = await self._client.find_invoice(entity_id)
-        return None if body is None else body.correlation_id
+        return None if body is None else body.own_name
 
     def settlements(self, *, resume: FeedPosition | None) -> AsyncGenerator[Settlement | FeedPosition]:
         """Yield what settled after ``resume``, then what settles from now on, until Strike does not answer.
@@ -238,7 +239,8 @@ class StrikeProvider:
             ProviderUnavailable: no answer, or asked too often; call again with the last stored position.
             ProviderMisconfigured: the operator must act.
         """
-        return feed.follow(self._client, asset=self.asset, resume=resume, now=self._now, poll_s=self._poll_s)
+        pace = feed.Pace(now=self._now, poll_s=self._poll_s)
+        return feed.follow(self._client, self._read, asset=self.asset, resume=resume, pace=pace)
 
     async def invoices(self) -> AsyncGenerator[Invoice]:
         """Yield every invoice of the account, ours or not, the oldest first.

@@ -1,14 +1,19 @@
 """A Strike account that invoices in dollars: quotes of half a minute, renewed while one may still pay (1.4, W20)."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from tests.integration.lnpay_shop import NewShop
 from tests.integration.strike_account import RAIL, StrikeAccount
 
+from quittance.domain.bolt11 import decode
 from quittance.domain.money import Asset, Money
 from quittance.domain.outgoing_errors import CannotPayFrom
 from quittance.domain.payment import PaymentStatus
+from quittance.providers.lightning import signer
+from quittance.resolvers.merchants import MerchantChange, update_merchant
 from quittance.resolvers.payments import check_payment
 from quittance.resolvers.refunds import RefundOrder, refund_payment
 
@@ -112,3 +117,20 @@ async def test_dollars_are_not_refunded_in_bitcoin(strike: StrikeAccount) -> Non
         await refund_payment(till.services, till.shop.principal, order)
 
     assert await till.rows("transfer") == []
+
+
+async def test_a_shop_s_customer_is_told_what_to_send_and_until_when(strike: StrikeAccount, new_lnpay: NewShop) -> None:
+    """L2, S3, S4: the page prints bitcoin, and counts down to the end of the invoice that it shows."""
+    principal = strike.till.shop.principal
+    await update_merchant(strike.till.services, principal, principal.merchant_id, MerchantChange(default_provider=RAIL))
+
+    data = await new_lnpay(services=strike.till.services, hears=False).ordered()
+
+    quote, asked = data["quote"], decode(data["quote"]["lnInvoice"], recover=signer)
+    option = (await strike.till.options(data["invoice"]["invoiceId"]))[-1]
+    assert quote["targetAmount"] == data["invoice"]["amount"] == {"amount": "12.50", "currency": "USD"}
+    assert quote["sourceAmount"]["currency"] == "BTC"
+    assert Decimal(quote["sourceAmount"]["amount"]) * 10**11 == asked.amount_msat
+    assert Decimal(quote["conversionRate"]["amount"]) == pytest.approx(Decimal(95_000), rel=Decimal("0.02"))
+    latest = strike.till.clock.now() + timedelta(seconds=QUOTE_S)
+    assert datetime.fromisoformat(data["expiration_time"]) <= option.payable_until <= latest
