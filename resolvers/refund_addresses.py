@@ -28,7 +28,11 @@ async def check_refund_address(services: Services, payment: Payment) -> None:
     """
     if payment.refund_address is None or not services.rules.refund_address_check:
         return
-    payer = refunding_rail(services, payment)
+    payer, asset = refunding_rail(services, payment), payment.amount.asset
+    if payer is None and is_currency(asset.code):
+        raise RefundAddressRefused(
+            "UNSUPPORTED", f"what comes in {asset.code} cannot go back from here; leave refundAddress out"
+        )
     try:
         destination = read_destination(payment.refund_address)
         if payer is not None:
@@ -58,21 +62,17 @@ def _check_invoice(payer: SendingProvider | None, destination: Destination, *, p
     invoice = read_payable(payer, destination.text)
     if (datetime.fromtimestamp(invoice.expires_at_s, UTC) - now).total_seconds() < USABLE_S:
         raise InvalidDestination("EXPIRED", "the invoice has expired, or is about to; give a fresh one, or an address")
-    if price.asset.code != payer.asset.code:
-        return  # what a price in a national currency comes to is known when it goes back
     if invoice.amount_msat is not None and invoice.amount_msat > price.rescaled_exactly(payer.asset).value:
         raise InvalidDestination("AMOUNT", "the invoice asks for more than the price; give one that names no amount")
 
 
 def _check_coin(price: Money) -> None:
     """Refuse a price in another coin than the payees' servers count in, also where no rail pays yet."""
-    if price.asset.code != BTC_MSAT.code and not is_currency(price.asset.code):
+    if price.asset.code != BTC_MSAT.code:
         raise InvalidDestination("UNSUPPORTED", "addresses are paid in bitcoin; give an invoice of this rail's network")
 
 
 def _check_bounds(payee: Payee, *, price: Money) -> None:
-    if price.asset.code != BTC_MSAT.code:
-        return  # likewise
     least, most = msat(payee.amount_msat_min), msat(payee.amount_msat_max)
     if not least.value <= price.rescaled_exactly(least.asset).value <= most.value:
         raise InvalidDestination(

@@ -10,7 +10,7 @@ import typer
 
 from quittance.server.cli_jobs import jobs_app
 from quittance.server.cli_merchants import keys_app, merchants_app
-from quittance.server.cli_offline import EXIT_FAILED, DatabaseUrl, fail
+from quittance.server.cli_offline import DEFAULT_URL, EXIT_FAILED, DatabaseUrl, fail
 from quittance.server.cli_provider_webhooks import provider_webhooks_app
 from quittance.server.cli_reports import add_reports
 
@@ -35,7 +35,6 @@ EXIT_SETTINGS = 2
 HTTP_NOT_FOUND = 404
 
 ServerUrl = Annotated[str, typer.Option("--url", help="Where the server listens.", envvar="QUITTANCE_PUBLIC_URL")]
-DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+DEFAULT_URL = "http://127.0.0.1:8000"
 EXIT_FAILED = 1
 
 DatabaseUrl = Annotated[

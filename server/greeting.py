@@ -2,8 +2,14 @@
 
 import sys
 
+from quittance.server.cli_offline import DEFAULT_URL
 from quittance.server.demo import Demo
 from quittance.server.settings import Settings
+
+
+def _where(settings: Settings) -> str:
+    """Return what tells a command where this server is, if that is not where it would look."""
+    return "" if settings.base_url == DEFAULT_URL else f" --url {settings.base_url}"
 
 
 def greet(settings: Settings, demo: Demo) -> None:
@@ -21,7 +27,7 @@ def greet(settings: Settings, demo: Demo) -> None:
             "",
             "  Three things to try next:",
             "  1. Open the playground: its tabs list the articles, make an invoice and watch it being paid.",
-            "  2. Pay an invoice from a sandbox node:  uv run quittance sandbox pay lnbcrt…",
+            f"  2. Pay an invoice from a sandbox node:  uv run quittance sandbox pay lnbcrt…{_where(settings)}",
             "  3. Look at everything that is checked:  uv run quittance doctor",
         ]
     elif settings.bootstrap_api_key is None:

@@ -16,7 +16,7 @@ PREFIX = "QUITTANCE_"
 Network = Literal["mainnet", "testnet", "testnet4", "signet", "simnet", "regtest"]
 LitecoinNetwork = Literal["mainnet", "testnet", "regtest"]
 ClnNetwork = Literal["mainnet", "testnet", "testnet4", "signet", "regtest"]
-StrikeCurrency = Literal["BTC", "USD", "EUR", "GBP", "AUD", "USDT"]
+StrikeCurrency = Literal["BTC", "USD", "EUR", "GBP", "AUD"]
 RateSourceName = Literal["coingecko", "kraken", "coinbase"]
 _RATE_SOURCES: tuple[RateSourceName, ...] = ("coingecko", "kraken", "coinbase")
 LNPAY: Final = "lnpay"
@@ -115,6 +115,9 @@ class Settings(BaseSettings):
     )  # fmt: skip
     strike_currency: StrikeCurrency = Field("BTC", description="What invoices of that account are made in.")
     strike_network: Network = Field("mainnet", description="The network that its invoices must be of.")
+    strike_processes: Positive = Field(
+        1, description="How many processes share that account; each stays within its part of what Strike allows."
+    )
     strike_poll_s: float = Field(5.0, ge=1, le=600, description="How often Strike is asked what its notices missed.")
     # prices in national currencies
     rates_sources: Annotated[list[RateSourceName], NoDecode] = Field(

@@ -5,10 +5,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from quittance.providers.strike.budget import Budget
+from quittance.providers.strike.budget import Budget, limits_of
 from quittance.providers.strike.client import StrikeClient
 from quittance.providers.strike.connection import PRODUCTION_URL, StrikeConnection, open_client
 from quittance.providers.strike.payer import StrikePayer
@@ -58,7 +59,8 @@ def open_strike(
     """
     account = _account(settings, coordinates)
     in_sandbox = settings.strike_api_key is None  # where time can be moved, and the limits move with it
-    budget = Budget(clock=(lambda: now().timestamp()) if in_sandbox else monotonic)
+    limits = limits_of(urlsplit(account.url).hostname or "", share=settings.strike_processes)
+    budget = Budget(limits, clock=(lambda: now().timestamp()) if in_sandbox else monotonic)
 
     def client(api_key: SecretStr) -> StrikeClient:
         http = open_client(StrikeConnection(url=account.url, api_key=api_key))

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from time import monotonic
 from typing import Final
@@ -28,6 +28,12 @@ class Limit:
     lockout_s: float
 
 
+def limits_of(url_host: str, *, share: int) -> Mapping[Bucket, Limit]:
+    """Return the limits of the Strike at this host, for one of so many processes that share the account."""
+    limits = SANDBOX if url_host.endswith(DEVELOPMENT_HOST) else PRODUCTION
+    return {bucket: replace(limit, calls=max(1, limit.calls // share)) for bucket, limit in limits.items()}
+
+
 def _limits(*, fast: int, other: int) -> Mapping[Bucket, Limit]:
     quick = Limit(calls=fast, within_s=60.0, lockout_s=60.0)
     slow = Limit(calls=other, within_s=600.0, lockout_s=3_600.0)
@@ -36,6 +42,7 @@ def _limits(*, fast: int, other: int) -> Mapping[Bucket, Limit]:
 
 PRODUCTION: Final = _limits(fast=250, other=1_000)
 SANDBOX: Final = _limits(fast=90, other=350)
+DEVELOPMENT_HOST: Final = "dev.strike.me"
 RESERVED_PART: Final = 5  # one call in five is kept for those about money on its way
 
 

@@ -9,6 +9,7 @@ from tests.integration.lnpay_shop import NewShop
 from tests.integration.strike_account import RAIL, StrikeAccount
 
 from quittance.domain.bolt11 import decode
+from quittance.domain.errors import RefundAddressRefused
 from quittance.domain.money import Asset, Money
 from quittance.domain.outgoing_errors import CannotPayFrom
 from quittance.domain.payment import PaymentStatus
@@ -134,3 +135,11 @@ async def test_a_shop_s_customer_is_told_what_to_send_and_until_when(strike: Str
     assert Decimal(quote["conversionRate"]["amount"]) == pytest.approx(Decimal(95_000), rel=Decimal("0.02"))
     latest = strike.till.clock.now() + timedelta(seconds=QUOTE_S)
     assert datetime.fromisoformat(data["expiration_time"]) <= option.payable_until <= latest
+
+
+async def test_a_refund_address_is_refused_where_nothing_could_go_back(strike: StrikeAccount) -> None:
+    with pytest.raises(RefundAddressRefused, match="leave refundAddress out"):
+        await strike.order(amount=PRICE, refund_address=strike.till.rails.address_of("bob"))
+
+    assert await strike.till.rows("payment") == []
+    assert await strike.client.newest_invoices(count=10) == ()

@@ -1,5 +1,6 @@
 """What several sources are worth together, and what an amount comes to: exact, rounded once, for the merchant."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from quittance.domain.currency import currency_asset, is_currency
 from quittance.domain.errors import InvalidAmount
 from quittance.domain.money import BTC_MSAT, BTC_SAT, LTC_MSAT, Money, money_from_decimal
-from quittance.domain.rate import CombinedRate, Rate, RateFlaw, RateRules, RateUnavailable, combine, convert
+from quittance.domain.rate import PLAUSIBLE, CombinedRate, Rate, RateFlaw, RateRules, RateUnavailable, combine, convert
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RULES = RateRules()
@@ -242,3 +243,21 @@ def test_every_flaw_is_told_in_words(flaw: RateFlaw) -> None:
 
     assert (told.code, told.retryable, told.reason) == ("RATE_UNAVAILABLE", True, flaw)
     assert "BTC to USD" in told.message
+
+
+def test_two_that_are_kept_are_no_further_apart_than_the_rules_say() -> None:
+    """One of two moves the price by half of that at most."""
+    assert combine(quotes(100_000, 105_200), now=NOW, rules=RULES).flaw is RateFlaw.SOURCES_DISAGREE
+    kept = combine(quotes(100_000, 104_900), now=NOW, rules=RULES).rate
+    assert kept is not None
+    assert kept.value == 102_450
+
+
+@pytest.mark.parametrize("value", ["0.00001", "4000", "9000000"])
+def test_a_price_that_nobody_ever_heard_of_is_not_believed_though_all_say_it(value: str) -> None:
+    rules = replace(RULES, plausible=PLAUSIBLE)
+
+    found = combine(quotes(value, value, value), now=NOW, rules=rules)
+
+    assert (found.rate, found.flaw) == (None, RateFlaw.IMPLAUSIBLE)
+    assert combine(quotes(95_000, 95_000), now=NOW, rules=rules).rate is not None

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -311,3 +311,57 @@ async def test_seven_digits_of_a_time_are_read(account: Account) -> None:
     assert item.position == FeedPosition(
         source="strike", index=us(datetime(2026, 11, 25, 11, 59, 10, 123_456, tzinfo=UTC))
     )
+
+
+async def test_a_busy_account_is_read_to_its_end_however_soon_the_calls_are_used_up(account: Account) -> None:
+    """What others do with the account costs calls too; each attempt gets further than the one before."""
+    budget = Budget(clock=account.clock.monotonic)
+    for number in range(1_200):
+        account.holds(number)
+        account.events.append(updated(number, seconds_ago=5_000 - number))
+    account.paid(2_000, seconds_ago=1)
+    provider = StrikeProvider(
+        account.strike.client(budget=budget), network="regtest", now=account.clock.now, poll_s=0.001
+    )
+
+    told: list[str] = []
+    resume: FeedPosition | None = position(seconds_ago=6_000)
+    for _ in range(4):
+        if told:
+            break
+        with suppress(ProviderUnavailable):
+            async with aclosing(provider.settlements(resume=resume)) as feed:
+                async for item in feed:
+                    if isinstance(item, Settlement):
+                        told.append(item.reference)
+                    resume = item if isinstance(item, FeedPosition) else item.position or resume
+                    if told:
+                        break
+        account.clock.advance(600)
+
+    assert told == ["order-2000"]
+
+
+@pytest.mark.parametrize(
+    "odd", [{"state": "SHELVED"}, {"amount": {"amount": "much", "currency": "BTC"}}, {"created": "yesterday"}]
+)
+async def test_an_invoice_that_cannot_be_read_stops_nothing(account: Account, odd: dict[str, Any]) -> None:
+    account.holds(1, **odd)
+    account.events.append(updated(1, seconds_ago=50))
+    account.paid(2, seconds_ago=40)
+
+    async with account.feed(position(seconds_ago=200)) as feed:
+        items = await take(feed, 1)
+
+    assert references(items) == ["order-2"]
+
+
+async def test_an_invoice_that_somebody_else_issued_under_our_name_is_none_of_ours(account: Account) -> None:
+    account.paid(1, seconds_ago=50)
+    account.invoices[entity(1)] |= {"issuerId": str(UUID(int=7)), "receiverId": str(UUID(int=8))}
+    account.paid(2, seconds_ago=40)
+
+    async with account.feed(position(seconds_ago=200)) as feed:
+        items = await take(feed, 1)
+
+    assert references(items) == ["order-2"]

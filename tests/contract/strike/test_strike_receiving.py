@@ -34,6 +34,7 @@ from quittance.domain.errors import InvoiceRejected, ProviderMisconfigured, Prov
 from quittance.domain.ids import Preimage
 from quittance.domain.money import BTC_SAT, Money, msat
 from quittance.providers.base import InvoiceStatus, ProviderHealth
+from quittance.providers.strike.budget import Bucket, limits_of
 from quittance.providers.strike.provider import StrikeProvider
 
 
@@ -265,3 +266,22 @@ async def test_terms_that_strike_refuses_make_nothing(till: Till, call: str, cod
 def test_what_is_unknown_is_said_at_once(network: str, currency: str) -> None:
     with pytest.raises(ValueError, match="is not one of"):
         StrikeProvider(ScriptedStrike().client(), now=Clock().now, network=network, currency=currency)
+
+
+async def test_a_fresh_quote_costs_one_call(till: Till) -> None:
+    """W7: of forty open invoices in dollars each is quoted twice a minute."""
+    await till.provider.create_invoice(ORDER)
+    looked = len(till.strike.calls(LIST)) + len(till.strike.calls(FIND))
+
+    await till.provider.requote(NAME)
+
+    assert len(till.strike.calls(LIST)) + len(till.strike.calls(FIND)) == looked
+    assert len(till.strike.calls(QUOTE)) == 2
+
+
+@pytest.mark.parametrize(
+    ("host", "share", "calls"),
+    [("api.strike.me", 1, 1_000), ("api.dev.strike.me", 1, 350), ("api.strike.me", 4, 250), ("127.0.0.1", 1, 1_000)],
+)
+def test_each_process_stays_within_its_part_of_what_strike_allows(host: str, share: int, calls: int) -> None:
+    assert limits_of(host, share=share)[Bucket.OTHER].calls == calls
