@@ -22,6 +22,7 @@ from quittance.server.settings import Settings
 from quittance.store.database import Database
 
 _SANDBOX_POLL_S = 1.0
+_TIMEOUT_S_MAX = 20.0  # no call is on its way longer than a look at a payment may count on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,7 @@ def open_strike(
 
     def client(api_key: SecretStr) -> StrikeClient:
         http = open_client(StrikeConnection(url=account.url, api_key=api_key))
-        opened = StrikeClient(http, budget=budget, timeout_s=settings.lnd_timeout_s)
+        opened = StrikeClient(http, budget=budget, timeout_s=min(settings.lnd_timeout_s, _TIMEOUT_S_MAX))
         stack.push_async_callback(opened.aclose)
         return opened
 
