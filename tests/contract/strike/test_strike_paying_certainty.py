@@ -1,5 +1,6 @@
 """What may be said of an execution whose answer was lost, and what not: no refund is booked or repeated on a guess."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -19,6 +20,7 @@ from tests.contract.strike.scripted import (
     PAYMENT_ID,
     QUOTE_ID,
     START,
+    Memory,
     ago,
     bolt11,
     event,
@@ -31,8 +33,10 @@ from tests.contract.strike.scripted import (
 )
 
 from quittance.domain.errors import ProviderUnavailable
+from quittance.domain.outgoing_errors import SendRefused
 from quittance.providers.base import SendFailure, SentStatus
 from quittance.providers.strike.notes import NEVER_RAN_AFTER_S, owner_key
+from quittance.providers.strike.payer import StrikePayer
 
 OTHER_PREIMAGE = b"\x09" * 32
 OTHER_HASH = sha256(OTHER_PREIMAGE).hexdigest()
@@ -233,10 +237,9 @@ async def test_key_that_may_not_read_payments_finds_out_nothing(till: Till) -> N
     till.strike.answer(EVENTS, page(event()))
     till.strike.answer(PAYMENT, no("FORBIDDEN", status=403))
 
-    await_executed = till.executed()
     with pytest.raises(ProviderUnavailable):
         await till.payer.send(ORDER)
-    assert till.executed() == await_executed
+    assert till.executed() == [QUOTE_ID]
 
 
 @pytest.mark.parametrize("call", [PAY_QUOTE, EXECUTE])
@@ -250,7 +253,7 @@ async def test_own_payment_of_an_invoice_that_is_dated_ahead_is_found(till: Till
     assert since == "2026-11-24T11:58:00.000000Z"
 
 
-async def test_other_quotes_do_not_move_on_when_an_invoice_was_first_said_to_be_paid(till: Till) -> None:
+async def test_another_quote_does_not_move_when_an_invoice_was_first_said_to_be_paid(till: Till) -> None:
     till.strike.answer(EXECUTE, no("LN_INVOICE_PROCESSED"))
     till.strike.answer(
         PAY_QUOTE, *[ok(payment_quote(validUntil=ago(-300 * number), paymentQuoteId=QUOTE_ID)) for number in (1, 2, 3)]
@@ -261,7 +264,7 @@ async def test_other_quotes_do_not_move_on_when_an_invoice_was_first_said_to_be_
             await till.payer.send(ORDER)
         till.clock.advance(NEVER_RAN_AFTER_S / 2)
 
-    with pytest.raises(Exception, match="not by us"):
+    with pytest.raises(SendRefused, match="not by us"):
         await till.payer.send(ORDER)
     assert len(till.strike.calls(PAY_QUOTE)) == 3
 
@@ -297,3 +300,53 @@ async def test_lone_payment_on_its_way_is_only_that(till: Till) -> None:
 
     assert await till.payer.lookup_sent(HASH) == IN_FLIGHT
     assert owner_key(PAYMENT_ID) not in till.memory.notes
+
+
+class SlowMemory(Memory):
+    """What a process knows whose write of a quote waits, until it is let go."""
+
+    def __init__(self, shared: Memory) -> None:
+        super().__init__()
+        self.notes = shared.notes
+        self.is_reached, self.goes_on = asyncio.Event(), asyncio.Event()
+
+    async def remember(self, reference: str, note: str, *, instead_of: str | None) -> bool:
+        if '"quote_id"' in note:
+            self.is_reached.set()
+            await self.goes_on.wait()
+        return await super().remember(reference, note, instead_of=instead_of)
+
+
+async def test_process_that_comes_late_does_not_erase_what_another_has_begun(till: Till) -> None:
+    slow = SlowMemory(till.memory)
+    late = StrikePayer(till.strike.client(), network="regtest", memory=slow, now=till.clock.now)
+    repeated = no("DUPLICATE_PAYMENT_QUOTE", values={"paymentQuoteId": QUOTE_ID})
+    till.strike.answer(PAY_QUOTE, ok(payment_quote()), repeated, ok(payment_quote(paymentQuoteId=OTHER_ID)))
+    coming = asyncio.create_task(late.send(ORDER))
+    await slow.is_reached.wait()
+    await lose_the_answer(till)
+    begun = till.memory.notes[HASH]
+
+    slow.goes_on.set()
+    with pytest.raises(ProviderUnavailable):
+        await coming
+
+    assert till.memory.notes[HASH] == begun
+    assert till.executed() == [OTHER_ID]
+
+
+async def test_refusal_is_not_certain_when_another_process_has_executed_meanwhile(till: Till) -> None:
+    other = till.payer
+    looks: list[SentStatus] = []
+
+    async def play(_: httpx.Request) -> httpx.Response:
+        till.strike.answer(EXECUTE, ok(payment()))
+        looks.append((await other.lookup_sent(HASH)).status)
+        return no("BALANCE_TOO_LOW")
+
+    till.strike.plays[EXECUTE] = play
+    with pytest.raises(ProviderUnavailable):
+        await till.restarted().send(ORDER)
+
+    assert looks == [SentStatus.SUCCEEDED]
+    assert await till.payer.lookup_sent(HASH) == SENT
