@@ -28,7 +28,7 @@ _PASSED_ON = ("content-type", "idempotency-key")
 
 @dataclass
 class Proxy:
-    """Passes on what is asked; loses the first answer to an execution, then refuses that quote and keeps events back."""
+    """Passes on what is asked; loses the first answer to an execution, then refuses that quote, and hides events."""
 
     till: Any
     code: str
