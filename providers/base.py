@@ -183,8 +183,11 @@ class PaymentMemory(Protocol):
         """Return what was remembered last of a payment, or None."""
         ...
 
-    async def remember(self, reference: str, note: str) -> None:
-        """Store a note, instead of any earlier one, before this returns."""
+    async def remember(self, reference: str, note: str, *, instead_of: str | None) -> bool:
+        """Store a note before this returns, if what is remembered still is ``instead_of``; None: if nothing is.
+
+        Return False if it is something else: another process was faster, and nothing was stored.
+        """
         ...
 
 

@@ -10,7 +10,7 @@ from quittance.store.database import Database
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredMemory:
-    """What one provider's adapter noted. A note is on disk when ``remember`` returns."""
+    """What one provider's adapter noted. A note is on disk when ``remember`` returns True."""
 
     database: Database
     now: Callable[[], datetime]
@@ -19,8 +19,6 @@ class StoredMemory:
     async def recall(self, reference: str) -> str | None:
         return await self.database.read(lambda t: payer_notes.note_of(t, provider=self.provider, reference=reference))
 
-    async def remember(self, reference: str, note: str) -> None:
-        at = self.now()
-        await self.database.write(
-            lambda t: payer_notes.put_note(t, provider=self.provider, reference=reference, note=note, at=at)
-        )
+    async def remember(self, reference: str, note: str, *, instead_of: str | None) -> bool:
+        fresh = payer_notes.PayerNote(provider=self.provider, reference=reference, note=note, noted_at=self.now())
+        return await self.database.write(lambda t: payer_notes.put_note(t, fresh, instead_of=instead_of))

@@ -23,6 +23,7 @@ from quittance.server.settings import Settings
 from quittance.store.database import Database
 
 _SANDBOX_POLL_S = 1.0
+TIMEOUT_S_MAX = 20.0  # a look at a payment counts on it that no call is on its way for longer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ def open_strike(
 
     def client(api_key: SecretStr) -> StrikeClient:
         http = open_client(StrikeConnection(url=account.url, api_key=api_key))
-        opened = StrikeClient(http, budget=budget, timeout_s=settings.lnd_timeout_s)
+        opened = StrikeClient(http, budget=budget, timeout_s=timeout_s(settings))
         stack.push_async_callback(opened.aclose)
         return opened
 
@@ -87,6 +88,11 @@ def open_strike(
             manager=StrikeSubscriptions(receiving), reader=callback_reader, secrets=_secrets(settings)
         ),
     )
+
+
+def timeout_s(settings: Settings) -> float:
+    """Return how long one call to Strike may take."""
+    return min(settings.lnd_timeout_s, TIMEOUT_S_MAX)
 
 
 def _account(settings: Settings, coordinates: SandboxCoordinates | None) -> _Account:

@@ -1,28 +1,30 @@
 """What adapters note of outgoing payments, so that a crash does not make them forget."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, update
 
 from quittance.store.models import table_of
 from quittance.store.models_operations import PayerNoteRow
-from quittance.store.statement import Statement
+from quittance.store.statement import Statement, every_column
 from quittance.store.transaction import Transaction, to_us
 
 _NOTE = table_of(PayerNoteRow)
-_PUT = Statement(
+_ADD = Statement(
     lambda d: (
-        d.insert(_NOTE)
-        .values(
-            provider=bindparam("provider"),
-            reference=bindparam("reference"),
-            note=bindparam("note"),
-            noted_at_us=bindparam("at_us"),
+        d.insert(_NOTE).values(every_column(_NOTE)).on_conflict_do_nothing(index_elements=["provider", "reference"])
+    )
+)
+_REPLACE = Statement(
+    lambda _: (
+        update(_NOTE)
+        .where(
+            _NOTE.c.provider == bindparam("key_provider"),
+            _NOTE.c.reference == bindparam("key_reference"),
+            _NOTE.c.note == bindparam("before"),
         )
-        .on_conflict_do_update(
-            index_elements=["provider", "reference"],
-            set_={"note": bindparam("note"), "noted_at_us": bindparam("at_us")},
-        )
+        .values(note=bindparam("note"), noted_at_us=bindparam("noted_at_us"))
     )
 )
 _FIND = Statement(
@@ -32,9 +34,23 @@ _FIND = Statement(
 )
 
 
-def put_note(transaction: Transaction, *, provider: str, reference: str, note: str, at: datetime) -> None:
-    """Note this instead of what was noted before."""
-    transaction.execute(_PUT, {"provider": provider, "reference": reference, "note": note, "at_us": to_us(at)})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayerNote:
+    """What one provider's adapter notes under one key."""
+
+    provider: str
+    reference: str
+    note: str
+    noted_at: datetime
+
+
+def put_note(transaction: Transaction, note: PayerNote, *, instead_of: str | None) -> bool:
+    """Note this if what is noted still is ``instead_of``, or nothing if that is None; tell whether it was."""
+    values = {"note": note.note, "noted_at_us": to_us(note.noted_at)}
+    if instead_of is None:
+        return transaction.execute(_ADD, {"provider": note.provider, "reference": note.reference, **values}) == 1
+    key = {"key_provider": note.provider, "key_reference": note.reference, "before": instead_of}
+    return transaction.execute(_REPLACE, {**key, **values}) == 1
 
 
 def note_of(transaction: Transaction, *, provider: str, reference: str) -> str | None:

@@ -7,15 +7,15 @@ how far a payment is (see :class:`Note`), and there is one quote at a time for o
 - its fee is compared with the cap before it is executed; Strike itself knows no cap;
 - the next number is only begun when the one before certainly moved nothing and nobody executes it any more.
 
-When the answer to an execution was lost, the payment is looked for among Strike's events. If none shows, the same quote
-is executed once more, even by a lookup: it is what was ordered, at the price that was agreed to, and Strike refuses it
-if it was executed before. What it refuses otherwise is only believed when no event can be missing any more.
+When the answer to an execution was lost, the payment is looked for among Strike's events. If none proves to be it, the
+same quote is executed once more, even by a lookup: it is what was ordered, at the price that was agreed to, and Strike
+refuses it if it was executed before. What it refuses otherwise is only believed when no event can be missing any more.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from time import monotonic
 from typing import Final
 from weakref import WeakValueDictionary
@@ -36,28 +36,21 @@ from quittance.providers.base import (
 )
 from quittance.providers.lightning import NodeUnavailable, moment
 from quittance.providers.lightning_paying import fee_cap, positive, read_order, read_payable
-from quittance.providers.strike.bodies import PaymentBody, PaymentQuoteBody
+from quittance.providers.strike.bodies import PaymentQuoteBody
 from quittance.providers.strike.client import StrikeClient
 from quittance.providers.strike.errors import Meaning, NotAsked, StrikeRefusal
-from quittance.providers.strike.finding import SETTLE_S, Found, Wanted, find_payment
+from quittance.providers.strike.executions import BEGIN_WITHIN_S, EXECUTED, PAID_BEFORE, Executions
 from quittance.providers.strike.money import MSAT_PER_SAT
 from quittance.providers.strike.networks import prefix_of
-from quittance.providers.strike.notes import Note, key_of, owner_key, owner_of, read_note
+from quittance.providers.strike.notebook import OVERTAKEN, Notebook
+from quittance.providers.strike.notes import Note, key_of
 from quittance.providers.strike.payments import FAILURE, cost, failed, missing, stands
 
 log = structlog.get_logger("quittance.providers")
 
-BEGIN_WITHIN_S: Final = 15.0  # of being asked: a process that slept longer executes nothing
-SEARCH_S_MAX: Final = 30 * 86_400.0  # how far back a payment is looked for that we know nothing of
 _QUOTES_PER_TRY: Final = 3
-_NOT_TOLD: Final = "Strike has executed the quote, and does not show the payment yet"
-_NOT_SETTLED: Final = "Strike refuses to execute the quote; whether it did before is not certain yet"
-_TOO_SLOW: Final = "it took too long to begin; nothing was executed"
-_OVERTAKEN: Final = "another process pays this invoice"
 _KEYS_USED: Final = "quotes were made for this invoice, and their answers were lost"
 _PAID_BY_OTHERS: Final = "the invoice has been paid, and not by us"
-_EXECUTED: Final = frozenset({"PAYMENT_PROCESSED", "PROCESSING_PAYMENT"})
-_PAID_BEFORE: Final = "LN_INVOICE_PROCESSED"
 _REPEATED: Final = "DUPLICATE_PAYMENT_QUOTE"
 
 
@@ -97,8 +90,9 @@ class StrikePayer:
         self._prefix = prefix_of(network)
         self._set_to = f"bitcoin {network}"
         self._client = client
-        self._memory = memory
         self._now = now
+        self._notebook = Notebook(memory, provider=client.name)
+        self._executions = Executions(client, self._notebook, now=now)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def aclose(self) -> None:
@@ -126,16 +120,29 @@ class StrikePayer:
         """
         order = self._order(request)
         async with self._lock(order.reference):
-            note = read_note(await self._memory.recall(order.reference), provider=self.name)
+            note = await self._notebook.read(order.reference)
             if note is None:
-                return await self._anew(order, number=1)
+                return await self._anew(order, None, number=1)
             earlier = await self._unless_misconfigured(self._earlier(order.reference, note))
             if earlier.status in {SentStatus.SUCCEEDED, SentStatus.IN_FLIGHT}:
                 return earlier
-            note = read_note(await self._memory.recall(order.reference), provider=self.name) or note
+            note = await self._closed(order.reference, note)
             if note.is_executable(at=self._now()) and note.amount_sat == order.amount_sat:
                 return await self._executed(order, note)
-            return await self._anew(order, number=note.number if note.quote_id is None else note.number + 1)
+            return await self._anew(order, note, number=note.number + (note.quote_id is not None))
+
+    async def _closed(self, reference: str, note: Note) -> Note:
+        """Return a note as it is after it was found out that nothing was moved.
+
+        Raises:
+            ProviderUnavailable: another process has begun something meanwhile.
+        """
+        if not note.is_open:
+            return note
+        closed = await self._notebook.read(reference)
+        if closed is None or closed.is_open or closed.number != note.number:
+            raise NodeUnavailable(self.name, OVERTAKEN)
+        return closed
 
     def _order(self, request: SendRequest) -> _Order:
         invoice = read_order(request, provider=self.name, prefix=self._prefix, network=self._set_to, asset=BTC_MSAT)
@@ -164,15 +171,20 @@ class StrikePayer:
         except ProviderMisconfigured as error:
             raise NodeUnavailable(self.name, error.reason) from error
 
-    async def _anew(self, order: _Order, *, number: int) -> SentPayment:
+    async def _anew(self, order: _Order, before: Note | None, *, number: int) -> SentPayment:
         """Ask for a quote, and execute it if it is what was ordered.
 
         A number whose quote exists already (its answer was lost) is left: what that quote costs is not known, and it
         was never executed, or the note would say so. A note that was lost itself shows in Strike's events.
         """
         for tried in range(number, number + _QUOTES_PER_TRY):
-            note = Note(number=tried, amount_sat=order.amount_sat, noted_at=self._now())
-            await self._memory.remember(order.reference, note.text)
+            note = Note(
+                number=tried,
+                amount_sat=order.amount_sat,
+                noted_at=self._now() if before is None else before.noted_at,
+                paid_before_at=None if before is None else before.paid_before_at,
+            )
+            before = await self._notebook.change(order.reference, before, note)
             try:
                 quote = await self._client.quote_lightning(
                     ln_invoice=order.payment_request,
@@ -184,7 +196,8 @@ class StrikePayer:
                 if refusal.strike_code != _REPEATED:
                     return await self._refused(order, note, refusal)
                 log.warning("quote_left", provider=self.name, reference=order.reference, quote=refusal.original_id)
-                found = await self._unless_misconfigured(self._paid_before(order, note))
+                asking = self._executions.paid_before(order.reference, note, made_at=order.made_at)
+                found = await self._unless_misconfigured(asking)
                 if found.status is not SentStatus.MISSING:
                     return found
                 continue
@@ -196,107 +209,68 @@ class StrikePayer:
         amount, fee = cost(quote, provider=self.name)
         if amount.value != order.amount_sat:
             raise SendRefused(self.name, "Strike's quote pays another amount than the invoice asks for")
-        note = note.model_copy(
+        quoted = note.model_copy(
             update={"quote_id": quote.payment_quote_id, "fee_sat": fee.value, "valid_until": quote.valid_until}
         )
-        await self._memory.remember(order.reference, note.text)
-        return await self._executed(order, note)
+        return await self._executed(order, await self._notebook.change(order.reference, note, quoted))
 
     async def _executed(self, order: _Order, note: Note) -> SentPayment:
         """Execute a quote that was never executed, or whose executions were all refused, if it is cheap enough."""
+        reference = order.reference
         if note.fee_sat is None or note.fee_sat > order.fee_sat_max:
-            await self._memory.remember(order.reference, note.failed(SendFailure.NO_ROUTE).text)
-            return failed(order.reference, SendFailure.NO_ROUTE)
-        if monotonic() > order.until:
-            raise NotAsked(self.name, _TOO_SLOW)
-        if await self._memory.recall(order.reference) != note.text:
-            raise NodeUnavailable(self.name, _OVERTAKEN)
-        begun = note.failed(None).model_copy(update={"executed_at": self._now()})
-        await self._memory.remember(order.reference, begun.text)
-        return await self._first(order, begun)
-
-    async def _first(self, order: _Order, note: Note) -> SentPayment:
-        """Execute a quote of which nothing was begun: a refusal is certain."""
+            await self._notebook.change(reference, note, note.failed(SendFailure.NO_ROUTE))
+            return failed(reference, SendFailure.NO_ROUTE)
+        begun = await self._notebook.change(reference, note, note.begun(at=self._now()))
         try:
-            return await self._execute(order.reference, note)
+            return await self._executions.execute(reference, begun, until=order.until)
         except NotAsked:
-            await self._memory.remember(order.reference, note.failed(None).text)
+            await self._notebook.change(reference, begun, begun.failed(None))
             raise
         except StrikeRefusal as refusal:
-            return await self._not_begun(order, note, refusal)
+            return await self._not_begun(order, begun, refusal)
         except ProviderMisconfigured as error:  # it may have paid, and told so in words that we do not understand
             raise NodeUnavailable(self.name, error.reason) from error
 
-    async def _execute(self, reference: str, note: Note) -> SentPayment:
-        assert note.quote_id is not None, "a quote to execute"
-        return await self._bound(reference, note, await self._client.execute_quote(note.quote_id))
-
-    async def _bound(self, reference: str, note: Note, payment: PaymentBody) -> SentPayment:
-        """Write down which payment this is, and return how it stands. Both states and answers decide: 200 or 202."""
-        owner = owner_of(reference, number=note.number)
-        await self._memory.remember(owner_key(payment.payment_id), owner)
-        known = note.failed(None).model_copy(update={"payment_id": payment.payment_id})
-        await self._memory.remember(reference, known.text)
-        return stands(payment, reference=reference, provider=self.name)
-
     async def _not_begun(self, order: _Order, note: Note, refusal: StrikeRefusal) -> SentPayment:
-        """Return what follows from Strike's no to the only execution there was."""
+        """Return what follows from Strike's no to the only execution there was: it is certain at once."""
         code, reference = refusal.strike_code, order.reference
-        if code in _EXECUTED:  # by another process that was asked the same
-            shown = await self._unless_misconfigured(self._shown(reference, note))
-            if shown.status is SentStatus.MISSING:
-                raise NodeUnavailable(self.name, _NOT_TOLD) from refusal
-            return shown
+        if code in EXECUTED:  # by another process that was asked the same
+            by_another = self._executions.executed_by_another(reference, note, refusal)
+            return await self._unless_misconfigured(by_another)
         if code in FAILURE:
             is_over = code == "PAYMENT_QUOTE_EXPIRED"
             after = note.spent(FAILURE[code], at=self._now()) if is_over else note.failed(FAILURE[code])
-            await self._memory.remember(reference, after.text)
+            await self._notebook.change(reference, note, after)
             return failed(reference, FAILURE[code])
-        if code == _PAID_BEFORE:
-            found = await self._unless_misconfigured(self._paid_before(order, note))
-            if found.status is not SentStatus.MISSING:
-                return found
-        elif refusal.meaning is Meaning.MAYBE_ACTED:
+        if code == PAID_BEFORE:
+            return await self._paid_by_others(order, note, refusal)
+        if refusal.meaning is Meaning.MAYBE_ACTED:
             raise NodeUnavailable(self.name, refusal.said) from refusal
-        await self._memory.remember(reference, note.failed(None).text)
+        await self._notebook.change(reference, note, note.failed(None))
         raise self._refusal(refusal) from refusal
 
     async def _refused(self, order: _Order, note: Note, refusal: StrikeRefusal) -> SentPayment:
         """Return what follows from Strike's no to a quote: nothing was begun."""
         failure = FAILURE.get(refusal.strike_code)
         if failure is not None:
-            await self._memory.remember(order.reference, note.failed(failure).text)
+            await self._notebook.change(order.reference, note, note.failed(failure))
             return failed(order.reference, failure)
-        if refusal.strike_code == _PAID_BEFORE:
-            found = await self._unless_misconfigured(self._paid_before(order, note))
-            if found.status is not SentStatus.MISSING:
-                return found
-        elif refusal.meaning is Meaning.MAYBE_ACTED:
+        if refusal.strike_code == PAID_BEFORE:
+            return await self._paid_by_others(order, note, refusal)
+        if refusal.meaning is Meaning.MAYBE_ACTED:
             raise NodeUnavailable(self.name, refusal.said) from refusal
         raise self._refusal(refusal) from refusal
 
     def _refusal(self, refusal: StrikeRefusal) -> QuittanceError:
-        if refusal.strike_code == _PAID_BEFORE:
-            return SendRefused(self.name, _PAID_BY_OTHERS)
         return refusal if refusal.meaning is Meaning.MISCONFIGURED else SendRefused(self.name, refusal.said)
 
-    async def _paid_before(self, order: _Order, note: Note) -> SentPayment:
-        """Look for a payment of this invoice that we know nothing of; MISSING if this account made none.
-
-        Raises:
-            ProviderUnavailable: there is one that may be it.
-        """
-        wanted = Wanted(
-            reference=order.reference,
-            owner=owner_of(order.reference, number=note.number),
-            amount_sat=order.amount_sat,
-            fee_sat=None,
-            since=max(order.made_at, note.noted_at - timedelta(seconds=SEARCH_S_MAX)),
-            asked_at=note.noted_at,
-            also_failed=False,
-        )
-        found = await find_payment(self._client, self._memory, wanted, now=self._now())
-        return missing(order.reference) if found is None else await self._taken(order.reference, note, found)
+    async def _paid_by_others(self, order: _Order, note: Note, refusal: StrikeRefusal) -> SentPayment:
+        """Return how our own payment stands of an invoice that Strike says has been paid."""
+        asking = self._executions.paid_by_others(order.reference, note, made_at=order.made_at)
+        found = await self._unless_misconfigured(asking)
+        if found.status is SentStatus.MISSING:
+            raise SendRefused(self.name, _PAID_BY_OTHERS) from refusal
+        return found
 
     async def lookup_sent(self, reference: str) -> SentPayment:
         """Return how a payment stands now; status MISSING when nothing was ever executed for it.
@@ -308,7 +282,7 @@ class StrikePayer:
             ProviderMisconfigured: the operator must act; the outcome stays unknown.
         """
         async with self._lock(reference):
-            note = read_note(await self._memory.recall(reference), provider=self.name)
+            note = await self._notebook.read(reference)
             return missing(reference) if note is None else await self._earlier(reference, note)
 
     async def _earlier(self, reference: str, note: Note) -> SentPayment:
@@ -317,48 +291,8 @@ class StrikePayer:
             payment = await self._client.find_payment(note.payment_id)
             return stands(payment, reference=reference, provider=self.name)
         if note.executed_at is not None:
-            return await self._executed_before(reference, note)
+            return await self._executions.find_out(reference, note)
         return missing(reference) if note.failure is None else failed(reference, note.failure)
-
-    async def _shown(self, reference: str, note: Note) -> SentPayment:
-        """Return what Strike's events show of an execution whose answer was lost; MISSING if that is nothing."""
-        wanted = Wanted(
-            reference=reference,
-            owner=owner_of(reference, number=note.number),
-            amount_sat=note.amount_sat,
-            fee_sat=note.fee_sat,
-            since=note.noted_at,
-            asked_at=note.executed_at or note.noted_at,
-            also_failed=True,
-        )
-        found = await find_payment(self._client, self._memory, wanted, now=self._now())
-        return missing(reference) if found is None else await self._taken(reference, note, found)
-
-    async def _executed_before(self, reference: str, note: Note) -> SentPayment:
-        """Find out what became of an execution whose answer was lost; if nothing shows, execute the same quote."""
-        shown = await self._shown(reference, note)
-        if shown.status is not SentStatus.MISSING:
-            return shown
-        try:
-            return await self._execute(reference, note)
-        except StrikeRefusal as refusal:
-            if refusal.meaning is Meaning.MISCONFIGURED:
-                raise
-            if refusal.meaning is Meaning.MAYBE_ACTED and refusal.strike_code != _PAID_BEFORE:
-                raise NodeUnavailable(self.name, _NOT_TOLD) from refusal
-            if self._now() - (note.executed_at or note.noted_at) < timedelta(seconds=SETTLE_S):
-                raise NodeUnavailable(self.name, _NOT_SETTLED) from refusal
-            failure = FAILURE.get(refusal.strike_code, SendFailure.OTHER)
-        await self._memory.remember(reference, note.spent(failure, at=self._now()).text)
-        return failed(reference, failure)
-
-    async def _taken(self, reference: str, note: Note, found: Found) -> SentPayment:
-        """Return how a payment stands that was found; unless it is certain, only that it is on its way."""
-        if found.certain:
-            return await self._bound(reference, note, found.payment)
-        if found.payment.state != "PENDING":
-            raise NodeUnavailable(self.name, _NOT_TOLD)
-        return SentPayment(reference=reference, status=SentStatus.IN_FLIGHT)
 
     async def paying_health(self) -> ProviderHealth:
         """Tell whether Strike answers to the key that may spend; never raises, and nothing is begun."""

@@ -22,6 +22,7 @@ from tests.contract.strike.scripted import (
 from quittance.domain.errors import ProviderUnavailable
 from quittance.domain.money import BTC_SAT, Money, msat
 from quittance.providers.base import SendFailure, SendRequest, SentPayment, SentStatus
+from quittance.providers.strike.notes import NEVER_RAN_AFTER_S
 from quittance.providers.strike.payer import StrikePayer
 
 ORDER = SendRequest(payment_request=bolt11(), amount=None, fee_max=Money(100, BTC_SAT))
@@ -35,7 +36,7 @@ SENT = SentPayment(
 IN_FLIGHT = SentPayment(reference=HASH, status=SentStatus.IN_FLIGHT)
 MISSING = SentPayment(reference=HASH, status=SentStatus.MISSING)
 LOST = httpx.ReadError("the connection was reset")
-LATER_S = 61.0
+LATER_S = NEVER_RAN_AFTER_S + 1
 
 
 def failed(failure: SendFailure) -> SentPayment:

@@ -56,9 +56,12 @@ class Memory:
     async def recall(self, reference: str) -> str | None:
         return self.notes.get(reference)
 
-    async def remember(self, reference: str, note: str) -> None:
+    async def remember(self, reference: str, note: str, *, instead_of: str | None) -> bool:
+        if self.notes.get(reference) != instead_of:
+            return False
         self.notes[reference] = note
         self.history.append(note)
+        return True
 
 
 class ScriptedStrike:

@@ -39,7 +39,7 @@ from quittance.domain.errors import ProviderMisconfigured, ProviderUnavailable
 from quittance.domain.money import msat
 from quittance.domain.outgoing_errors import SendRefused
 from quittance.providers.base import SentStatus
-from quittance.providers.strike.notes import key_of, owner_key
+from quittance.providers.strike.notes import NEVER_RAN_AFTER_S, key_of, owner_key
 
 UNKNOWN = [
     LOST,
@@ -184,6 +184,12 @@ async def test_invoice_that_somebody_else_paid_is_refused_only_if_no_payment_of_
     till.memory.notes.clear()
     till.strike.answer(EVENTS, page())
 
+    with pytest.raises(ProviderUnavailable):  # what we paid may not show yet
+        await till.restarted().send(ORDER)
+    till.clock.advance(NEVER_RAN_AFTER_S - 1)
+    with pytest.raises(ProviderUnavailable):
+        await till.restarted().send(ORDER)
+    till.clock.advance(1)
     with pytest.raises(SendRefused, match="not by us"):
         await till.restarted().send(ORDER)
 
@@ -203,7 +209,7 @@ async def test_payment_that_is_known_to_be_another_s_is_never_taken_for_this_one
     await lose_the_answer(till, no("PAYMENT_PROCESSED"))
     till.strike.answer(EVENTS, page(event()))
     till.strike.answer(PAYMENT, ok(payment(state, preimage=None)))
-    await till.memory.remember(owner_key(PAYMENT_ID), f"{'11' * 32}/1")
+    await till.memory.remember(owner_key(PAYMENT_ID), f"{'11' * 32}/1", instead_of=None)
     till.clock.advance(LATER_S)
 
     with pytest.raises(ProviderUnavailable):
@@ -242,7 +248,7 @@ async def test_own_payments_do_not_count_among_those_that_it_may_be(till: Till) 
     await lose_the_answer(till, no("PAYMENT_PROCESSED"))
     others = [f"66666666-6666-4666-8666-{number:012d}" for number in range(99)]
     for number, other in enumerate(others):
-        await till.memory.remember(owner_key(other), f"{number:064x}/1")
+        await till.memory.remember(owner_key(other), f"{number:064x}/1", instead_of=None)
     told = [event(id_, number=number) for number, id_ in enumerate([*others, PAYMENT_ID])]
     till.strike.answer(EVENTS, page(*told), page())
 
@@ -323,7 +329,7 @@ async def test_lost_answer_stays_unknown_while_events_cannot_be_read(
 
 
 async def test_note_that_cannot_be_read_pays_nothing(till: Till) -> None:
-    await till.memory.remember(HASH, '{"number": 1}')
+    await till.memory.remember(HASH, '{"number": 1}', instead_of=None)
 
     with pytest.raises(ProviderMisconfigured):
         await till.payer.send(ORDER)
@@ -333,10 +339,11 @@ async def test_note_that_cannot_be_read_pays_nothing(till: Till) -> None:
 class Overtaken(Memory):
     """A memory in which another process notes its own quote when ours is there."""
 
-    async def remember(self, reference: str, note: str) -> None:
-        await super().remember(reference, note)
+    async def remember(self, reference: str, note: str, *, instead_of: str | None) -> bool:
+        was_stored = await super().remember(reference, note, instead_of=instead_of)
         if '"quote_id"' in note:
             self.notes[reference] = note.replace('"number":1', '"number":2')
+        return was_stored
 
 
 async def test_process_that_was_overtaken_executes_nothing(till: Till) -> None:
