@@ -1,7 +1,7 @@
 """Questions to one Strike account: counted, with a deadline each, and no error of the wire gets past here."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -68,6 +68,12 @@ class Question:
 _NOTHING: Final = Question()
 
 
+def _heard(task: "asyncio.Task[tuple[int, bytes]]") -> None:
+    """Look at how a call ended that nobody waits for any more, so that it is not reported as forgotten."""
+    if not task.cancelled():
+        task.exception()
+
+
 class StrikeClient:
     """One API key of an account. All clients of an account share one ``budget``."""
 
@@ -114,10 +120,25 @@ class StrikeClient:
         if wait_s > 0:
             raise RateLimited(self.name, wait_s=wait_s)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._send(call, question)
+            return await self._in_time(self._send(call, question))
         except (httpx.HTTPError, httpx.StreamError, TimeoutError, OSError) as error:
             raise from_transport(error, provider=self.name) from error
+
+    async def _in_time(self, sending: Coroutine[None, None, tuple[int, bytes]]) -> tuple[int, bytes]:
+        """Wait for an answer until the deadline, and no longer: what takes a cancellation badly is left to itself.
+
+        Raises:
+            TimeoutError: there was none.
+        """
+        task = asyncio.create_task(sending)
+        task.add_done_callback(_heard)
+        try:
+            await asyncio.wait({task}, timeout=self._timeout_s)
+        finally:
+            task.cancel()
+        if not task.done():
+            raise TimeoutError
+        return task.result()
 
     async def _send(self, call: Call, question: Question) -> tuple[int, bytes]:
         path = call.path if question.entity_id is None else call.path.format(id=quote(question.entity_id, safe=""))
