@@ -38,7 +38,7 @@ SECRET = b"a secret of the tests"
 
 @dataclass(frozen=True)
 class StrikeAccount:
-    """The till's Strike side. ``answers``: every call that we made, and the status of its answer."""
+    """The till's Strike side. ``answers``: method, path and status of every call that was answered."""
 
     till: Any
     provider: StrikeProvider
@@ -73,6 +73,7 @@ class StrikeAccount:
             await asyncio.sleep(0.01)
             if reading.done():
                 await reading
+        await asyncio.sleep(0.02)  # its answer is read: a call that is broken off may keep its connection
         reading.cancel()
         with suppress(asyncio.CancelledError):
             await reading
