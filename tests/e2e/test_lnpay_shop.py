@@ -1,4 +1,4 @@
-"""The sample shop of LNPay, unmodified: what it sends, what it reads and what it is sent (strike.md, 3)."""
+"""A shop that does as the code of LNPay's sample does: what it sends, reads and is sent (strike.md, 3)."""
 
 import base64
 import json
@@ -190,7 +190,9 @@ def until_told(server: Any) -> dict[str, Any]:
         time.sleep(0.05)
 
 
-def test_the_unmodified_shop_sells_and_is_told_once(new_server: NewServer, shop: SampleShop) -> None:
+def test_a_shop_that_does_as_the_sample_s_code_does_sells_and_is_told_once(
+    new_server: NewServer, shop: SampleShop
+) -> None:
     server = new_server(environment=environment(shop))
     server.start()
     shop.backend = server.url

@@ -2,17 +2,19 @@
 
 import hmac
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from tests.integration.racing import Wrapped
 from tests.integration.runners import runner_of
@@ -22,9 +24,11 @@ from tests.integration.webhook_receiver import Receiver
 from quittance.domain.job import JobKind
 from quittance.domain.rate import Rate, RateRules
 from quittance.gql.limits import TransportLimits
-from quittance.providers.callbacks import CallbackRefused, ProviderCallback
+from quittance.providers.base import Invoice, InvoiceRequest
+from quittance.providers.lnd.provider import LndProvider
 from quittance.providers.outgoing import EVERYWHERE, OutgoingClient, OutgoingRules
 from quittance.providers.rates.board import RateBoard
+from quittance.providers.strike.callbacks import StrikeCallbacks
 from quittance.resolvers.services import Services
 from quittance.resolvers.shop_orders import ShopInvoice, ShopOrder, ShopTerms, order_invoice
 from quittance.server.access import ServerAccess
@@ -55,29 +59,27 @@ class Prices:
         return Rate(base=base, quote=quote, value=self.value, observed_at=self._now(), source=self.name)
 
 
-class ReadsStrike:
-    """Reads what Strike signs: HMAC-SHA256 over the raw body, hex of either case."""
-
-    def read_callback(self, *, headers: Mapping[str, str], body: bytes, at: datetime) -> ProviderCallback:
-        del at
-        said = {name.lower(): value for name, value in headers.items()}.get("x-webhook-signature", "")
-        try:
-            signature = bytes.fromhex(said)
-        except ValueError:
-            signature = b""
-        if not hmac.compare_digest(hmac.digest(SECRET, body, sha256), signature):
-            raise CallbackRefused("its signature is wrong")
-        event = json.loads(body)
-        tells = event["eventType"].startswith("invoice.")
-        return ProviderCallback(
-            event_id=event["id"], kind=event["eventType"], reference=event["data"]["entityId"] if tells else None
-        )
-
-
 class OnStrike(Wrapped):
-    """The rail of the tests under the name of Strike."""
+    """The rail of the tests under the name of Strike, with ids of invoices as Strike gives them."""
 
     name = "strike"
+
+    def __init__(self, inside: LndProvider) -> None:
+        super().__init__(inside)
+        self._references: dict[str, str] = {}
+
+    async def create_invoice(self, request: InvoiceRequest) -> Invoice:
+        made = await self._inside.create_invoice(request)
+        self._references[id_at_strike(made.reference)] = made.reference
+        return made
+
+    async def reference_of(self, *, kind: str, entity_id: str) -> str | None:
+        return self._references.get(entity_id) if kind.startswith("invoice.") else None
+
+
+def id_at_strike(reference: str) -> str:
+    """Return the id that Strike's invoice of this payment hash has."""
+    return str(UUID(hex=reference[:32]))
 
 
 def event(entity_id: str, *, kind: str = "invoice.updated", id_: str = "11111111-1111-1111-1111-111111111111") -> bytes:
@@ -172,7 +174,7 @@ async def new_lnpay(till: Any, post: Post, receiver: Receiver) -> AsyncIterator[
             prices = Prices(own.now)
             own.rates = RateBoard(lambda: [prices], rules=RateRules(sources_min=1), now=own.now)
             post.till.services.webhook_tools = own.webhook_tools = replace(post.till.services.webhooks, shop=to_shop)
-            own.callbacks = {"strike": ReadsStrike()} if hears else {}
+            own.callbacks = {"strike": StrikeCallbacks([SecretStr(SECRET.decode())])} if hears else {}
             terms = ShopTerms(currency=currency, notice_url=receiver.url, expires_in_s=GRANTED_S)
             settings = DoorSettings(limits=TransportLimits(body_bytes_max=BODY_BYTES_MAX))
             door = LnpayDoor(

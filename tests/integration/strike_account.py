@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -15,7 +16,7 @@ from quittance.domain.job import JobKind
 from quittance.domain.money import msat
 from quittance.domain.payment import Payment
 from quittance.providers.base import FeedPosition
-from quittance.providers.strike.bodies import InvoiceBody
+from quittance.providers.strike.bodies import InvoiceBody, PaymentBody
 from quittance.providers.strike.budget import Budget
 from quittance.providers.strike.client import StrikeClient
 from quittance.providers.strike.connection import StrikeConnection, open_client
@@ -31,17 +32,20 @@ from quittance.sandbox.rails import SandboxRails
 
 RAIL = "strike"
 PRICE_MSAT = 5_000
+TIMEOUT_S = 10.0  # a busy machine answers late, and that is no fault of Strike's
 SECRET = b"a secret of the tests"
 
 
 @dataclass(frozen=True)
 class StrikeAccount:
-    """The till's Strike side."""
+    """The till's Strike side. ``answers``: method, path and status of every call that was answered."""
 
     till: Any
     provider: StrikeProvider
     client: StrikeClient
+    spending: StrikeClient
     polls: list[str]
+    answers: list[tuple[str, str, int]]
 
     async def order(self, **fields: Any) -> GeneratedInvoice:
         asked = {"provider": RAIL, "amount": msat(PRICE_MSAT)} | fields
@@ -69,6 +73,7 @@ class StrikeAccount:
             await asyncio.sleep(0.01)
             if reading.done():
                 await reading
+        await asyncio.sleep(0.02)  # its answer is read: a call that is broken off may keep its connection
         reading.cancel()
         with suppress(asyncio.CancelledError):
             await reading
@@ -101,6 +106,14 @@ class StrikeAccount:
         (found,) = await self.client.invoices_named(option.reference)
         return found
 
+    async def payments(self) -> list[PaymentBody]:
+        """Return every payment that the account ever began, the oldest first, as Strike shows it now."""
+        begun: dict[str, None] = {}
+        async for page in self.client.event_pages(since=self.till.clock.now() - timedelta(days=30)):
+            named = [event.data.entity_id for event in page if event.event_type == "payment.created"]
+            begun |= dict.fromkeys(id_ for id_ in named if id_ is not None)
+        return [await self.spending.find_payment(id_) for id_ in begun]
+
     def on(self, till: Any) -> "StrikeAccount":
         return replace(self, till=till)
 
@@ -122,6 +135,10 @@ def strike(till: Any, rails: SandboxRails, strike_stack: AsyncExitStack, strike_
     budget = Budget(clock=lambda: services.now().timestamp())
 
     polls: list[str] = []
+    answers: list[tuple[str, str, int]] = []
+
+    async def note(response: httpx.Response) -> None:
+        answers.append((response.request.method, response.request.url.path, response.status_code))
 
     async def count(request: httpx.Request) -> None:
         if request.url.path == "/v1/events" and request.url.params["$skip"] == "0":
@@ -130,14 +147,16 @@ def strike(till: Any, rails: SandboxRails, strike_stack: AsyncExitStack, strike_
     def client(key: str) -> StrikeClient:
         http = open_client(StrikeConnection(url=where.url, api_key=SecretStr(key)))
         http.event_hooks["request"].append(count)
-        opened = StrikeClient(http, budget=budget, timeout_s=2.0)
+        http.event_hooks["response"].append(note)
+        opened = StrikeClient(http, budget=budget, timeout_s=TIMEOUT_S)
         strike_stack.push_async_callback(opened.aclose)
         return opened
 
     receiving = client(where.receive_key_path.read_text())
+    spending = client(where.api_key_path.read_text())
     provider = StrikeProvider(receiving, network="regtest", now=services.now, currency=strike_currency, poll_s=0.05)
     memory = StoredMemory(database=services.database, now=services.now, provider=RAIL)
-    payer = StrikePayer(client(where.api_key_path.read_text()), network="regtest", memory=memory, now=services.now)
+    payer = StrikePayer(spending, network="regtest", memory=memory, now=services.now)
     both = replace(
         services,
         rails={**services.rails, RAIL: provider},
@@ -146,4 +165,4 @@ def strike(till: Any, rails: SandboxRails, strike_stack: AsyncExitStack, strike_
             RAIL: CallbackTools(manager=StrikeSubscriptions(receiving), reader=callback_reader, secrets=[SECRET])
         },
     )
-    return StrikeAccount(till=till.on(both), provider=provider, client=receiving, polls=polls)
+    return StrikeAccount(till.on(both), provider, receiving, spending, polls, answers)

@@ -33,6 +33,13 @@ class Answers:
         self.statuses.append(status)
         self.more.set()
 
+    async def reach(self, count: int) -> None:
+        """Wait until so many notices were answered."""
+        async with asyncio.timeout(_WAIT_S):
+            while len(self.statuses) < count:
+                self.more.clear()
+                await self.more.wait()
+
 
 class Noting:
     """Notes the status of each answer."""
@@ -111,10 +118,7 @@ class StrikeDoor:
 
     async def answered(self, count: int) -> None:
         """Wait until so many notices were answered."""
-        async with asyncio.timeout(_WAIT_S):
-            while len(self.statuses) < count:
-                self.answers.more.clear()
-                await self.answers.more.wait()
+        await self.answers.reach(count)
 
     async def paid(self, count: int = 1) -> list[str]:
         """Sell through Strike, have it paid, and return the payments."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.integration.lnpay_shop import GRANTED_S, LnpayShop, NewShop
 from tests.integration.strike_account import RAIL, StrikeAccount
-from tests.integration.strike_door import StrikeDoor
+from tests.integration.strike_door import Answers, Noting, StrikeDoor
 from tests.integration.webhook_receiver import Receiver
 
 from quittance.domain.payment import PaymentStatus
@@ -20,12 +20,20 @@ TRIES, PAUSE_S = 500, 0.02
 
 
 @pytest.fixture
-async def backend(new_lnpay: NewShop, strike: StrikeAccount, strike_door: StrikeDoor) -> AsyncIterator[LnpayShop]:
+def answers() -> Answers:
+    return Answers()
+
+
+@pytest.fixture
+async def backend(
+    new_lnpay: NewShop, strike: StrikeAccount, strike_door: StrikeDoor, answers: Answers
+) -> AsyncIterator[LnpayShop]:
     """The shop's door on a socket of its own, which Strike tells of what is paid."""
     principal = strike.till.shop.principal
     change = MerchantChange(default_provider=RAIL)
     await update_merchant(strike.till.services, principal, principal.merchant_id, change)
     shop = new_lnpay(services=strike.till.services, hears=False)
+    shop.app.add_middleware(Noting, answers=answers)
     server = LoopbackServer(shop.app)
     await server.start()
     await strike_door.subscribe(url=f"http://127.0.0.1:{server.port}/webhook")
@@ -82,16 +90,18 @@ async def test_w20_the_merchant_s_seconds_count_and_not_strike_s_hour(
 
 
 async def test_what_strike_tells_twice_sells_once(
-    backend: LnpayShop, strike: StrikeAccount, receiver: Receiver
+    backend: LnpayShop, strike: StrikeAccount, receiver: Receiver, answers: Answers
 ) -> None:
     data = await backend.ordered()
     await strike.till.rails.faults.arm(RAIL, "duplicate_webhook")
     await strike.pay(data["invoice"]["invoiceId"])
 
-    await heard(backend, 1)
+    await answers.reach(2)
     await strike.work()
     await strike.catch_up()
     await backend.tell()
 
+    assert answers.statuses == [200, 200]
+    assert len(await backend.till.rows("provider_callback")) == 1
     assert len(await backend.till.rows("settlement")) == 1
     assert len(receiver.received) == 1
