@@ -40,6 +40,7 @@ from quittance.providers.strike.money import written
 DESCRIPTION_MAX: Final = 200
 
 TIMEOUT_S: Final = 10.0
+IN_DROPS: Final = 1.5  # how much longer an answer may take that never falls silent
 _PAGES_MAX: Final = 10_000
 _ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 _INVOICE: Final = TypeAdapter(InvoiceBody)
@@ -68,12 +69,6 @@ class Question:
 _NOTHING: Final = Question()
 
 
-def _heard(task: "asyncio.Task[tuple[int, bytes]]") -> None:
-    """Look at how a call ended that nobody waits for any more, so that it is not reported as forgotten."""
-    if not task.cancelled():
-        task.exception()
-
-
 class StrikeClient:
     """One API key of an account. All clients of an account share one ``budget``."""
 
@@ -84,6 +79,7 @@ class StrikeClient:
         self._http = http
         self._budget = budget
         self._timeout_s = timeout_s
+        self._under_way: set[asyncio.Task[tuple[int, bytes]]] = set()
 
     async def aclose(self) -> None:
         """Close the connections; what was begun at Strike goes on there."""
@@ -125,20 +121,27 @@ class StrikeClient:
             raise from_transport(error, provider=self.name) from error
 
     async def _in_time(self, sending: Coroutine[None, None, tuple[int, bytes]]) -> tuple[int, bytes]:
-        """Wait for an answer until the deadline, and no longer: what takes a cancellation badly is left to itself.
+        """Wait for an answer until the deadline, and no longer.
+
+        A call whose caller goes away is left to end by itself: canceled, it may keep its place among the connections
+        for good, until there is none left.
 
         Raises:
-            TimeoutError: there was none.
+            TimeoutError: there was no answer.
         """
         task = asyncio.create_task(sending)
-        task.add_done_callback(_heard)
-        try:
-            await asyncio.wait({task}, timeout=self._timeout_s)
-        finally:
-            task.cancel()
+        self._under_way.add(task)
+        task.add_done_callback(self._ended)
+        await asyncio.wait({task}, timeout=self._timeout_s * IN_DROPS)
         if not task.done():
+            task.cancel()
             raise TimeoutError
         return task.result()
+
+    def _ended(self, task: "asyncio.Task[tuple[int, bytes]]") -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, so that one that nobody waits for is not reported as forgotten
 
     async def _send(self, call: Call, question: Question) -> tuple[int, bytes]:
         path = call.path if question.entity_id is None else call.path.format(id=quote(question.entity_id, safe=""))
@@ -146,7 +149,10 @@ class StrikeClient:
             path = f"{path}?{urlencode(question.query, quote_via=quote, safe='$')}"
         headers = {} if question.key is None else {"idempotency-key": question.key}
         content = bytearray()
-        async with self._http.stream(call.method, path, json=question.body, headers=headers) as response:
+        silence = httpx.Timeout(self._timeout_s)
+        async with self._http.stream(
+            call.method, path, json=question.body, headers=headers, timeout=silence
+        ) as response:
             async for chunk in response.aiter_bytes():
                 content += chunk
                 if len(content) > _ANSWER_BYTES_MAX:

@@ -11,7 +11,6 @@ from quittance.domain.errors import ProviderMisconfigured
 PRODUCTION_URL: Final = "https://api.strike.me"
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _CONNECT_S: Final = 5.0
-_SILENCE_S: Final = 30.0
 _CONNECTIONS_MAX: Final = 20
 _KEY_LENGTH_MAX: Final = 4_096
 
@@ -33,7 +32,7 @@ def open_client(connection: StrikeConnection) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         base_url=_checked_url(connection.url),
         headers={"Authorization": f"Bearer {_checked_key(connection.api_key)}", "Accept": "application/json"},
-        timeout=httpx.Timeout(_SILENCE_S, connect=_CONNECT_S),  # each call has a deadline of its own, which is shorter
+        timeout=httpx.Timeout(None, connect=_CONNECT_S),  # each call has a deadline of its own
         limits=httpx.Limits(max_connections=_CONNECTIONS_MAX),
         trust_env=False,
         follow_redirects=False,
