@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
@@ -281,7 +282,17 @@ async def test_delivery_leads_to_the_invoice_it_is_about(
     assert await provider.reference_of(kind=told.kind, entity_id=told.entity) == reference
 
 
-async def test_key_without_the_scope_is_for_the_operator(rails: SandboxRails) -> None:
+async def test_key_without_the_scope_is_for_the_operator(rails: SandboxRails, client: StrikeClient) -> None:
+    """The key that receives may not spend: Strike knows it, and says no to what it asks."""
+    invoice = rails.new_invoice("bob", amount_msat=1_000_000)
+
+    with pytest.raises(ProviderMisconfigured, match=r"partner\.payment-quote\.lightning\.create"):
+        await client.quote_lightning(ln_invoice=invoice, amount=None, currency="BTC", key=str(uuid4()))
+    with pytest.raises(ProviderMisconfigured, match=r"partner\.payment-quote\.execute"):
+        await client.execute_quote(str(uuid4()))
+
+
+async def test_a_key_that_is_nobody_s_is_for_the_operator(rails: SandboxRails) -> None:
     http = open_client(StrikeConnection(url=rails.strike.url, api_key=SecretStr("nobody's")))
     provider = StrikeProvider(StrikeClient(http, budget=Budget()), network="regtest", now=rails.clock.now)
 
