@@ -118,7 +118,7 @@ class Executions:
             raise NodeUnavailable(self._name, _NOT_TOLD) from refusal
         if len(found.alike) > 1 or not await self._notebook.is_alone(reference, note):
             raise NodeUnavailable(self._name, _AMBIGUOUS) from refusal
-        only = found.alike[0]
+        only = next(iter(found.alike))
         if only.state == "PENDING":
             return SentPayment(reference=reference, status=SentStatus.IN_FLIGHT)
         if refusal.strike_code != _IS_OVER or not note.is_told(at=self._now()):
