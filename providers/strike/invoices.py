@@ -50,14 +50,13 @@ def to_invoice(body: InvoiceBody, *, asset: Asset, provider: str) -> Invoice:
     read as paid. If it was booked as paid before, the comparison with Strike's list shows the difference.
 
     Raises:
-        ProviderMisconfigured: it is of another currency than this rail.
+        ProviderMisconfigured: it is of another currency than this rail, or in a state that did not exist.
     """
     if body.state == "REVERSED":
         log.critical("invoice_reversed", provider=provider, invoice=body.invoice_id)
     status = _STATUS.get(body.state)
-    if status is None:  # one that Strike did not have when this was written: nothing is certain, so look again
-        log.error("invoice_state_unknown", provider=provider, invoice=body.invoice_id, state=body.state[:40])
-        status = InvoiceStatus.OPEN
+    if status is None:
+        raise ProviderMisconfigured(provider, "Strike reports a state of an invoice that we do not know")
     settled = status is InvoiceStatus.SETTLED
     return Invoice(
         reference=body.own_name or body.invoice_id,

@@ -180,7 +180,10 @@ class StrikeProvider:
         known = self._known.get(reference)
         body = None if known is None else await self._client.find_invoice(known.invoice_id)
         if body is None:
-            found = [one for one in await self._client.invoices_named(reference) if one.own_name == reference]
+            listed = await self._client.invoices_named(reference)
+            if any(one.correlation_id != reference for one in listed):
+                raise ProviderMisconfigured(self.name, "Strike answers with another invoice than the one asked for")
+            found = [one for one in listed if one.own_name == reference]
             if len(found) > 1:
                 raise ProviderMisconfigured(self.name, "Strike has given our name for an invoice to several")
             body = found[0] if found else None

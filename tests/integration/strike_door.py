@@ -14,6 +14,7 @@ from tests.integration.strike_account import RAIL, StrikeAccount
 
 from quittance.gql.limits import TransportLimits
 from quittance.providers.base import Settlement
+from quittance.providers.strike.provider import StrikeProvider
 from quittance.resolvers.settlements import report_settlement
 from quittance.sandbox.http import LoopbackServer
 from quittance.server.http.callbacks import callback_door, callback_routes
@@ -128,8 +129,9 @@ class StrikeDoor:
         return [str(payment_id) for payment_id in made]
 
     async def follow(self, count: int) -> None:
-        """Report what the settlement feed yields, from the beginning, until it has told of so many settlements."""
-        async with asyncio.timeout(_WAIT_S), aclosing(self.strike.provider.settlements(resume=None)) as items:
+        """Report what the feed of a process that was just begun yields, until it has told of so many settlements."""
+        begun = StrikeProvider(self.strike.client, network="regtest", now=self.till.services.now, poll_s=0.05)
+        async with asyncio.timeout(_WAIT_S), aclosing(begun.settlements(resume=None)) as items:
             async for item in items:
                 if isinstance(item, Settlement):
                     await report_settlement(self.till.services, provider=RAIL, settlement=item)
