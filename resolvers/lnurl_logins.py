@@ -147,7 +147,7 @@ async def finish_lnurl_login(
 async def _admit_new(services: Services, principal: Principal, signed: LnurlLogin, *, username: str | None) -> None:
     """Count the account that will be made for a key that has none."""
     if await services.database.read(lambda t: readers.account_by_lnurl_key(t, signed.key or "")) is None:
-        await admit_account(services, principal, username=username)
+        await admit_account(services, principal, key=ReaderKey(lnurl_key=signed.key), username=username)
 
 
 def _link(transaction: Transaction, principal: Principal, login: LnurlLogin, *, key: str) -> Account:

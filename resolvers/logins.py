@@ -75,7 +75,7 @@ async def verify_login(services: Services, principal: Principal, attempt: LoginA
     await services.admit_mutation(principal)
     signer = await _signer(services, attempt)
     if await services.database.read(lambda transaction: readers.account_by_pubkey(transaction, signer)) is None:
-        await admit_account(services, principal, username=attempt.username)
+        await admit_account(services, principal, key=ReaderKey(identity_pubkey=signer), username=attempt.username)
     token = new_token()
 
     def unit(transaction: Transaction) -> Login:
@@ -136,10 +136,11 @@ def new_token() -> str:
     return f"{TOKEN_PREFIX}{secrets.token_urlsafe(_SECRET_BYTES)}"
 
 
-async def admit_account(services: Services, principal: Principal, *, username: str | None) -> None:
+async def admit_account(services: Services, principal: Principal, *, key: ReaderKey, username: str | None) -> None:
     """Count an account that is about to be made: for its caller, then, if its name is free, for all callers together.
 
-    So nobody uses up with names that are taken, or from one address, what everybody shares.
+    So nobody uses up with names that are taken, or from one address, what everybody shares. A name that this very key
+    took meanwhile is not refused: what becomes of the login is decided where it is used up.
 
     Raises:
         UsernameRequired, UsernameTaken, InvalidInput: none can be made by this name.
@@ -147,7 +148,7 @@ async def admit_account(services: Services, principal: Principal, *, username: s
     """
     wanted = check_username(username)
     await services.limiter.hit(ACCOUNTS_BY_CALLER_BUDGET, principal.address or principal.label)
-    if await services.database.read(lambda transaction: readers.is_named(transaction, wanted)):
+    if await services.database.read(lambda t: readers.is_named(t, wanted) and _find(t, key) is None):
         raise UsernameTaken
     await services.limiter.hit(ACCOUNT_BUDGET, _TOGETHER)
 
