@@ -13,7 +13,6 @@ from quittance.server.settings import Settings
 if TYPE_CHECKING:
     import httpx
 
-COINGECKO = "coingecko"
 KRAKEN = "kraken"
 COINBASE = "coinbase"
 
