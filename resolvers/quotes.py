@@ -59,7 +59,7 @@ async def renewed(services: Services, option: PaymentOption, invoice: Invoice) -
     """Hand out the fresh quote of an open invoice, if there is one, and return the attempt as it is then."""
     if option.state is not OptionState.OPEN or invoice.status is not InvoiceStatus.OPEN:
         return option
-    if invoice.payment_request is None or invoice.payable_until is None or not _lapses(services, option):
+    if invoice.payment_request is None or invoice.payable_until is None:
         return option
     after = replace(option, payment_request=invoice.payment_request, payable_until=invoice.payable_until)
 

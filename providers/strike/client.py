@@ -37,8 +37,6 @@ from quittance.providers.strike.errors import (
 )
 from quittance.providers.strike.money import written
 
-DESCRIPTION_MAX: Final = 200
-
 TIMEOUT_S: Final = 10.0
 IN_DROPS: Final = 1.5  # how much longer an answer may take that never falls silent
 _PAGES_MAX: Final = 10_000
@@ -173,7 +171,7 @@ class StrikeClient:
         """
         body: dict[str, object] = {"correlationId": correlation_id, "amount": written(amount)}
         if description:
-            body["description"] = description[:DESCRIPTION_MAX]
+            body["description"] = description
         call = calls.ISSUE_INVOICE if handle is None else calls.ISSUE_INVOICE_FOR_HANDLE
         return await self.ask(call, _INVOICE, Question(entity_id=handle, body=body))
 

@@ -16,11 +16,11 @@ from quittance.domain.money import BTC_MSAT, Asset, Money
 from quittance.providers.base import Invoice, InvoiceStatus
 from quittance.providers.lightning import moment, other_network, signer
 from quittance.providers.strike.bodies import InvoiceBody, InvoiceQuoteBody
-from quittance.providers.strike.client import DESCRIPTION_MAX
 from quittance.providers.strike.money import read
 
 log = structlog.get_logger("quittance.providers")
 
+DESCRIPTION_MAX: Final = 200
 _STATUS: Final[Mapping[str, InvoiceStatus]] = {
     "UNPAID": InvoiceStatus.OPEN,
     "PENDING": InvoiceStatus.OPEN,
